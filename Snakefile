@@ -1,0 +1,34 @@
+# headwise: from a study file to a report.  `snakemake --cores N` runs config/config.yaml;
+# `snakemake --cores N --configfile config/studies/x.yaml` runs another study instead.
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+# A study given with --configfile stands alone: the default study is not merged under it.
+if not workflow.configfiles:
+
+    configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/prompts.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/attention.smk"
+include: "workflow/rules/specialization.smk"
+include: "workflow/rules/report.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+wildcard_constraints:
+    seed=r"\d+",
+
+
+rule all:
+    default_target: True
+    """The report, the results and every table and figure of the study."""
+    input:
+        rules.write_report.output,
+        rules.aggregate.output,
+        rules.draw_figures.output,

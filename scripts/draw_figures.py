@@ -1,0 +1,1 @@
+from headwise.logs import logged

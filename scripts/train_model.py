@@ -1,0 +1,23 @@
+"""Rule train_model."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headwise.logs import logged
+from headwise.models.train import train_model
+from headwise.study import Decoder, Training
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with logged(snakemake.log[0]):
+    train_model(
+        Path(snakemake.input.documents),
+        Path(snakemake.input.tokenizer),
+        Decoder(**snakemake.params.settings["decoder"]),
+        Training(**snakemake.params.settings["training"]),
+        seed=int(snakemake.wildcards.seed),
+        checkpoint=Path(snakemake.output.checkpoint),
+        curve=Path(snakemake.output.curve),
+        metadata=snakemake.params.settings["metadata"],
+    )

@@ -1,0 +1,19 @@
+"""Rule verify_prompts."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headwise.logs import logged
+from headwise.prompts import verify_prompts
+from headwise.study import Prompts
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with logged(snakemake.log[0]):
+    verify_prompts(
+        Prompts(**snakemake.params.settings),
+        root=Path.cwd(),
+        prompts_out=Path(snakemake.output.prompts),
+        facts_out=Path(snakemake.output.facts),
+    )

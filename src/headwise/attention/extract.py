@@ -1,0 +1,187 @@
+"""Extraction: one forward pass per prompt, from a checkpoint to attention, statistics and descriptors."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from headwise import study
+from headwise.attention import reduce
+from headwise.attention.capture import LayerAttention, Support, capturing
+from headwise.attention.descriptors import (
+    DESCRIPTORS,
+    INDUCTION_SEQUENCES,
+    DescriptorMeans,
+    Induction,
+    measure_induction,
+    model_positions,
+)
+from headwise.attention.reduce import SINKS, head_statistics
+from headwise.attention.store import HeadStatisticsWriter, PairStatisticsWriter, TensorWriter
+from headwise.models.load import load_checkpoint, weights_digest
+from headwise.models.progress import track
+from headwise.prompts import EncodedPrompt, encode, read_prompts
+from headwise.provenance import atomic, write_table
+
+
+class ExtractionError(ValueError):
+    """A prompt that a model cannot be measured on; the message names checkpoint, prompt and remedy."""
+
+
+def extract_attention(
+    checkpoint: Path,
+    prompts_path: Path,
+    *,
+    tensors: Path | None,
+    heads: Path,
+    pairs: Path,
+    descriptors: Path,
+    settings: study.Extraction,
+    pair_statistics: Sequence[str],
+    seed: int,
+    metadata: Mapping[str, Any],
+) -> None:
+    """Measure the attention of a checkpoint on a prompt set.
+
+    One forward pass per prompt, without padding, in evaluation mode, on one CPU thread, prompts in the order
+    of their ids. Layers stream to the outputs, so that memory holds one layer's attention at a time:
+
+    tensors: attention weights (see `store`); None to store none. heads, pairs: statistics of heads and of
+        pairs of heads (see `reduce`); `pair_statistics` names those of pairs. descriptors: means over prompts
+        (see `descriptors`), and the induction score on random sequences that `seed` draws.
+
+    All outputs carry `metadata` and facts of the model, and appear only when all are complete. Raises
+    ExtractionError for a prompt that is longer than the model's positions and for attention that is not
+    finite, PromptError for a prompt of more than `settings.max_tokens` tokens, CaptureError for an
+    architecture that cannot be captured.
+    """
+    with _one_thread(), torch.inference_mode(), ExitStack() as outputs:
+        model, tokenizer = load_checkpoint(checkpoint, settings.dtype, settings.device)
+        prompts = _encode(prompts_path, checkpoint, model, tokenizer, settings)
+        # Attention does not need the language-model head, the largest matrix of small models, nor a cache.
+        body = model.base_model
+        body.config.use_cache = False
+        induction = measure_induction(body, tokenizer, np.random.default_rng(seed))
+        facts = {
+            **metadata,
+            "weights_digest": weights_digest(checkpoint),
+            "model_type": model.config.model_type,
+            "layers": len(induction.scores),
+            "heads": len(next(iter(induction.scores.values()))),
+            "support": induction.support,
+            "dtype": settings.dtype,
+            "device": body.device.type,
+            "template": settings.template,
+        }
+        # Writers close before the first of these moves a complete file to its name.
+        paths = [path for path in (tensors, heads, pairs, descriptors) if path is not None]
+        unfinished = {path: outputs.enter_context(atomic(path)) for path in paths}
+        recorder = _Recorder(
+            checkpoint=checkpoint,
+            statistics=pair_statistics,
+            support=induction.support,
+            tensors=outputs.enter_context(TensorWriter.open(unfinished[tensors], induction.support, facts))
+            if tensors
+            else None,
+            heads=outputs.enter_context(HeadStatisticsWriter.open(unfinished[heads], facts)),
+            pairs=outputs.enter_context(PairStatisticsWriter.open(unfinished[pairs], pair_statistics, facts)),
+        )
+        with capturing(body, recorder.record):
+            for prompt in track(prompts, f"attention of {checkpoint}", len(prompts)):
+                recorder.prompt = prompt.id
+                body(input_ids=torch.tensor([prompt.token_ids], device=body.device))
+        table = _descriptor_table(recorder.means, induction)
+        write_table(
+            table,
+            unfinished[descriptors],
+            {**facts, "induction_period": induction.period, "induction_sequences": INDUCTION_SEQUENCES},
+        )
+
+
+@dataclass
+class _Recorder:
+    """Sends the attention of the current prompt to the writers."""
+
+    checkpoint: Path
+    statistics: Sequence[str]
+    support: Support
+    tensors: TensorWriter | None
+    heads: HeadStatisticsWriter
+    pairs: PairStatisticsWriter
+    means: DescriptorMeans = field(default_factory=DescriptorMeans)
+    prompt: str = ""
+
+    def record(self, attention: LayerAttention) -> None:
+        layer, weights = attention.layer, attention.weights
+        # A sum is finite exactly if all of its terms are.
+        if not (weights.sum() + attention.head_outputs.float().sum()).isfinite():
+            raise ExtractionError(
+                f"{self.checkpoint}, prompt '{self.prompt}', layer {layer}: attention is not finite: "
+                "set extraction.dtype to float32, or leave the prompt out."
+            )
+        if attention.support != self.support:
+            raise ExtractionError(
+                f"{self.checkpoint}, prompt '{self.prompt}', layer {layer}: attention is {attention.support} "
+                f"here and {self.support} elsewhere: choose a checkpoint whose layers agree."
+            )
+        if self.tensors is not None:
+            self.tensors.add(self.prompt, layer, weights)
+        self.heads.add(self.prompt, layer, {sink: head_statistics(weights, sink) for sink in SINKS})
+        self.pairs.add(
+            self.prompt,
+            layer,
+            {sink: reduce.pair_statistics(attention, self.statistics, sink) for sink in SINKS},
+            tokens=weights.shape[-1],
+            heads=len(weights),
+        )
+        self.means.add(attention)
+
+
+def _encode(
+    path: Path,
+    checkpoint: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    settings: study.Extraction,
+) -> list[EncodedPrompt]:
+    """The prompts of the file as the model reads them, by id; each fits into the model's positions."""
+    prompts = sorted(read_prompts(path), key=lambda prompt: prompt.id)
+    encoded = encode(prompts, tokenizer, settings.template, settings.max_tokens)
+    positions = model_positions(model)
+    for prompt in encoded:
+        if positions is not None and len(prompt.token_ids) > positions:
+            raise ExtractionError(
+                f"{checkpoint}, prompt '{prompt.id}': {len(prompt.token_ids)} tokens are more than the "
+                f"model's {positions} positions: shorten the prompt, or choose a model with more positions."
+            )
+    return encoded
+
+
+def _descriptor_table(means: DescriptorMeans, induction: Induction) -> pyarrow.Table:
+    """One row per (layer, head): the means of the descriptors over prompts, and the induction score."""
+    tables = []
+    for layer, scores in induction.scores.items():
+        columns = dict(zip(DESCRIPTORS, means.of_layer(layer).T.cpu().numpy(), strict=True))
+        identity = {
+            "layer": np.full(len(scores), layer, np.int16),
+            "head": np.arange(len(scores), dtype=np.int16),
+        }
+        tables.append(pyarrow.table({**identity, **columns, "induction": scores.cpu().numpy()}))
+    return pyarrow.concat_tables(tables)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """With more threads the last bits of a result depend on their number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,238 @@
+"""`headwise ...`: the library for people. Each command takes arguments, calls the library, and prints.
+
+Heavy libraries are imported inside the commands, so that help and errors come at once.
+"""
+
+import json
+import math
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from headwise.study import Comparison
+
+SHIPPED_PROMPTS = Path("prompts") / "headwise-120.jsonl"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A census of attention heads. Snakemake runs whole studies; these commands look at one thing.",
+)
+
+Checkpoint = Annotated[Path, typer.Argument(help="Folder of a model in the layout of transformers")]
+PromptFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--prompts", help=f"Prompt file, .jsonl or .txt. In a checkout of headwise: {SHIPPED_PROMPTS}"
+    ),
+]
+Dtype = Annotated[
+    Literal["float32", "bfloat16", "float16"], typer.Option(help="Precision of the forward pass")
+]
+Template = Annotated[Literal["raw", "chat"], typer.Option(help="chat: prompts in the model's chat template")]
+
+
+@contextmanager
+def errors_as_sentences() -> Iterator[None]:
+    """Print what the library has to say about wrong input, without a traceback, and end with exit code 2."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:  # all errors of headwise are ValueErrors
+        print(error, file=sys.stderr)
+        raise typer.Exit(2) from error
+
+
+@app.command()
+@errors_as_sentences()
+def verify(study_file: Annotated[Path, typer.Argument(metavar="STUDY", help="Study file (YAML)")]) -> None:
+    """Check a study file and its prompts, and show what would run. Paths start from the current folder."""
+    from headwise.prompts import load_verified
+    from headwise.study import load_study
+
+    study = load_study(study_file)
+    prompts, digest = load_verified(study.prompts, Path.cwd())
+    models = Table("model", "source", "base", "method or path", "seeds", title=study.title or study.name)
+    for model in study.models:
+        models.add_row(
+            model.name,
+            model.source,
+            getattr(model, "base", None),
+            getattr(model, "path", None) or getattr(model, "method", None),
+            ", ".join(map(str, study.seeds_of(model))),
+        )
+    domains = Counter(prompt.domain for prompt in prompts)
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("models × seeds", str(sum(len(study.seeds_of(model)) for model in study.models)))
+    facts.add_row(
+        "prompts", f"{len(prompts)}: " + ", ".join(f"{count} {name}" for name, count in domains.items())
+    )
+    facts.add_row("SHA-256", digest)
+    facts.add_row("estimators", ", ".join(study.specialization.estimators))
+    facts.add_row("primary", study.comparison.primary)
+    facts.add_row("output", f"results/{study.name}/")
+    Console().print(models, facts)
+
+
+@app.command()
+@errors_as_sentences()
+def extract(
+    checkpoint: Checkpoint,
+    output: Annotated[Path, typer.Option(help="Folder to write to")],
+    prompts: PromptFile = None,
+    store: Annotated[
+        Literal["tensors", "statistics"], typer.Option(help="statistics: without the attention weights")
+    ] = "tensors",
+    dtype: Dtype = "float32",
+    template: Template = "raw",
+) -> None:
+    """Measure the attention of one checkpoint; write weights and statistics as Parquet."""
+    prompts = prompts or shipped_prompts()
+    from headwise.pair import measure_checkpoint
+    from headwise.study import Extraction
+
+    extraction = Extraction.model_validate({"store": store, "dtype": dtype, "template": template})
+    measure_checkpoint(checkpoint, prompts, output, extraction)
+    for path in sorted(output.glob("*.parquet")):
+        print(path)
+
+
+@app.command()
+@errors_as_sentences()
+def compare(
+    base: Checkpoint,
+    aligned: Checkpoint,
+    prompts: PromptFile = None,
+    estimators: Annotated[str, typer.Option(help="Names, separated by commas; default: all")] = "",
+    primary: Annotated[str, typer.Option(help="The one estimator whose test is confirmatory")] = "hellinger",
+    output: Annotated[
+        Path | None, typer.Option(help="Keep statistics and features here; default: not kept")
+    ] = None,
+    dtype: Dtype = "float32",
+    template: Template = "raw",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON")] = False,
+) -> None:
+    """Compare how specialized the heads of two checkpoints are: every estimator, with test and interval."""
+    from headwise.study import Comparison, Extraction, Specialization, known_estimators
+
+    prompts = prompts or shipped_prompts()
+    known = known_estimators()
+    chosen = list(dict.fromkeys(name.strip() for name in estimators.split(",") if name.strip())) or known
+    for option, names, choices in (("estimators", chosen, known), ("primary", [primary], chosen)):
+        for name in names:
+            if name not in choices:
+                raise ValueError(
+                    f"--{option}: there is no estimator '{name}' here: choose from {', '.join(choices)}."
+                )
+    comparison = Comparison.model_validate({"primary": primary})
+    from headwise.pair import compare_checkpoints
+
+    with tempfile.TemporaryDirectory(prefix="headwise-") as temporary:
+        rows = compare_checkpoints(
+            base,
+            aligned,
+            prompts,
+            output or Path(temporary),
+            Extraction.model_validate({"store": "statistics", "dtype": dtype, "template": template}),
+            Specialization.model_validate({"estimators": chosen}),
+            comparison,
+        )
+    if as_json:
+        print(json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False))
+        return
+    Console().print(comparison_table(rows, f"{aligned} against {base}"))
+    print(primary_sentence(rows, comparison))
+
+
+@app.command()
+@errors_as_sentences()
+def schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="A reference in Markdown instead")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Write there; of a Markdown file only what stands between its markers is replaced"),
+    ] = None,
+) -> None:
+    """Print the JSON Schema of a study file, for editors, or the reference of its fields, for readers."""
+    from headwise.provenance import atomic
+    from headwise.study_reference import schema_text, study_reference, with_reference
+
+    if not markdown:
+        text = schema_text()
+    elif output is None:
+        text = study_reference()
+    else:
+        text = with_reference(output.read_text(encoding="utf-8"))
+    if output is None:
+        print(text, end="")
+        return
+    with atomic(output) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def shipped_prompts() -> Path:
+    """The prompt set that ships, in the checkout around the current folder. Raises ValueError outside one."""
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if (folder / SHIPPED_PROMPTS).is_file():
+            return folder / SHIPPED_PROMPTS
+    raise ValueError(
+        "no prompt set: this is no checkout of headwise, so give one with --prompts FILE "
+        "(.jsonl with id, domain and text on each line, or .txt with lines '1. text')."
+    )
+
+
+def comparison_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
+    """The rows of `compare_checkpoints` for people."""
+    table = Table(
+        title=title, caption="p-values are those of single tests, with the smallest that each can attain"
+    )
+    for heading in ("estimator", "first key"):
+        table.add_column(heading)
+    for heading in ("base", "aligned", "change", "relative", "interval", "p", "smallest p"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(
+            row["estimator"],
+            row["sink"],
+            number(row["base_value"], ".4f"),
+            number(row["aligned_value"], ".4f"),
+            number(row["delta_absolute"], "+.4f"),
+            number(row["delta_relative"], "+.1%"),
+            f"{number(row['ci_low'], '+.4f')} to {number(row['ci_high'], '+.4f')}",
+            number(row["p"], ".2g"),
+            number(row["p_attainable"], ".2g"),
+        )
+    return table
+
+
+def primary_sentence(rows: Sequence[Mapping[str, Any]], settings: "Comparison") -> str:
+    """What the test of the primary estimator says, in the words of the report."""
+    from headwise.report.verdicts import CONFIRMATORY, DIRECTIONS, verdict
+
+    (row,) = [row for row in rows if row["estimator"] == settings.primary and row["sink"] == "kept"]
+    test = {key: math.nan if value is None else value for key, value in row.items()}
+    # One confirmatory test: adjusting it changes nothing.
+    test |= {"role": CONFIRMATORY, "estimate": test["delta_absolute"], "p_adjusted": test["p"]}
+    test |= {"p_adjusted_attainable": test["p_attainable"], "p_equivalence_adjusted": test["p_equivalence"]}
+    said = verdict(test, settings, DIRECTIONS["comparison"])
+    interval = f"{number(row['ci_low'], '+.4f')} to {number(row['ci_high'], '+.4f')}"
+    return (
+        f"{settings.primary}: {said}. It goes from {number(row['base_value'], '.4f')} to "
+        f"{number(row['aligned_value'], '.4f')}, by {number(row['delta_absolute'], '+.4f')} "
+        f"({1 - settings.level:.0%} interval {interval}, p = {number(row['p'], '.2g')} "
+        f"with {number(row['p_attainable'], '.2g')} attainable, {row['n']} prompts)."
+    )
+
+
+def number(value: float | None, form: str) -> str:
+    """A number in a format, or a dash where there is none."""
+    return "–" if value is None else format(value, form)

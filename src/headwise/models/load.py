@@ -1,0 +1,76 @@
+"""Checkpoints on disk: read with safetensors weights only, from local files only, without code that they bring."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from headwise.provenance import file_digest, json_digest, read_json
+
+INDEX = "model.safetensors.index.json"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot or must not be read; the message names folder and file and says what to do."""
+
+
+def load_checkpoint(
+    folder: str | Path, dtype: str = "float32", device: str = "cpu"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The causal language model of a folder in the layout of transformers, in evaluation mode, and its tokenizer.
+
+    `dtype` is float32, bfloat16 or float16; `device` a device of torch, or "auto": a GPU where there is one.
+
+    Raises CheckpointError where a file is missing, where weights are pickled (reading a pickle runs whatever code its
+    author put there), or where the model needs code of its own.
+    """
+    folder = Path(folder)
+    if dtype not in DTYPES:
+        raise ValueError(f"unknown dtype '{dtype}': choose from {', '.join(DTYPES)}")
+    _verify(folder)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    tokenizer = AutoTokenizer.from_pretrained(folder, **local)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[dtype], use_safetensors=True, **local)
+    return model.to(device).eval(), tokenizer
+
+
+def weights_digest(folder: str | Path) -> str:
+    """SHA-256 over names and contents of a checkpoint's safetensors files. Raises CheckpointError where it has none."""
+    return json_digest({path.name: file_digest(path) for path in _weight_files(Path(folder))})
+
+
+def _verify(folder: Path) -> None:
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: there is no such checkpoint folder: check the path")
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"{folder}: config.json is missing: save the model with `save_pretrained`")
+    if "auto_map" in read_json(folder / "config.json"):
+        raise CheckpointError(
+            f"{folder}/config.json: the model brings its own code (auto_map), which is never run: "
+            "use a checkpoint of an architecture that transformers has"
+        )
+    files = _weight_files(folder)
+    if (folder / INDEX).is_file():
+        named = set(read_json(folder / INDEX)["weight_map"].values())
+        if missing := sorted(named - {path.name for path in files}):
+            raise CheckpointError(f"{folder}: {', '.join(missing)} named by {INDEX} is missing: copy or fetch it again")
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise CheckpointError(f"{folder}: tokenizer.json is missing: save the tokenizer beside the model")
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    files = sorted(folder.glob("*.safetensors"))
+    if files:
+        return files
+    if pickled := sorted(path.name for path in folder.iterdir() if path.suffix in PICKLED):
+        raise CheckpointError(
+            f"{folder}: the weights are pickled ({pickled[0]}), and reading a pickle can run any code: convert them, as in "
+            "`model.save_pretrained(folder)` on a machine where you trust the file, which writes model.safetensors"
+        )
+    raise CheckpointError(f"{folder}: model.safetensors is missing: save the model with `save_pretrained`")

@@ -1,0 +1,26 @@
+"""Progress of long work: a bar for people, plain lines now and then for log files."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import track as rich_track
+
+SECONDS_BETWEEN_LINES = 10.0
+
+Item = TypeVar("Item")
+
+
+def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
+    """Yield the items while showing on stderr how many of `total` are done."""
+    if sys.stderr.isatty():
+        yield from rich_track(items, description, total, console=Console(stderr=True), transient=True)
+        return
+    last = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        if time.monotonic() - last > SECONDS_BETWEEN_LINES or done == total:
+            last = time.monotonic()
+            print(f"{description}: {done} of {total}", file=sys.stderr, flush=True)

@@ -1,0 +1,40 @@
+"""Write a checkpoint folder: model, tokenizer and the facts about both, all or nothing."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from headwise.models.architecture import architecture_facts
+from headwise.models.load import weights_digest
+from headwise.models.tokenizer import tokenizer_digest, tokenizer_files
+from headwise.provenance import atomic, file_digest, write_json
+
+
+def save_checkpoint(
+    model: PreTrainedModel,
+    tokenizer_folder: Path,
+    documents: Path,
+    checkpoint: Path,
+    metadata: Mapping[str, Any],
+    facts: Mapping[str, Any],
+) -> dict[str, str]:
+    """Write config.json, model.safetensors, the tokenizer's files and facts.json; return the digests in the facts.
+
+    facts.json holds `model` (the metadata), `architecture`, the sections of `facts`, and the digests of corpus, tokenizer
+    and weights. The folder appears under its name when it is complete.
+    """
+    with atomic(checkpoint) as temporary:
+        model.save_pretrained(temporary)
+        for path in tokenizer_files(tokenizer_folder):
+            shutil.copyfile(path, temporary / path.name)
+        digests = {
+            "corpus_digest": file_digest(documents),
+            "tokenizer_digest": tokenizer_digest(temporary),
+            "weights_digest": weights_digest(temporary),
+        }
+        everything = {"model": dict(metadata), "architecture": architecture_facts(model.config), **facts, **digests}
+        write_json(everything, temporary / "facts.json")
+    return digests

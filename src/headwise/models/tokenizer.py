@@ -1,0 +1,81 @@
+"""The tokenizer of a study: byte-level byte-pair encoding, trained on the corpus, in the layout of transformers."""
+
+from pathlib import Path
+
+from tokenizers import Tokenizer as Encoder
+from tokenizers import decoders, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from headwise.models.corpus import Document, read_documents
+from headwise.provenance import atomic, file_digest, json_digest
+from headwise.study import Tokenizer
+
+BOS, PAD, END, USER, ASSISTANT = SPECIAL_TOKENS = ("<|bos|>", "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>")
+
+CHAT_TEMPLATE = (
+    "{{ bos_token }}"
+    "{% for message in messages %}"
+    "{{ '<|' + message['role'] + '|>' + message['content'] }}"
+    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def train_tokenizer(documents: Path, settings: Tokenizer, folder: Path) -> None:
+    """Train the tokenizer on the train split and save it so that `AutoTokenizer.from_pretrained(folder)` reads it.
+
+    Any text can be encoded (the alphabet is bytes) and is decoded to itself. Encoding with special tokens puts `<|bos|>`
+    first. The chat template knows the roles user and assistant; the answer of an assistant ends with `<|end|>`.
+
+    Raises ValueError where the corpus has too few different words for a vocabulary of that size.
+    """
+    encoder = Encoder(models.BPE())
+    encoder.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    encoder.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=settings.vocabulary,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    encoder.train_from_iterator((document.text for document in read_documents(documents, "train")), trainer)
+    if encoder.get_vocab_size() < settings.vocabulary:
+        raise ValueError(
+            f"tokenizer.vocabulary: {documents} yields only {encoder.get_vocab_size()} of {settings.vocabulary} tokens: "
+            "lower the vocabulary, or add text to the corpus"
+        )
+    encoder.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A", pair=f"{BOS} $A {BOS} $B", special_tokens=[(BOS, encoder.token_to_id(BOS))]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=encoder,
+        bos_token=BOS,
+        eos_token=END,
+        pad_token=PAD,
+        additional_special_tokens=[USER, ASSISTANT],
+        chat_template=CHAT_TEMPLATE,
+    )
+    with atomic(folder) as temporary:
+        tokenizer.save_pretrained(temporary)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer of a study or of a checkpoint that was trained here."""
+    return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+
+
+def tokenizer_digest(folder: Path) -> str:
+    """SHA-256 over names and contents of a tokenizer's files (vocabulary, special tokens, chat template)."""
+    return json_digest({path.name: file_digest(path) for path in tokenizer_files(folder)})
+
+
+def tokenizer_files(folder: Path) -> list[Path]:
+    """The files of a tokenizer in a folder that may hold a model as well, sorted by name."""
+    names = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+    return sorted(folder / name for name in names if (folder / name).is_file())
+
+
+def encode_documents(documents: list[Document], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    """Token ids of each document, `<|bos|>` first."""
+    return tokenizer([document.text for document in documents])["input_ids"]

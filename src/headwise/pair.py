@@ -1,0 +1,87 @@
+"""Two checkpoints measured and compared in one call, without a study file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from headwise.attention.extract import extract_attention
+from headwise.provenance import file_digest
+from headwise.specialization.compare import compare_pair
+from headwise.specialization.evaluate import evaluate
+from headwise.study import PAIR_STATISTICS, Comparison, Extraction, Specialization
+
+# Of the random tokens of the induction score and the random orders of heads; prompts do not depend on it.
+SEED = 1
+
+
+def compare_checkpoints(
+    base: Path,
+    aligned: Path,
+    prompts: Path,
+    folder: Path,
+    extraction: Extraction,
+    specialization: Specialization,
+    comparison: Comparison,
+) -> list[dict[str, Any]]:
+    """Measure two checkpoints on a prompt file and compare them.
+
+    Everything on the way is written to `folder`: base/ and aligned/ with statistics, features and summary,
+    and comparison.parquet. Returns the rows of the comparison that are about whole models, one per estimator
+    and treatment of the first key; their fields are those of `headwise.specialization.change.Change`.
+    """
+    import pyarrow.parquet
+
+    for name, checkpoint in (("base", base), ("aligned", aligned)):
+        measure_checkpoint(checkpoint, prompts, folder / name, extraction, specialization)
+    compare_pair(
+        [folder / "base" / "features.parquet"],
+        [folder / "aligned" / "features.parquet"],
+        seeds=[SEED],
+        prompts=prompts,
+        output=folder / "comparison.parquet",
+        names={"base": str(base), "aligned": str(aligned), "family": str(base), "method": None},
+        settings=comparison,
+    )
+    rows = pyarrow.parquet.read_table(folder / "comparison.parquet").to_pylist()
+    return [row for row in rows if row["scope"] == "refit" and row["level"] == "model"]
+
+
+def measure_checkpoint(
+    checkpoint: Path,
+    prompts: Path,
+    folder: Path,
+    extraction: Extraction,
+    specialization: Specialization | None = None,
+) -> None:
+    """Extract a checkpoint's attention into `folder`, and evaluate estimators if `specialization` is given.
+
+    Writes heads, pairs, descriptors and, if `extraction` says so, attention; then features and summary (all
+    .parquet).
+    """
+    estimators = specialization.estimators if specialization else PAIR_STATISTICS
+    metadata: Mapping[str, Any] = {
+        "model": str(checkpoint),
+        "seed": SEED,
+        "prompts_digest": file_digest(prompts),
+    }
+    extract_attention(
+        checkpoint,
+        prompts,
+        tensors=folder / "attention.parquet" if extraction.store == "tensors" else None,
+        heads=folder / "heads.parquet",
+        pairs=folder / "pairs.parquet",
+        descriptors=folder / "descriptors.parquet",
+        settings=extraction,
+        pair_statistics=[name for name in PAIR_STATISTICS if name in estimators],
+        seed=SEED,
+        metadata=metadata,
+    )
+    if specialization is not None:
+        evaluate(
+            folder / "heads.parquet",
+            folder / "pairs.parquet",
+            features=folder / "features.parquet",
+            summary=folder / "summary.parquet",
+            settings=specialization,
+            seed=SEED,
+        )

@@ -1,0 +1,252 @@
+"""Prompt sets: reading and verifying them, and encoding them without padding."""
+
+import hashlib
+import http.client
+import json
+import re
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+from headwise import study
+from headwise.provenance import atomic, write_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+KEYS = ("id", "domain", "text")
+UNLABELLED = "unlabelled"
+CHECKSUMS = "SHA256SUMS"
+DOWNLOAD_TIMEOUT_S = 60
+
+
+class PromptError(ValueError):
+    """A prompt set that cannot be used; the message names file, line (where there is one) and remedy."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt: a unique id, the domain that bootstrap intervals are clustered by, and the text."""
+
+    id: str
+    domain: str
+    text: str
+
+
+@dataclass(frozen=True)
+class EncodedPrompt:
+    """A prompt as one model reads it: its token ids, special tokens included, neither padded nor cut."""
+
+    id: str
+    token_ids: list[int]
+
+
+def read_prompts(path: str | Path) -> list[Prompt]:
+    """Read a prompt file, told by its ending.
+
+    `.jsonl`: one object per line with the keys id, domain and text, all strings.
+    `.txt`: lines `1. text`; lines that begin with `#` are comments. The number is the id, the domain is
+    "unlabelled". Empty lines are skipped in both. Raises PromptError at the first line that is wrong.
+    """
+    return parse_prompts(_read_bytes(Path(path)), str(path))
+
+
+def parse_prompts(content: bytes, source: str) -> list[Prompt]:
+    """Prompts from the bytes of a prompt file; `source` is its path or URL. See `read_prompts`."""
+    parse_line = _line_parser(source)
+    try:
+        # utf-8-sig: some editors begin a UTF-8 file with a byte order mark.
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = content.count(b"\n", 0, error.start) + 1
+        raise PromptError(f"{source}, line {number}: not UTF-8: save the file in that encoding.") from None
+    prompts = []
+    first_line: dict[str, int] = {}
+    # Not str.splitlines: it also splits at separators that a prompt may contain.
+    for number, line in enumerate(text.split("\n"), start=1):
+        where = f"{source}, line {number}"
+        prompt = parse_line(line.strip(), where) if line.strip() else None
+        if prompt is None:
+            continue
+        if prompt.id in first_line:
+            raise PromptError(
+                f"{where}: id '{prompt.id}' is already used in line {first_line[prompt.id]}: "
+                "give each prompt its own id."
+            )
+        first_line[prompt.id] = number
+        prompts.append(prompt)
+    if not prompts:
+        raise PromptError(f"{source}: no prompts in this file: add at least one line.")
+    return prompts
+
+
+def verify_prompts(settings: study.Prompts, root: Path, prompts_out: Path, facts_out: Path) -> None:
+    """Check a study's prompt set against its declared digest and write it in normal form.
+
+    `prompts_out` receives JSON Lines with id, domain and text; `facts_out` JSON with file, sha256 (of the
+    file as it was read), count, and domains with their counts. See `load_verified` for `root` and errors.
+    """
+    prompts, digest = load_verified(settings, root)
+    with atomic(prompts_out) as temporary:
+        lines = [json.dumps(asdict(prompt), ensure_ascii=False) for prompt in prompts]
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    facts = {
+        "file": _file_name(settings.path),
+        "sha256": digest,
+        "count": len(prompts),
+        "domains": dict(Counter(prompt.domain for prompt in prompts)),
+    }
+    write_json(facts, facts_out)
+
+
+def load_verified(settings: study.Prompts, root: Path) -> tuple[list[Prompt], str]:
+    """A study's prompts and the SHA-256 of their file, which is the declared one.
+
+    Declared is `settings.sha256`, else the digest in the SHA256SUMS beside the file. A relative path starts
+    from `root`. Raises PromptError where the digest is missing or another, and as `read_prompts` does.
+    """
+    if _is_url(settings.path):
+        source = settings.path
+        if settings.sha256 is None:
+            raise PromptError(f"{source}: a download needs its digest: set prompts.sha256 in the study file.")
+        content = _download(source)
+    else:
+        path = root / settings.path
+        source = str(path)
+        content = _read_bytes(path)
+    found = hashlib.sha256(content).hexdigest()
+    if settings.sha256 is not None:
+        expected, declared_in = settings.sha256, "prompts.sha256 of the study file"
+    else:
+        checksums = path.with_name(CHECKSUMS)
+        expected, declared_in = _listed_digest(checksums, path.name, found), str(checksums)
+    if found != expected:
+        raise PromptError(
+            f"{source}: not the declared prompt set: expected SHA-256 {expected}, found {found}. "
+            f"Restore the file, or, if the change is meant, put the new digest into {declared_in}."
+        )
+    return parse_prompts(content, source), found
+
+
+def encode(
+    prompts: Sequence[Prompt],
+    tokenizer: "PreTrainedTokenizerBase",
+    template: Literal["raw", "chat"],
+    max_tokens: int,
+) -> list[EncodedPrompt]:
+    """Token ids of each prompt, without padding and never cut.
+
+    raw: the text with the special tokens that the tokenizer adds by itself. chat: the text as the user's only
+    message in the tokenizer's chat template, up to where the assistant's answer begins.
+
+    Raises PromptError for a prompt of more than `max_tokens` tokens or of none, and for `chat` where the
+    tokenizer has no chat template.
+    """
+    if template == "chat" and tokenizer.chat_template is None:
+        raise PromptError(
+            f"{tokenizer.name_or_path or 'the tokenizer'} has no chat template: "
+            "set extraction.template to raw, or use a checkpoint whose tokenizer has one."
+        )
+    encoded = []
+    for prompt in prompts:
+        if template == "chat":
+            message = [{"role": "user", "content": prompt.text}]
+            rendered = tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False)
+            # The template writes the special tokens itself.
+            token_ids = tokenizer(rendered, add_special_tokens=False)["input_ids"]
+        else:
+            token_ids = tokenizer(prompt.text)["input_ids"]
+        if not token_ids:
+            raise PromptError(f"prompt '{prompt.id}' becomes no tokens at all: change or remove it.")
+        if len(token_ids) > max_tokens:
+            raise PromptError(
+                f"prompt '{prompt.id}' has {len(token_ids)} tokens, "
+                f"more than extraction.max_tokens {max_tokens}: shorten it, or raise the limit."
+            )
+        encoded.append(EncodedPrompt(prompt.id, list(token_ids)))
+    return encoded
+
+
+def _line_parser(source: str) -> Callable[[str, str], Prompt | None]:
+    ending = PurePosixPath(_file_name(source)).suffix
+    if ending == ".jsonl":
+        return _parse_json_line
+    if ending == ".txt":
+        return _parse_numbered_line
+    raise PromptError(f"{source}: unknown format: name it .jsonl (JSON Lines) or .txt (numbered lines).")
+
+
+def _parse_json_line(line: str, where: str) -> Prompt:
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise PromptError(
+            f"{where}: not valid JSON ({error.msg} at column {error.colno}): "
+            f"write one object with the keys {', '.join(KEYS)}."
+        ) from None
+    if not isinstance(value, dict):
+        raise PromptError(f"{where}: not a JSON object: write one with the keys {', '.join(KEYS)}.")
+    for key in KEYS:
+        if key not in value:
+            raise PromptError(f"{where}: the key '{key}' is missing: add it.")
+        if not isinstance(value[key], str) or not value[key].strip():
+            raise PromptError(f"{where}: '{key}' is {value[key]!r}: it must be a string that is not empty.")
+    for key in value:
+        if key not in KEYS:
+            raise PromptError(f"{where}: unknown key '{key}': remove it; the keys are {', '.join(KEYS)}.")
+    return Prompt(**value)
+
+
+def _parse_numbered_line(line: str, where: str) -> Prompt | None:
+    if line.startswith("#"):
+        return None
+    match = re.fullmatch(r"(\d+)\.\s*(.+)", line)
+    if match is None:
+        raise PromptError(f"{where}: not a numbered prompt: write it as '1. text', one prompt per line.")
+    return Prompt(id=match[1], domain=UNLABELLED, text=match[2])
+
+
+def _listed_digest(checksums: Path, name: str, found: str) -> str:
+    """The digest of the file `name` in a file as `sha256sum` writes it."""
+    if checksums.is_file():
+        for line in checksums.read_text(encoding="utf-8").splitlines():
+            match = re.fullmatch(r"([0-9a-f]{64}) [ *](?:\./)?(.+)", line)
+            if match is not None and match[2] == name:
+                return match[1]
+    raise PromptError(
+        f"{checksums}: no digest of {name}: add the line '{found}  {name}' if the file is what it should be, "
+        "or set prompts.sha256 in the study file."
+    )
+
+
+def _is_url(path: str) -> bool:
+    return urlsplit(path).scheme in ("http", "https")
+
+
+def _file_name(source: str) -> str:
+    return PurePosixPath(urlsplit(source).path).name if _is_url(source) else Path(source).name
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise PromptError(f"{path}: there is no such prompt file: check prompts.path.") from None
+    except OSError as error:
+        raise PromptError(f"{path}: cannot be read ({error.strerror}): give a readable file.") from None
+
+
+def _download(url: str) -> bytes:
+    try:
+        with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_S) as response:
+            content: bytes = response.read()
+            return content
+    except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
+        raise PromptError(
+            f"{url}: could not be downloaded ({error}). Where there is no network, fetch the file "
+            "by other means and set prompts.path to where it lies."
+        ) from None

@@ -1,0 +1,162 @@
+"""Every column of every table: type, meaning, unit. Tables, results.json and its schema are built from this list."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+TYPES = {str: "string", int: "Int64", float: "float64"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column; `nullable` says whether a value may be missing."""
+
+    name: str
+    type: type[str] | type[int] | type[float]
+    description: str
+    nullable: bool = False
+
+
+IDENTITY = ["model", "family", "base", "method", "seed"]
+_IDENTITY = (
+    Column("model", str, "Name of the model in the study file"),
+    Column("family", str, "Unit of replication across models: a base and its descendants"),
+    Column("base", str, "Base model that it descends from; null for a base", True),
+    Column("method", str, "How it was aligned; null for a base", True),
+    Column("seed", int, "Refit of a model that the study trains; else the protocol's seed"),
+)
+_ESTIMATE = (
+    Column("estimator", str, "Estimator of specialization"),
+    Column("sink", str, "kept: all keys; dropped: key 0 removed and rows renormalised"),
+)
+_VERDICT = (
+    Column("role", str, "confirmatory: declared before anything was computed; exploratory: all others"),
+    Column("p_adjusted", float, "p adjusted for the number of tests", True),
+    Column("p_adjusted_attainable", float, "Adjusted p if every test reached the smallest p of its design", True),
+    Column("adjustment", str, "Method of adjustment, and over how many tests", True),
+    Column("verdict", str, "What the test says at the level of the study"),
+)
+_TEST = (
+    Column("ci_low", float, "Lower end of the confidence interval", True),
+    Column("ci_high", float, "Upper end of the confidence interval", True),
+    Column("p", float, "Two-sided p of one test, before adjustment", True),
+    Column("p_attainable", float, "The smallest p that this design can give", True),
+    Column("n", int, "Number of units"),
+)
+
+COLUMNS: dict[str, tuple[Column, ...]] = {
+    "training": (
+        *_IDENTITY,
+        Column("step", int, "Steps of the optimiser taken"),
+        Column("split", str, "train: the batch of that step; held_out: documents never trained on"),
+        Column("loss_nats", float, "Mean loss; per token, for DPO per pair"),
+        Column("learning_rate", float, "Learning rate of that step", True),
+        Column("accuracy", float, "DPO: share of pairs whose preferred text has the larger implicit reward", True),
+    ),
+    "estimators": (
+        Column("estimator", str, "Name"),
+        Column("role", str, "primary: the one that confirmatory tests use; secondary: all others"),
+        Column("definition", str, "Formula", True),
+        Column("source", str, "Where the definition comes from", True),
+        Column("low", float, "Smallest possible value; null: unbounded", True),
+        Column("high", float, "Largest possible value; null: unbounded", True),
+    ),
+    "specialization": (
+        *_IDENTITY,
+        *_ESTIMATE,
+        Column("scope", str, "model, layer, or the name of a companion of the estimator"),
+        Column("layer", int, "Layer, counted from 0; null for values of the whole model", True),
+        Column("value", float, "Value of the estimator; null where it is undefined", True),
+        Column("reason", str, "Why the value is undefined", True),
+    ),
+    "checks": (
+        *_IDENTITY,
+        *_ESTIMATE,
+        Column("check", str, "head_permutation: heads shuffled within layers; without_layer: one layer left out"),
+        Column("layer", int, "The layer left out", True),
+        Column("value", float, "Value of the whole model, unchanged", True),
+        Column("checked_value", float, "Value after the manipulation; mean over random orders", True),
+        Column("change", float, "checked_value − value", True),
+        Column("deviation", float, "Standard deviation over random orders of heads", True),
+        Column("largest_change", float, "Largest absolute change of any random order of heads", True),
+        Column("reason", str, "Why the value is undefined", True),
+    ),
+    "descriptors": (
+        *_IDENTITY,
+        Column("layer", int, "Layer, counted from 0"),
+        Column("head", int, "Head, counted from 0"),
+        Column("previous_token", float, "Mean attention to the previous token, 0…1", True),
+        Column("self_attention", float, "Mean attention to the token itself, 0…1", True),
+        Column("first_token", float, "Mean attention to the first token, 0…1", True),
+        Column("distance_tokens", float, "Mean distance between query and key, in tokens", True),
+        Column("effective_keys", float, "exp of the row entropy: effective number of keys", True),
+        Column("induction", float, "Attention to what followed last time, on repeated random tokens, 0…1", True),
+    ),
+    "comparisons": (
+        Column("base", str, "Base model"),
+        Column("aligned", str, "Aligned descendant"),
+        Column("family", str, "Unit of replication across models"),
+        Column("method", str, "How it was aligned", True),
+        Column("scope", str, "refit: within one refit, unit prompt; refits: over refits, unit refit"),
+        Column("seed", int, "Refit; null over refits", True),
+        *_ESTIMATE,
+        Column("level", str, "model, or layer"),
+        Column("layer", int, "Layer, counted from 0", True),
+        Column("base_value", float, "Mean of the base over the units", True),
+        Column("aligned_value", float, "Mean of the aligned model over the units", True),
+        Column("delta_absolute", float, "aligned_value − base_value", True),
+        Column("delta_relative", float, "delta_absolute / base_value", True),
+        *_TEST,
+        Column("unit", str, "What is counted: prompt or refit"),
+        Column("test", str, "Name of the test", True),
+        Column("p_equivalence", float, "p of the equivalence test, before adjustment", True),
+        Column("equivalence_margin", float, "Largest change called preserved", True),
+        Column("p_equivalence_adjusted", float, "p_equivalence adjusted for the number of tests", True),
+        *_VERDICT,
+        Column("reason", str, "Why something is undefined", True),
+    ),
+    "contrasts": (
+        Column("kind", str, "architecture: bases; alignment_difference: changes; alignment_pooled: mean change"),
+        *_ESTIMATE,
+        Column("method", str, "How the models were aligned; null between bases", True),
+        Column("group", str, "Model or family in question"),
+        Column("reference", str, "Model or family that it is compared with", True),
+        Column("estimate", float, "group − reference; for alignment_pooled the mean change over families", True),
+        *_TEST,
+        Column("n_reference", int, "Number of units of the reference", True),
+        Column("unit", str, "What is counted: refit or family"),
+        Column("test", str, "Name of the test", True),
+        *_VERDICT,
+        Column("reason", str, "Why something is undefined", True),
+    ),
+    "agreement": (
+        *_ESTIMATE,
+        Column("models_compared", int, "Models with both values; each refit counts"),
+        Column("rank_correlation", float, "Spearman's rank correlation with the primary estimator", True),
+        Column("changes_compared", int, "Changes under alignment within one refit that both have"),
+        Column("same_direction", int, "How many of these changes have the same sign"),
+        Column("reason", str, "Why the correlation is undefined", True),
+    ),
+}
+
+
+class TableError(ValueError):
+    """A table that lacks a column; the message names table and column."""
+
+
+def typed(table: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with the columns of the table, in their order and with nullable types.
+
+    A frame without rows gets all columns. Raises TableError when a column is missing or should not be there.
+    """
+    columns = COLUMNS[table]
+    if frame.empty:
+        return pd.DataFrame({column.name: pd.Series(dtype=TYPES[column.type]) for column in columns})
+    expected = {column.name for column in columns}
+    if wrong := sorted(expected.symmetric_difference(frame.columns)):
+        problem = "is missing" if wrong[0] in expected else "is unknown"
+        raise TableError(
+            f"table '{table}': column '{wrong[0]}' {problem}: the columns are listed in headwise.report.columns; "
+            "compute the inputs of the table again, or change the list"
+        )
+    return pd.DataFrame({column.name: frame[column.name].astype(TYPES[column.type]) for column in columns})

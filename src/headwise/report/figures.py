@@ -1,0 +1,126 @@
+"""Figures: one specification each, saved as Vega-Lite (for the interactive page), SVG and PDF."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headwise.models.progress import track
+from headwise.provenance import atomic
+from headwise.report import charts
+from headwise.report.labels import estimator_title
+from headwise.report.style import styled
+from headwise.report.tables import read_tables
+from headwise.study import Study
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure: name of its files, title, caption (what is drawn and how to read it) and Vega-Lite specification."""
+
+    name: str
+    title: str
+    caption: str
+    specification: dict[str, Any]
+
+
+def figures(study: Study, tables: charts.Tables) -> list[Figure]:
+    """The figures of a study, in the order of the report. A figure that would be empty is left out."""
+    found = []
+    for name, draw, title, caption in _descriptions(study):
+        chart = draw(study, tables)
+        if chart is not None:
+            found.append(Figure(name, title, caption, styled(chart).to_dict()))
+    return found
+
+
+def draw_figures(study: Study, tables: Path, folder: Path) -> None:
+    """Draw the figures from the tables in a folder: `folder`/{name}.vl.json, .svg and .pdf, and figures.json.
+
+    figures.json lists name, title and caption of each, in order.
+    """
+    # Vega-Lite to SVG and PDF without a browser and without a network; its start takes a second.
+    import vl_convert
+
+    drawn = figures(study, read_tables(tables))
+    with atomic(folder) as temporary:
+        temporary.mkdir()
+        for figure in track(drawn, "drawing figures", len(drawn)):
+            stem = temporary / figure.name
+            specification = json.dumps(figure.specification, ensure_ascii=False, allow_nan=False)
+            stem.with_suffix(".vl.json").write_text(specification + "\n", encoding="utf-8")
+            svg = own_identifiers(vl_convert.vegalite_to_svg(figure.specification), figure.name)
+            stem.with_suffix(".svg").write_text(svg + "\n", encoding="utf-8")
+            stem.with_suffix(".pdf").write_bytes(vl_convert.vegalite_to_pdf(figure.specification))
+        listed = [{"name": each.name, "title": each.title, "caption": each.caption} for each in drawn]
+        (temporary / "figures.json").write_text(
+            json.dumps(listed, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+
+
+def own_identifiers(svg: str, name: str) -> str:
+    """The SVG with its ids numbered from 1 and prefixed with the figure's name.
+
+    The drawing library counts ids over the life of a process; and figures on one page must not share ids.
+    """
+    identifiers = dict.fromkeys(re.findall(r'\bid="([^"]+)"', svg))
+    for position, identifier in enumerate(identifiers, start=1):
+        svg = svg.replace(f'id="{identifier}"', f'id="{name}-{position}"')
+        svg = svg.replace(f"url(#{identifier})", f"url(#{name}-{position})")
+    return svg
+
+
+def _descriptions(study: Study) -> list[tuple[str, Any, str, str]]:
+    """Name, drawing function, title and caption of every figure."""
+    primary = estimator_title(study.comparison.primary)
+    coverage = f"{100 * (1 - study.comparison.level):g} %"
+    margin = f"±{study.comparison.equivalence_margin:g}"
+    return [
+        (
+            "specialization",
+            charts.specialization_chart,
+            "How specialized the heads of each model are",
+            f"{primary}, the primary estimator, with all keys kept. One symbol per refit; the bar is the mean over "
+            "refits. Higher values: heads of a layer differ more from each other.",
+        ),
+        (
+            "change",
+            charts.change_chart,
+            "What alignment changes",
+            f"Aligned model minus its base, refit by refit, with the {coverage} interval over prompts. Dark symbols: "
+            f"the test within that refit is significant after adjustment. Grey band: {margin}, the largest change "
+            "that is still called preserved. Prompts are the unit here: an interval says what holds for other "
+            "prompts, not for other refits.",
+        ),
+        (
+            "layers",
+            charts.layer_chart,
+            "Where in the network heads differ",
+            f"{primary} by layer. One symbol per refit; lines are means over refits.",
+        ),
+        (
+            "training",
+            charts.training_chart,
+            "How the models were trained",
+            "Loss on training and on held-out text, a line per refit. Dashed grey: entropy of the token frequencies, "
+            "which a model reaches that knows nothing but how common each token is. The loss of DPO is not a loss of "
+            "language modelling and starts at ln 2.",
+        ),
+        (
+            "head_permutation",
+            charts.head_permutation_chart,
+            "What the estimators measure: heads shuffled within their layers",
+            "Value of each model against its value when the heads of every layer are put in a random order (mean over "
+            "orders; rules: one standard deviation). An estimator that compares heads within a layer gives no meaning "
+            "to their numbers and lies on the line by construction. One that compares head numbers across layers "
+            "should move; if it hardly does, it measures how a quantity changes with depth, not how heads differ.",
+        ),
+        (
+            "descriptors",
+            charts.descriptor_chart,
+            "What the heads of the base models do",
+            "For each layer the head that scores highest and the median head, mean over refits. A high peak above a "
+            "low median: few heads do this, and they do it clearly.",
+        ),
+    ]

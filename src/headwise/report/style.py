@@ -1,0 +1,62 @@
+"""The look of the figures: one font, full opacity, colours that people with any colour vision can tell apart."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+# Okabe & Ito 2008, without black and yellow, which vanish on a dark or a light page; then a grey.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
+SHAPES = ("circle", "triangle-up", "square", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
+GREY = "#808080"
+# One weight of one font, and nothing translucent: with more, the PDF writer numbers its resources at random.
+FONT = "Liberation Sans, Arimo, Arial, Helvetica, sans-serif"
+LONGEST_LEGEND = 14
+PLAIN_LABEL = "replace(datum.label, /_/g, ' ')"
+ROW = 20  # pixels
+
+
+def family_colour(families: Sequence[str], legend: bool = True) -> alt.Color:
+    """Colour by family, the same in every figure. More families than colours repeat colours, so labels name them too."""
+    colours = [COLOURS[position % len(COLOURS)] for position in range(len(families))]
+    shown = legend and 1 < len(families) <= LONGEST_LEGEND
+    return alt.Color(
+        "family:N",
+        scale=alt.Scale(domain=list(families), range=colours),
+        legend=alt.Legend(title="Family", symbolType="square", labelExpr=PLAIN_LABEL) if shown else None,
+    )
+
+
+def method_shape(methods: Sequence[str]) -> alt.Shape:
+    """Shape by method of alignment; bases are circles."""
+    shapes = [SHAPES[position % len(SHAPES)] for position in range(len(methods))]
+    return alt.Shape(
+        "method:N",
+        scale=alt.Scale(domain=list(methods), range=shapes),
+        legend=alt.Legend(title="Alignment") if len(methods) > 1 else None,
+    )
+
+
+def styled(chart: Any) -> Any:
+    """The chart with the look that all figures share."""
+    return (
+        chart.configure(font=FONT, background="white", padding=4)
+        .configure_view(stroke="#BBBBBB", strokeWidth=1)
+        .configure_axis(
+            titleFontWeight="normal",
+            titleFontSize=11,
+            labelFontSize=10,
+            gridColor="#E4E4E4",
+            domainColor=GREY,
+            tickColor=GREY,
+        )
+        .configure_title(fontWeight="normal", fontSize=12, anchor="start", offset=6)
+        .configure_header(
+            titleFontWeight="normal", labelFontWeight="normal", labelFontSize=11, labelAnchor="start", title=None
+        )
+        .configure_legend(titleFontWeight="normal", labelFontSize=10, titleFontSize=11, labelLimit=240)
+        .configure_point(opacity=1, size=42)
+        .configure_line(opacity=1, strokeWidth=1.6)
+        .configure_rule(opacity=1)
+        .configure_tick(opacity=1)
+    )

@@ -1,0 +1,241 @@
+"""The tables of a study: what single jobs measured, gathered into tidy Parquet and CSV files.
+
+Every row names model, family, base, method and seed, so that each table can be read alone. Which model and seed a
+file belongs to is read from the metadata that the file carries, never from its path.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from headwise.provenance import atomic, json_digest, read_json, read_metadata, write_table
+from headwise.report.agreement import agreement_table
+from headwise.report.columns import COLUMNS, IDENTITY, typed
+from headwise.report.model_facts import models_table
+from headwise.report.verdicts import adjust, roles, verdicts
+from headwise.study import Study
+
+CHECKS = ("head_permutation", "head_permutation_largest_change", "without_layer")
+
+
+class ReportError(ValueError):
+    """Results that cannot be reported together; the message names the files and what to do."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the jobs of a study leave behind.
+
+    checkpoints  folders of the models that the study made; each holds a facts.json
+    training     their loss curves, one file per model and seed
+    summaries    specialization of every model and seed: summary.parquet
+    descriptors  descriptors of the heads of every model and seed
+    comparisons  one file per aligned model
+    contrasts    contrasts between models
+    prompts      facts about the prompt set: prompts.json
+    """
+
+    checkpoints: Sequence[Path]
+    training: Sequence[Path]
+    summaries: Sequence[Path]
+    descriptors: Sequence[Path]
+    comparisons: Sequence[Path]
+    contrasts: Path
+    prompts: Path
+
+
+def build_tables(study: Study, inputs: Inputs) -> dict[str, pd.DataFrame]:
+    """All tables of COLUMNS, by name, with their columns and types.
+
+    Raises ReportError when a file belongs to no model of the study, or when models were measured on different
+    prompts.
+    """
+    measured = [(path, read_metadata(path)) for path in inputs.summaries]
+    check_prompts(measured)
+    repeats = repeated_refits(measured)
+    specialization, checks = split_checks(gather(study, inputs.summaries))
+    comparisons = comparison_table(study, inputs.comparisons)
+    facts = [read_json(folder / "facts.json") for folder in inputs.checkpoints]
+    tables = {
+        "models": models_table(study, facts, measured, repeats),
+        "training": gather(study, inputs.training),
+        "estimators": estimators_table(study, measured),
+        "specialization": specialization,
+        "checks": checks,
+        "descriptors": gather(study, inputs.descriptors),
+        "comparisons": comparisons,
+        "contrasts": contrast_table(study, inputs.contrasts),
+        "agreement": agreement_table(specialization, comparisons, repeats, study.comparison.primary),
+    }
+    return {name: typed(name, tables[name]) for name in COLUMNS}
+
+
+def write_tables(tables: Mapping[str, pd.DataFrame], folder: Path, metadata: Mapping[str, Any]) -> None:
+    """Write every table to `folder`/{table}.parquet and .csv, replacing the folder at once."""
+    with atomic(folder) as temporary:
+        for name, table in tables.items():
+            write_table(table, temporary / f"{name}.parquet", {**metadata, "table": name})
+            table.to_csv(temporary / f"{name}.csv", index=False, lineterminator="\n")
+
+
+def read_tables(folder: Path) -> dict[str, pd.DataFrame]:
+    """The tables that `write_tables` wrote, by name, with their types."""
+    return {name: typed(name, pd.read_parquet(folder / f"{name}.parquet")) for name in COLUMNS}
+
+
+def table_metadata(study: Study, inputs: Inputs) -> dict[str, Any]:
+    """The provenance that tables carry: study, digest of its resolved study file, digest of its prompts."""
+    return {
+        "study": study.name,
+        "study_digest": json_digest(study.model_dump(mode="json")),
+        "prompts_digest": read_json(inputs.prompts)["sha256"],
+    }
+
+
+def identity(study: Study, metadata: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Model, family, base, method and seed of a file.
+
+    Raises ReportError where the study has no such model and seed.
+    """
+    name, seed = metadata.get("model"), metadata.get("seed")
+    for model in study.models:
+        if model.name == name and seed in study.seeds_of(model):
+            base, method = getattr(model, "base", None), getattr(model, "method", None)
+            return {"model": name, "family": study.family_of(model), "base": base, "method": method, "seed": seed}
+    raise ReportError(
+        f"{path} belongs to model '{name}', seed {seed}, which is not in study '{study.name}': "
+        "give the files of this study only"
+    )
+
+
+def gather(study: Study, paths: Iterable[Path]) -> pd.DataFrame:
+    """Files with the same columns in one table: IDENTITY in front, models and seeds in the order of the study."""
+    parts = {}
+    for path in paths:
+        names = identity(study, read_metadata(path), path)
+        part = pd.read_parquet(path)
+        for position, column in enumerate(IDENTITY):
+            part.insert(position, column, pd.Series(names[column], index=part.index, dtype=_dtype(column)))
+        parts[names["model"], names["seed"]] = part
+    order = [(model.name, seed) for model in study.models for seed in study.seeds_of(model)]
+    return _stack([parts[key] for key in order if key in parts])
+
+
+def check_prompts(measured: Iterable[tuple[Path, Mapping[str, Any]]]) -> None:
+    """Raise ReportError where two files with their metadata were not measured on the same prompts."""
+    seen: dict[str | None, Path] = {}
+    for path, metadata in measured:
+        seen.setdefault(metadata.get("prompts_digest"), path)
+    if len(seen) > 1:
+        first, second, *_ = seen.values()
+        raise ReportError(
+            f"{first} and {second} were measured on different prompts: measure both models on the same prompt set"
+        )
+
+
+def repeated_refits(measured: Iterable[tuple[Path, Mapping[str, Any]]]) -> dict[tuple[str, int], int]:
+    """Which (model, seed) has the weights of an earlier seed of that model: such a seed changed nothing.
+
+    A file without a digest of weights is taken for a refit of its own.
+    """
+    first: dict[tuple[str, str], int] = {}
+    repeats = {}
+    for path, metadata in measured:
+        model, seed = metadata["model"], metadata["seed"]
+        earlier = first.setdefault((model, metadata.get("weights_digest") or str(path)), seed)
+        if earlier != seed:
+            repeats[model, seed] = earlier
+    return repeats
+
+
+def estimators_table(study: Study, measured: Iterable[tuple[Path, Mapping[str, Any]]]) -> pd.DataFrame:
+    """Definition, source and range of every estimator, as the measurements carry them."""
+    described: dict[str, Mapping[str, Any]] = {}
+    for _, metadata in measured:
+        described |= metadata.get("estimators", {})
+    rows = []
+    for name in study.specialization.estimators:
+        role = "primary" if name == study.comparison.primary else "secondary"
+        facts = described.get(name, {})
+        rows.append(
+            {"estimator": name, "role": role}
+            | {key: facts.get(key) for key in ("definition", "source", "low", "high")}
+        )
+    return pd.DataFrame(rows)
+
+
+def split_checks(summaries: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Separate what estimators measured from the checks on them: (specialization, checks)."""
+    plain = summaries[~summaries["scope"].isin(CHECKS)].drop(columns="deviation")
+    keys = ["model", "seed", "estimator", "sink"]
+    checks = summaries[summaries["scope"].isin(("head_permutation", "without_layer"))]
+    at = pd.MultiIndex.from_frame(checks[keys])
+
+    def of_scope(scope: str) -> "pd.Series[float]":
+        values = summaries[summaries["scope"] == scope].set_index(keys)["value"]
+        return pd.Series(values.reindex(at).to_numpy("float64"), index=checks.index)
+
+    value = of_scope("model")
+    largest = of_scope("head_permutation_largest_change").where(checks["scope"] == "head_permutation")
+    table = checks.rename(columns={"scope": "check", "value": "checked_value"})
+    table = table.assign(value=value, change=table["checked_value"] - value, largest_change=largest)
+    return plain, table
+
+
+def comparison_table(study: Study, paths: Iterable[Path]) -> pd.DataFrame:
+    """All tests of aligned models against their bases, with role, adjusted p-values and verdict.
+
+    Confirmatory, as declared before anything was computed: the primary estimator with all keys kept, over the whole
+    model, within one refit. All others are exploratory, adjusted within estimator, level, scope and sink. A refit
+    with the weights of an earlier one is no test of its own.
+    """
+    parts = {}
+    for path in paths:
+        part = pd.read_parquet(path)
+        refits = read_metadata(path)["refits"]
+        part["repeat"] = part["scope"].eq("refit") & ~part["seed"].isin(refits)
+        parts[part["aligned"].iloc[0]] = part
+    tests = _stack([parts[model.name] for model in study.descendants() if model.name in parts])
+    if tests.empty:
+        return tests
+    declared = tests["level"].eq("model") & tests["scope"].eq("refit") & _primary(study, tests)
+    tests["role"] = roles(declared, tests.pop("repeat"))
+    tests = adjust(tests, ["estimator", "level", "scope", "sink"])
+    tests["verdict"] = verdicts(
+        tests.assign(estimate=tests["delta_absolute"]),
+        study.comparison,
+        pd.Series("comparison", index=tests.index),
+    )
+    return tests
+
+
+def contrast_table(study: Study, path: Path) -> pd.DataFrame:
+    """All contrasts between models, with role, adjusted p-values and verdict.
+
+    Confirmatory within each kind of contrast: the primary estimator with all keys kept, pooled over families, not
+    over refits (refits of one family say nothing about another). All others are exploratory, adjusted within kind,
+    estimator, sink and unit.
+    """
+    tests = pd.read_parquet(path)
+    if tests.empty:
+        return tests
+    over_refits = tests["kind"].eq("alignment_pooled") & tests["unit"].ne("family")
+    tests["role"] = roles(_primary(study, tests) & ~over_refits)
+    tests = adjust(tests, ["kind", "estimator", "sink", "unit"])
+    tests["verdict"] = verdicts(tests, study.comparison, tests["kind"])
+    return tests
+
+
+def _primary(study: Study, tests: pd.DataFrame) -> "pd.Series[bool]":
+    return tests["estimator"].eq(study.comparison.primary) & tests["sink"].eq("kept")
+
+
+def _dtype(column: str) -> str:
+    return "Int64" if column == "seed" else "string"
+
+
+def _stack(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

@@ -1,0 +1,216 @@
+"""How a model's numbers change under alignment: tests, intervals and equivalence, within and over refits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from headwise.specialization.evaluate import Features
+from headwise.specialization.measured import FloatArray, defined_mean
+from headwise.specialization.registry import Estimator
+from headwise.statistics.equivalence import equivalence
+from headwise.statistics.intervals import bootstrap_intervals, t_interval
+from headwise.statistics.permutation import label_swap, sign_flip
+from headwise.study import Comparison
+
+
+@dataclass(frozen=True)
+class Change:
+    """How one number of a model changes under alignment, with its test: one row of a comparison.
+
+    scope               "refit": within one refit, units are prompts; "refits": over refits, units are refits
+    seed                the refit; None over refits
+    level, layer        "model" and None, or "layer" and the index of the layer in the model
+    delta_absolute      aligned minus base, in the estimator's units, as are ci_low, ci_high and the margin
+    delta_relative      delta_absolute / base_value, a fraction; None where the base value is 0 or undefined
+    p_equivalence       p of "the change is at least the margin"; only for the primary estimator at model
+                        level
+    equivalence_margin  largest change that still counts as none; only there, too
+    test                how p and the interval were made, in words
+    reason              why something is undefined or must be read with care
+    """
+
+    scope: str
+    seed: int | None
+    estimator: str
+    sink: str
+    level: str
+    layer: int | None
+    base_value: float | None
+    aligned_value: float | None
+    delta_absolute: float | None
+    delta_relative: float | None
+    ci_low: float | None
+    ci_high: float | None
+    p: float | None
+    p_attainable: float | None
+    n: int
+    unit: str
+    test: str
+    p_equivalence: float | None = None
+    equivalence_margin: float | None = None
+    reason: str | None = None
+
+
+def changes_in_refit(
+    each: Estimator,
+    sink: str,
+    seed: int,
+    base: Features,
+    aligned: Features,
+    domains: Sequence[str],
+    settings: Comparison,
+    rng: np.random.Generator,
+    remark: str | None = None,
+) -> list[Change]:
+    """Changes within one refit: of the model, then of each layer where the estimator has values of layers.
+
+    base, aligned  features of the same prompts; what is undefined in either is left out of both
+    domains        of the prompts; intervals resample them, or the prompts where all are of one domain
+    remark         what all rows have to say
+
+    Labels of the two models are swapped prompt by prompt. For an estimator that is linear in prompts this is
+    the sign-flip test of the differences per prompt.
+    """
+    shared = np.isfinite(base.values) & np.isfinite(aligned.values)
+    before, after = (np.where(shared, features.values, np.nan) for features in (base, aligned))
+    one_domain = len(set(domains)) < 2
+    clusters, what = (base.prompts, "prompts") if one_domain else (domains, "prompt domains")
+
+    def outcomes(means: FloatArray) -> FloatArray:
+        """Value of the model, then of its layers: (r, layers, units) → (r, 1 + layers), or (r, 1)."""
+        model = each.summary(means)[:, None]
+        return np.concatenate([model, means[..., 0]], axis=1) if each.per_layer else model
+
+    tests = label_swap(before, after, outcomes, rng, settings.resamples)
+    intervals = bootstrap_intervals(
+        np.stack([before, after], axis=1),
+        lambda means: outcomes(means[:, 1]) - outcomes(means[:, 0]),
+        rng,
+        settings.resamples,
+        settings.level,
+        clusters,
+    )
+    values, aligned_values = (
+        outcomes(defined_mean(each_side, axis=0)[None])[0] for each_side in (before, after)
+    )
+    changes = []
+    for position, (test, interval) in enumerate(zip(tests, intervals, strict=True)):
+        base_value, aligned_value = _number(values[position]), _number(aligned_values[position])
+        absolute, relative = difference(base_value, aligned_value)
+        changes.append(
+            Change(
+                scope="refit",
+                seed=seed,
+                estimator=each.name,
+                sink=sink,
+                level="layer" if position else "model",
+                layer=base.layers[position - 1] if position else None,
+                base_value=base_value,
+                aligned_value=aligned_value,
+                delta_absolute=absolute,
+                delta_relative=relative,
+                ci_low=interval.low,
+                ci_high=interval.high,
+                p=test.p,
+                p_attainable=test.p_attainable,
+                n=test.n,
+                unit="prompt",
+                test=f"{test.method}; interval: {interval.method}, {interval.n} {what}",
+                reason=joined(remark, test.reason, interval.reason),
+            )
+        )
+    if each.name == settings.primary:
+        changes[0] = _with_equivalence(changes[0], each, before, after, clusters, settings.equivalence_margin)
+    return changes
+
+
+def changes_over_refits(
+    changes: Sequence[Change],
+    refits: Sequence[int],
+    settings: Comparison,
+    rng: np.random.Generator,
+    remark: str | None = None,
+) -> list[Change]:
+    """The changes within the refits of these seeds, averaged and tested over refits.
+
+    Refits are few: intervals are Student's t, and the smallest attainable p says what the sign-flip test can
+    show.
+    """
+    groups: dict[tuple[str, str, str, int | None], list[Change]] = {}
+    for change in changes:
+        if change.seed in refits:
+            groups.setdefault((change.estimator, change.sink, change.level, change.layer), []).append(change)
+    over = []
+    for group in groups.values():
+        deltas = _array([change.delta_absolute for change in group])
+        defined = np.isfinite(deltas)
+        base_value = _mean([change.base_value for change in group], defined)
+        aligned_value = _mean([change.aligned_value for change in group], defined)
+        absolute, relative = difference(base_value, aligned_value)
+        test, interval = sign_flip(deltas, rng, settings.resamples), t_interval(deltas, settings.level)
+        margin = group[0].equivalence_margin
+        result = None if margin is None else equivalence(deltas, margin)
+        over.append(
+            replace(
+                group[0],
+                scope="refits",
+                seed=None,
+                base_value=base_value,
+                aligned_value=aligned_value,
+                delta_absolute=absolute,
+                delta_relative=relative,
+                ci_low=interval.low,
+                ci_high=interval.high,
+                p=test.p,
+                p_attainable=test.p_attainable,
+                n=test.n,
+                unit="refit",
+                test=f"{test.method}; interval: {interval.method}",
+                p_equivalence=result.p if result else None,
+                reason=joined(remark, test.reason, interval.reason, result.reason if result else None),
+            )
+        )
+    return over
+
+
+def _with_equivalence(
+    change: Change,
+    each: Estimator,
+    before: FloatArray,
+    after: FloatArray,
+    clusters: Sequence[str],
+    margin: float,
+) -> Change:
+    """The change of the model with its equivalence test, where the estimator has values of single prompts."""
+    if not each.per_layer:
+        reason = "no equivalence test: the estimator has no value for a single prompt"
+        return replace(change, equivalence_margin=margin, reason=joined(change.reason, reason))
+    result = equivalence(each.summary(after) - each.summary(before), margin, clusters)
+    reason_of_both = joined(change.reason, result.reason)
+    return replace(change, p_equivalence=result.p, equivalence_margin=margin, reason=reason_of_both)
+
+
+def difference(base: float | None, aligned: float | None) -> tuple[float | None, float | None]:
+    """Absolute and relative change; None where undefined."""
+    if base is None or aligned is None:
+        return None, None
+    return aligned - base, (aligned - base) / base if base != 0 else None
+
+
+def joined(*reasons: str | None) -> str | None:
+    """What there is to say, each thing once; None where there is nothing."""
+    return "; ".join(dict.fromkeys(reason for reason in reasons if reason)) or None
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _array(values: Sequence[float | None]) -> FloatArray:
+    """Numbers with NaN for None."""
+    return np.array(values, dtype=np.float64)
+
+
+def _mean(values: Sequence[float | None], chosen: np.ndarray) -> float | None:
+    return float(_array(values)[chosen].mean()) if chosen.any() else None

@@ -1,0 +1,105 @@
+"""The reference of the study file in config/README.md, written from the JSON schema of its models."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from headwise.study import study_schema
+
+BEGIN = "<!-- reference: begin (written by `headwise schema --markdown --output config/README.md`) -->"
+END = "<!-- reference: end -->"
+HEADER = "| field | type | default | meaning |\n|---|---|---|---|"
+LIMITS = {
+    "minimum": "≥ {}",
+    "exclusiveMinimum": "> {}",
+    "maximum": "≤ {}",
+    "exclusiveMaximum": "< {}",
+    "multipleOf": "multiple of {}",
+    "pattern": "matching `{}`",
+    "minItems": "at least {} item",
+}
+WORDS = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "array": "list",
+    "object": "mapping",
+}
+
+Schema = Mapping[str, Any]
+
+
+def schema_text() -> str:
+    """The JSON Schema of a study file as workflow/schemas/study.schema.json holds it."""
+    return json.dumps(study_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def study_reference() -> str:
+    """Every field of a study file in Markdown: one table per section, in the order of the models."""
+    schema = study_schema()
+    return "\n\n".join(_section(schema, schema["$defs"], "", "Top level")) + "\n"
+
+
+def with_reference(document: str) -> str:
+    """The document with the reference between its two marker lines; what stands outside them is kept.
+
+    Raises ValueError for a document without the marker lines.
+    """
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"no place for the reference: add these two lines where it belongs:\n{BEGIN}\n{END}")
+    return f"{before}{BEGIN}\n\n{study_reference()}\n{END}{after}"
+
+
+def _section(section: Schema, definitions: Schema, path: str, heading: str) -> Iterator[str]:
+    """A section's heading, description and table of fields, then the sections within it."""
+    fields = section["properties"]
+    required = section.get("required", [])
+    yield f"### {heading}"
+    yield " ".join(section["description"].split())
+    rows = [_row(name, field, definitions, name in required) for name, field in fields.items()]
+    yield "\n".join([HEADER, *rows])
+    for name, field in fields.items():
+        inner = f"{path}.{name}" if path else name
+        for variant, definition in _sections_within(field, definitions).items():
+            heading = f"`{inner}`, `source: {variant}`" if variant else f"`{inner}`"
+            yield from _section(definition, definitions, inner, heading)
+
+
+def _sections_within(field: Schema, definitions: Schema) -> dict[str, Schema]:
+    """The sections that a field holds: one under the empty name, or those of a list by their `source`."""
+    references = [field] if "$ref" in field else field.get("items", {}).get("oneOf", [])
+    sections = [definitions[reference["$ref"].split("/")[-1]] for reference in references]
+    if "$ref" in field:
+        return {"": sections[0]}
+    return {section["properties"]["source"]["const"]: section for section in sections}
+
+
+def _row(name: str, field: Schema, definitions: Schema, required: bool) -> str:
+    sections = _sections_within(field, definitions)
+    default = "required" if required else _default(field)
+    if "$ref" in field:
+        kind, meaning = "section", " ".join(sections[""]["description"].split())
+        default = "required" if required else "its defaults"
+    elif sections:
+        kind, meaning = "list of sections", " or ".join(f"`source: {variant}`" for variant in sections)
+    else:
+        kind, meaning = _type(field), field.get("description", "")
+    return f"| `{name}` | {kind} | {default} | {meaning} |"
+
+
+def _default(field: Schema) -> str:
+    default = field.get("default")
+    return "–" if default is None else f"`{json.dumps(default, ensure_ascii=False)}`"
+
+
+def _type(field: Schema) -> str:
+    """A field's type and limits in words."""
+    if "anyOf" in field:
+        return " or ".join(_type(part) for part in field["anyOf"] if part["type"] != "null")
+    if "enum" in field or "const" in field:
+        return ", ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
+    limits = [limit.format(field[key]) for key, limit in LIMITS.items() if key in field]
+    items = [f"each a {_type(field['items'])}"] if field["type"] == "array" else []
+    return ", ".join([WORDS[field["type"]], *limits, *items])

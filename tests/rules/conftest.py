@@ -1,0 +1,154 @@
+"""A chain of tiny products, each made by the script of its rule, for the tests of the rules that follow."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tiny import write_study
+
+from headwise.study import Study, load_study
+
+RunScript = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one model at one seed leaves behind."""
+
+    checkpoint: Path
+    curve: Path
+    tensors: Path
+    heads: Path
+    pairs: Path
+    descriptors: Path
+    features: Path
+    summary: Path
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where text, prompts and the study file of the tiny study lie."""
+    place = tmp_path_factory.mktemp("rules")
+    write_study(place)
+    return place
+
+
+@pytest.fixture(scope="session")
+def study(folder: Path) -> Study:
+    """The tiny study."""
+    return load_study(folder / "study.yaml")
+
+
+@pytest.fixture(scope="session")
+def prompts(folder: Path, study: Study, run_script: RunScript) -> tuple[Path, Path]:
+    """The verified prompts and their facts."""
+    output = {"prompts": folder / "prompts.jsonl", "facts": folder / "prompts.json"}
+    settings = study.prompts.model_dump() | {"path": str(folder / study.prompts.path)}
+    run_script("verify_prompts", input={}, output=output, settings=settings)
+    return output["prompts"], output["facts"]
+
+
+@pytest.fixture(scope="session")
+def documents(folder: Path, study: Study, run_script: RunScript) -> Path:
+    """The corpus; its facts lie beside it as corpus.json."""
+    output = {"documents": folder / "documents.jsonl", "facts": folder / "corpus.json"}
+    settings = study.corpus.model_dump() | {"path": str(folder / study.corpus.path)}
+    run_script("build_corpus", input={}, output=output, settings=settings)
+    return output["documents"]
+
+
+@pytest.fixture(scope="session")
+def tokenizer(folder: Path, study: Study, documents: Path, run_script: RunScript) -> Path:
+    """The tokenizer's folder."""
+    run_script(
+        "train_tokenizer",
+        input={"documents": documents},
+        output={"tokenizer": folder / "tokenizer"},
+        settings=study.tokenizer.model_dump(),
+    )
+    return folder / "tokenizer"
+
+
+def describe(study: Study, name: str, seed: int) -> dict[str, object]:
+    """The metadata that the workflow gives to a model's jobs."""
+    model = study.model(name)
+    return {
+        "study": study.name,
+        "model": name,
+        "family": study.family_of(model),
+        "source": model.source,
+        "base": getattr(model, "base", None),
+        "method": getattr(model, "method", None),
+        "seed": seed,
+        "seed_changes": "initialisation and data order",
+    }
+
+
+@pytest.fixture(scope="session")
+def measure(
+    folder: Path,
+    study: Study,
+    prompts: tuple[Path, Path],
+    documents: Path,
+    tokenizer: Path,
+    run_script: RunScript,
+) -> Callable[[str, int], Measurement]:
+    """Make and measure a model of the tiny study at a seed, once."""
+    made: dict[tuple[str, int], Measurement] = {}
+
+    def run(name: str, seed: int) -> Measurement:
+        if (name, seed) in made:
+            return made[name, seed]
+        place = folder / name / f"seed{seed}"
+        result = Measurement(
+            place / "checkpoint", *(place / f"{table}.parquet" for table in list(Measurement.__dataclass_fields__)[1:])
+        )
+        model = study.model(name)
+        wildcards = {"model": name, "seed": str(seed)}
+        made_here = {"checkpoint": result.checkpoint, "curve": result.curve}
+        if model.source == "train":
+            run_script(
+                "train_model",
+                input={"documents": documents, "tokenizer": tokenizer},
+                output=made_here,
+                settings={
+                    "decoder": study.decoder_of(model).model_dump(),
+                    "training": study.training_of(model).model_dump(),
+                    "metadata": describe(study, name, seed),
+                },
+                wildcards=wildcards,
+            )
+        else:
+            run_script(
+                "align_model",
+                input={"base": run(model.base, seed).checkpoint, "documents": documents},
+                output=made_here,
+                settings={
+                    "method": model.method,
+                    "alignment": getattr(study.alignment, model.method).model_dump(),
+                    "metadata": describe(study, name, seed),
+                },
+                wildcards=wildcards,
+            )
+        run_script(
+            "extract_attention",
+            input={"checkpoint": result.checkpoint, "prompts": prompts[0], "facts": prompts[1]},
+            output={key: getattr(result, key) for key in ("tensors", "heads", "pairs", "descriptors")},
+            settings={
+                "extraction": study.extraction.model_dump(),
+                "pair_statistics": study.pair_statistics(),
+                "metadata": describe(study, name, seed),
+            },
+            wildcards=wildcards,
+        )
+        run_script(
+            "evaluate_specialization",
+            input={"heads": result.heads, "pairs": result.pairs},
+            output={"features": result.features, "summary": result.summary},
+            settings=study.specialization.model_dump(),
+            wildcards=wildcards,
+        )
+        return made.setdefault((name, seed), result)
+
+    return run

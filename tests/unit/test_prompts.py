@@ -1,0 +1,339 @@
+"""Prompt sets: the one that ships, both formats, each kind of broken file, digests, downloads, encoding."""
+
+import functools
+import hashlib
+import http.server
+import json
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from pydoc_data import topics
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import ByteLevelBPETokenizer, Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
+
+from headwise import study
+from headwise.prompts import Prompt, PromptError, encode, load_verified, read_prompts, verify_prompts
+
+SHIPPED = Path(__file__).parents[2] / "prompts" / "headwise-120.jsonl"
+TWO = [Prompt("a", "first", "One prompt."), Prompt("b", "second", 'A "quoted" – non-ASCII one.\nTwo lines.')]
+
+
+def json_lines(*prompts: Prompt) -> str:
+    """A file of these prompts, with the keys in another order than the normal form."""
+    return "".join(json.dumps({"text": p.text, "id": p.id, "domain": p.domain}) + "\n" for p in prompts)
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# --- the set that ships ---
+
+
+def test_shipped_set_has_the_digest_that_its_checksums_list() -> None:
+    listed = SHIPPED.with_name("SHA256SUMS").read_text().splitlines()
+    assert f"{sha256(SHIPPED)}  {SHIPPED.name}" in listed
+
+
+def test_shipped_set_is_balanced_and_of_varied_length() -> None:
+    prompts = read_prompts(SHIPPED)
+    assert Counter(Counter(prompt.domain for prompt in prompts).values()) == {20: 6}
+    assert len({prompt.text.lower() for prompt in prompts}) == 120
+    assert all(re.fullmatch(rf"{prompt.domain}-[0-2][0-9]", prompt.id) for prompt in prompts)
+    assert all(prompt.text.isascii() and prompt.text == prompt.text.strip() for prompt in prompts)
+    words = sorted(len(prompt.text.split()) for prompt in prompts)
+    assert words[0] >= 8
+    assert 22 <= words[60] <= 28
+    assert 45 <= words[-1] <= 60
+
+
+def test_shipped_set_stays_short_under_a_small_vocabulary() -> None:
+    tokenizer = ByteLevelBPETokenizer()
+    tokenizer.train_from_iterator(topics.topics.values(), vocab_size=1024, show_progress=False)
+    lengths = [len(tokenizer.encode(prompt.text).ids) for prompt in read_prompts(SHIPPED)]
+    assert max(lengths) <= 120  # of 128: special tokens and another corpus have room
+
+
+# --- reading ---
+
+
+def test_json_lines_are_read_as_written(tmp_path: Path) -> None:
+    assert read_prompts(write(tmp_path / "p.jsonl", json_lines(*TWO))) == TWO
+
+
+def test_windows_line_ends_and_byte_order_mark_do_not_matter(tmp_path: Path) -> None:
+    content = b"\xef\xbb\xbf" + json_lines(*TWO).replace("\n", "\r\n").encode()
+    assert read_prompts(write(tmp_path / "p.jsonl", content)) == TWO
+
+
+def test_a_unicode_line_separator_does_not_end_a_prompt(tmp_path: Path) -> None:
+    content = '{"id": "a", "domain": "d", "text": "before\u2028after"}\n'
+    assert [prompt.text for prompt in read_prompts(write(tmp_path / "p.jsonl", content))] == [
+        "before\u2028after"
+    ]
+
+
+def test_numbered_lines_are_read_without_comments(tmp_path: Path) -> None:
+    content = "# Ten prompts, version 3\n#\n\n1. What is 2. 5 times 2?\n10. Write a haiku.\n"
+    assert read_prompts(write(tmp_path / "p.txt", content)) == [
+        Prompt("1", "unlabelled", "What is 2. 5 times 2?"),
+        Prompt("10", "unlabelled", "Write a haiku."),
+    ]
+
+
+GOOD = '{"id": "a", "domain": "d", "text": "t"}\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "problem", "remedy"),
+    [
+        ('{"id": "a", "domain": "d", "text": "t"\n', 1, "not valid JSON", "write one object"),
+        (GOOD + "[1, 2]\n", 2, "not a JSON object", "write one with the keys id, domain, text"),
+        (GOOD + '\n{"id": "b", "text": "t"}\n', 3, "the key 'domain' is missing", "add it"),
+        ('{"id": "a", "domain": "d", "text": "t", "txt": "u"}\n', 1, "unknown key 'txt'", "remove it"),
+        ('{"id": 7, "domain": "d", "text": "t"}\n', 1, "'id' is 7", "must be a string"),
+        ('{"id": "a", "domain": "", "text": "t"}\n', 1, "'domain' is ''", "not empty"),
+        ('{"id": "a", "domain": "d", "text": " "}\n', 1, "'text' is ' '", "not empty"),
+        (GOOD + GOOD, 2, "id 'a' is already used in line 1", "its own id"),
+        (GOOD.encode() + b'{"id": "b", "domain": "d", "text": "caf\xe9"}\n', 2, "not UTF-8", "encoding"),
+    ],
+)
+def test_a_broken_line_is_named(
+    tmp_path: Path, content: str | bytes, line: int, problem: str, remedy: str
+) -> None:
+    path = write(tmp_path / "broken.jsonl", content)
+    with pytest.raises(PromptError) as error:
+        read_prompts(path)
+    assert str(error.value).startswith(f"{path}, line {line}: {problem}")
+    assert remedy in str(error.value)
+
+
+@pytest.mark.parametrize("line", ["What is it?", "1.", "1. ", "one. What is it?"])
+def test_a_line_that_is_no_numbered_prompt_is_named(tmp_path: Path, line: str) -> None:
+    path = write(tmp_path / "broken.txt", f"# comment\n1. A prompt.\n{line}\n")
+    with pytest.raises(
+        PromptError, match=r"broken\.txt, line 3: not a numbered prompt: write it as '1\. text'"
+    ):
+        read_prompts(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.jsonl", "\n\n", "no prompts in this file"),
+        ("comments.txt", "# nothing\n", "no prompts in this file"),
+        ("table.csv", "id,text\n", r"unknown format: name it \.jsonl"),
+        ("missing.jsonl", None, "no such prompt file: check prompts.path"),
+    ],
+)
+def test_an_unusable_file_is_named(tmp_path: Path, name: str, content: str | None, message: str) -> None:
+    if content is not None:
+        write(tmp_path / name, content)
+    with pytest.raises(PromptError, match=rf"{name}: .*{message}"):
+        read_prompts(tmp_path / name)
+
+
+def test_a_folder_in_place_of_a_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(PromptError, match="cannot be read"):
+        read_prompts(tmp_path)
+
+
+# --- verification ---
+
+
+def verify(folder: Path, path: str, digest: str | None = None) -> tuple[Path, Path]:
+    outputs = folder / "out" / "prompts.jsonl", folder / "out" / "prompts.json"
+    verify_prompts(study.Prompts(path=path, sha256=digest), folder, *outputs)
+    return outputs
+
+
+def test_verified_prompts_are_written_in_normal_form(tmp_path: Path) -> None:
+    source = write(tmp_path / "mine.jsonl", json_lines(*TWO))
+    prompts_out, facts_out = verify(tmp_path, "mine.jsonl", sha256(source))
+    lines = prompts_out.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == '{"id": "a", "domain": "first", "text": "One prompt."}'
+    assert read_prompts(prompts_out) == TWO
+    assert json.loads(facts_out.read_text()) == {
+        "file": "mine.jsonl",
+        "sha256": sha256(source),
+        "count": 2,
+        "domains": {"first": 1, "second": 1},
+    }
+
+
+def test_the_normal_form_is_its_own_normal_form(tmp_path: Path) -> None:
+    source = write(tmp_path / "mine.txt", "# c\n1. One.\n2. Two.\n")
+    first = verify(tmp_path, "mine.txt", sha256(source))[0].rename(tmp_path / "again.jsonl")
+    second, _ = verify(tmp_path, "again.jsonl", sha256(first))
+    assert second.read_bytes() == first.read_bytes()
+
+
+def test_the_digest_of_the_study_goes_before_the_checksum_file(tmp_path: Path) -> None:
+    source = write(tmp_path / "mine.jsonl", json_lines(*TWO))
+    write(tmp_path / "SHA256SUMS", f"{'0' * 64}  mine.jsonl\n")
+    prompts, digest = load_verified(study.Prompts(path="mine.jsonl", sha256=sha256(source)), tmp_path)
+    assert (prompts, digest) == (TWO, sha256(source))
+
+
+@pytest.mark.parametrize("form", ["{digest}  {name}", "{digest} *{name}", "{digest}  ./{name}"])
+def test_each_form_that_sha256sum_writes_is_understood(tmp_path: Path, form: str) -> None:
+    source = write(tmp_path / "mine.jsonl", json_lines(*TWO))
+    other = f"{'0' * 64}  not-mine.jsonl\n"
+    write(tmp_path / "SHA256SUMS", other + form.format(digest=sha256(source), name=source.name) + "\n")
+    assert load_verified(study.Prompts(path=source.name), tmp_path) == (TWO, sha256(source))
+
+
+@pytest.mark.parametrize("declared_in", ["study", "SHA256SUMS"])
+def test_a_changed_file_is_refused_with_both_digests(tmp_path: Path, declared_in: str) -> None:
+    source = write(tmp_path / "mine.jsonl", json_lines(*TWO))
+    expected = sha256(source)
+    write(tmp_path / "SHA256SUMS", f"{expected}  mine.jsonl\n")
+    write(source, json_lines(TWO[0]))
+    with pytest.raises(PromptError) as error:
+        verify(tmp_path, "mine.jsonl", expected if declared_in == "study" else None)
+    for part in (
+        str(source),
+        f"expected SHA-256 {expected}",
+        f"found {sha256(source)}",
+        declared_in,
+        "Restore",
+    ):
+        assert part in str(error.value)
+    assert not list(tmp_path.glob("out/*"))
+
+
+@pytest.mark.parametrize("checksums", [None, f"{'0' * 64}  other.jsonl\n"])
+def test_without_a_digest_the_line_to_add_is_given_and_works(tmp_path: Path, checksums: str | None) -> None:
+    write(tmp_path / "mine.jsonl", json_lines(*TWO))
+    if checksums is not None:
+        write(tmp_path / "SHA256SUMS", checksums)
+    with pytest.raises(PromptError, match=r"SHA256SUMS: no digest of mine\.jsonl: add the line") as error:
+        verify(tmp_path, "mine.jsonl")
+    line = re.search(r"add the line '(.+?)'", str(error.value))
+    assert line is not None
+    write(tmp_path / "SHA256SUMS", (checksums or "") + line[1] + "\n")
+    verify(tmp_path, "mine.jsonl")
+
+
+# --- downloads ---
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing on stderr."""
+
+
+@pytest.fixture
+def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address under which the test's folder is served on this machine."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path))
+    ) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_download_is_verified_like_a_file(tmp_path: Path, address: str) -> None:
+    source = write(tmp_path / "mine.jsonl", json_lines(*TWO))
+    url = f"{address}/mine.jsonl?version=1"
+    prompts_out, facts_out = verify(tmp_path, url, sha256(source))
+    assert read_prompts(prompts_out) == TWO
+    assert json.loads(facts_out.read_text())["file"] == "mine.jsonl"
+    with pytest.raises(PromptError, match=f"expected SHA-256 {'0' * 64}, found {sha256(source)}"):
+        verify(tmp_path, url, "0" * 64)
+
+
+def test_a_download_without_digest_is_refused_before_it_starts(tmp_path: Path) -> None:
+    with pytest.raises(
+        PromptError, match=r"nowhere\.invalid/p\.jsonl: a download needs its digest: set prompts\.sha256"
+    ):
+        verify(tmp_path, "https://nowhere.invalid/p.jsonl")
+
+
+def test_a_failed_download_says_what_to_do(tmp_path: Path, address: str) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
+        closed = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        for url, reason in [(f"{address}/absent.jsonl", "404"), (f"{closed}/p.jsonl", "refused")]:
+            with pytest.raises(
+                PromptError, match=rf"could not be downloaded \(.*{reason}.*\).*set prompts\.path"
+            ):
+                verify(tmp_path, url, "0" * 64)
+
+
+# --- encoding ---
+
+
+def byte_tokenizer(chat_template: str | None = None) -> PreTrainedTokenizerFast:
+    """One token per byte, `<s>` first: the number of tokens is known without a tokenizer."""
+    alphabet = ["<s>", "<user>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    encoder = Tokenizer(models.BPE({symbol: number for number, symbol in enumerate(alphabet)}, []))
+    encoder.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    encoder.decoder = decoders.ByteLevel()
+    encoder.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=encoder,
+        bos_token="<s>",
+        additional_special_tokens=["<user>"],
+        chat_template=chat_template,
+    )
+
+
+BYTES = byte_tokenizer()
+CHAT = byte_tokenizer(
+    "<s>{% for m in messages %}<user>{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}>{% endif %}"
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.text(min_size=1, max_size=30).filter(lambda text: text.isprintable()), min_size=1, max_size=5)
+)
+def test_every_byte_is_encoded_and_nothing_is_padded(texts: list[str]) -> None:
+    prompts = [Prompt(str(number), "d", text) for number, text in enumerate(texts)]
+    encoded = encode(prompts, BYTES, "raw", max_tokens=1000)
+    assert [prompt.id for prompt in encoded] == [prompt.id for prompt in prompts]
+    assert [len(prompt.token_ids) for prompt in encoded] == [1 + len(text.encode()) for text in texts]
+    assert [BYTES.decode(prompt.token_ids[1:]) for prompt in encoded] == texts
+
+
+def test_the_chat_template_frames_the_prompt_once() -> None:
+    (encoded,) = encode([Prompt("a", "d", "hi")], CHAT, "chat", max_tokens=10)
+    assert CHAT.convert_ids_to_tokens(encoded.token_ids) == ["<s>", "<user>", "h", "i", ">"]
+
+
+def test_chat_without_a_template_names_the_setting() -> None:
+    with pytest.raises(PromptError, match=r"no chat template: set extraction\.template to raw"):
+        encode(TWO, BYTES, "chat", max_tokens=1000)
+
+
+def test_a_prompt_at_the_limit_passes_and_one_above_it_is_named() -> None:
+    prompts = [Prompt("short", "d", "1234"), Prompt("long", "d", "12345")]
+    assert len(encode(prompts, BYTES, "raw", max_tokens=6)) == 2
+    with pytest.raises(
+        PromptError, match=r"prompt 'long' has 6 tokens, more than extraction\.max_tokens 5: shorten"
+    ):
+        encode(prompts, BYTES, "raw", max_tokens=5)
+
+
+def test_prompts_are_read_without_heavy_libraries() -> None:
+    code = (
+        "import sys, headwise.prompts; print(sorted({'torch', 'transformers', 'pandas'} & set(sys.modules)))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

@@ -1,0 +1,359 @@
+"""The study file: what a valid one means, and one readable line for each way in which one can be wrong."""
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from headwise.study import (
+    ESTIMATOR_FOLDER,
+    Study,
+    StudyError,
+    known_estimators,
+    load_study,
+    parse_study,
+    study_schema,
+)
+from headwise.study_reference import BEGIN, END, schema_text, study_reference, with_reference
+
+ROOT = Path(__file__).parents[2]
+DEFAULT = ROOT / "config" / "config.yaml"
+
+MINIMAL: dict[str, Any] = {
+    "name": "minimal",
+    "prompts": {"path": "prompts.jsonl"},
+    "models": [
+        {"name": "base", "source": "train"},
+        {"name": "tuned", "source": "align", "base": "base", "method": "sft"},
+    ],
+}
+
+
+def changed(**sections: Any) -> dict[str, Any]:
+    """The minimal study with whole sections replaced; None removes one."""
+    content = copy.deepcopy(MINIMAL) | sections
+    return {key: value for key, value in content.items() if value is not None}
+
+
+def with_models(*models: dict[str, Any]) -> dict[str, Any]:
+    """The minimal study with these models added to its two."""
+    return changed(models=[*MINIMAL["models"], *models])
+
+
+def with_base(**fields: Any) -> dict[str, Any]:
+    """The minimal study with these fields added to its base model."""
+    return changed(models=[MINIMAL["models"][0] | fields, MINIMAL["models"][1]])
+
+
+# --- what is wrong, where, and what to do ---
+
+SHAPE_ERRORS = [  # content, field, problem and remedy; the published schema finds these too
+    (changed(name=None), "name", "required but missing: add it"),
+    (changed(prompts=None), "prompts", "required but missing: add it"),
+    (changed(prompts={}), "prompts.path", "required but missing: add it"),
+    (changed(models=[]), "models", "at least 1 item after validation, not 0 (got []): correct the value"),
+    (changed(name="a/b"), "name", "(got 'a/b'): correct the value"),
+    (changed(seed=3), "seed", "unknown key: correct its spelling or remove it"),
+    (changed(training={"step": 3}), "training.step", "unknown key: correct its spelling or remove it"),
+    (
+        changed(alignment={"dpo": {"beta": 0}}),
+        "alignment.dpo.beta",
+        "greater than 0 (got 0): correct the value",
+    ),
+    (changed(training={"steps": "many"}), "training.steps", "(got 'many'): correct the value"),
+    (changed(training={"learning_rate": -1}), "training.learning_rate", "(got -1): correct the value"),
+    (changed(seeds=[]), "seeds", "at least 1 item after validation, not 0 (got []): correct the value"),
+    (changed(decoder={"head_width": 15}), "decoder.head_width", "multiple of 2 (got 15): correct the value"),
+    (changed(decoder={"window": 0}), "decoder.window", "(got 0): correct the value"),
+    (changed(corpus={"source": "web"}), "corpus.source", "(got 'web'): correct the value"),
+    (changed(prompts={"path": "p", "sha256": "ab"}), "prompts.sha256", "(got 'ab'): correct the value"),
+    (changed(extraction={"dtype": "float64"}), "extraction.dtype", "(got 'float64'): correct the value"),
+    (changed(extraction={"max_tokens": 1}), "extraction.max_tokens", "(got 1): correct the value"),
+    (changed(specialization={"estimators": []}), "specialization.estimators", "(got []): correct the value"),
+    (changed(comparison={"level": 0.5}), "comparison.level", "(got 0.5): correct the value"),
+    (with_base(seeds=[]), "models.0.seeds", "(got []): correct the value"),
+    (with_base(path="x"), "models.0.path", "unknown key: correct its spelling or remove it"),
+    (with_base(decoder={"layers": "x"}), "models.0.decoder.layers", "(got 'x'): correct the value"),
+    (with_models({"name": "x", "source": "folder"}), "models.2.path", "required but missing: add it"),
+    (
+        with_models({"name": "x", "source": "align", "base": "base", "method": "ppo"}),
+        "models.2.method",
+        "Input should be 'sft' or 'dpo' (got 'ppo'): correct the value",
+    ),
+]
+
+MEANING_ERRORS = [  # content, field, problem and remedy; beyond what a schema can say
+    (changed(corpus={"source": "text"}), "corpus", "needs a path: add `path:` to the corpus section"),
+    (
+        changed(corpus={"source": "dataset", "path": "x"}),
+        "corpus",
+        "needs a pinned revision: add `revision:` with a commit hash",
+    ),
+    (changed(decoder={"key_value_heads": 3}), "decoder", "does not divide heads 8: choose a divisor"),
+    (
+        changed(specialization={"estimators": ["gini"]}),
+        "specialization.estimators",
+        "unknown estimator 'gini': choose from ",
+    ),
+    (
+        changed(specialization={"estimators": ["hellinger", "hellinger"]}),
+        "specialization.estimators",
+        "'hellinger' is listed twice: remove one",
+    ),
+    (
+        changed(specialization={"estimators": ["output_cka"]}),
+        "comparison.primary",
+        "'hellinger' is not among specialization.estimators: add it there",
+    ),
+    (
+        changed(comparison={"reference": "tuned"}),
+        "comparison.reference",
+        "there is no base model 'tuned': name one of models",
+    ),
+    (
+        with_models({"name": "base", "source": "train"}),
+        "models",
+        "'base' is defined 2 times: give each model its own name",
+    ),
+    (
+        with_models({"name": "x", "source": "align", "base": "y", "method": "sft"}),
+        "models.2 ('x').base",
+        "there is no model 'y': add it to models, or correct the name",
+    ),
+    (
+        with_models({"name": "x", "source": "folder", "path": "p", "base": "x"}),
+        "models.2 ('x').base",
+        "a model cannot be its own base: name the model it descends from",
+    ),
+    (
+        with_models({"name": "x", "source": "align", "base": "tuned", "method": "dpo"}),
+        "models.2 ('x').base",
+        "'tuned' is itself aligned: name the base that both descend from",
+    ),
+    (
+        with_models({"name": "x", "source": "align", "base": "base", "method": "sft", "seeds": [1, 9]}),
+        "models.2 ('x').seeds",
+        "base 'base' has no seed 9: add it there, or remove it",
+    ),
+    (
+        with_models({"name": "x", "source": "train", "seeds": [4, 4]}),
+        "models.2 ('x').seeds",
+        "a seed is listed twice: remove one",
+    ),
+    (
+        with_base(decoder={"heads": 6, "key_value_heads": 4}),
+        "models.0 ('base').decoder",
+        "key_value_heads 4 does not divide heads 6: choose a divisor",
+    ),
+    (
+        with_base(decoder={"width": 6}),
+        "models.0 ('base').decoder.width",
+        "unknown key: correct its spelling or remove it",
+    ),
+    (with_base(training={"steps": 0}), "models.0 ('base').training.steps", "(got 0): correct the value"),
+]
+
+
+def identify(value: Any) -> str | None:
+    return value if isinstance(value, str) and not value.startswith("(") else None
+
+
+@pytest.mark.parametrize(("content", "field", "ending"), [*SHAPE_ERRORS, *MEANING_ERRORS], ids=identify)
+def test_an_invalid_study_gives_file_field_and_remedy_in_one_line(
+    content: dict[str, Any], field: str, ending: str
+) -> None:
+    with pytest.raises(StudyError) as error:
+        parse_study(content, "my-study.yaml")
+    message = str(error.value)
+    assert message.startswith(f"my-study.yaml: {field}: ")
+    assert ending in message
+    assert "\n" not in message
+
+
+def test_problems_of_several_sections_are_all_told() -> None:
+    content = changed(seed=3, training={"steps": "many"}, extraction={"dtype": "int8"})
+    with pytest.raises(StudyError) as error:
+        parse_study(content, "s.yaml")
+    fields = [line.split(": ")[1] for line in str(error.value).splitlines()]
+    assert sorted(fields) == ["extraction.dtype", "seed", "training.steps"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no such study file: check the path"),
+        ("", "not a mapping of sections: see config/README.md"),
+        ("- name: x\n", "not a mapping of sections: see config/README.md"),
+        ("name: [unclosed\n", "not valid YAML"),
+        ("name: !!python/object/apply:os.getcwd []\n", "not valid YAML"),
+    ],
+)
+def test_a_file_that_is_no_study_is_named(tmp_path: Path, content: str | None, message: str) -> None:
+    path = tmp_path / "study.yaml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(StudyError) as error:
+        load_study(path)
+    assert str(error.value).startswith(f"{path}: {message}")
+
+
+# --- the published schema ---
+
+
+def schema_errors(content: Any) -> list[str]:
+    return [error.message for error in jsonschema.Draft202012Validator(study_schema()).iter_errors(content)]
+
+
+def test_the_schema_is_a_schema_and_accepts_the_default_study() -> None:
+    jsonschema.Draft202012Validator.check_schema(study_schema())
+    assert schema_errors(yaml.safe_load(DEFAULT.read_text())) == []
+    assert schema_errors(MINIMAL) == []
+
+
+@pytest.mark.parametrize(("content", "field"), [case[:2] for case in SHAPE_ERRORS])
+def test_the_schema_finds_the_same_errors_of_shape(content: dict[str, Any], field: str) -> None:
+    assert schema_errors(content), field
+
+
+# --- what a valid study means ---
+
+
+def test_the_default_study_has_four_bases_with_two_descendants_each_and_three_refits() -> None:
+    study = load_study(DEFAULT)
+    assert [model.name for model in study.bases()] == [
+        "multi_head",
+        "grouped_query",
+        "multi_query",
+        "sliding_window",
+    ]
+    assert len(study.descendants()) == 8
+    assert {tuple(study.seeds_of(model)) for model in study.models} == {(1, 2, 3)}
+
+
+def test_bases_of_the_default_study_differ_from_the_first_in_one_field() -> None:
+    study = load_study(DEFAULT)
+    first, *others = [
+        study.decoder_of(model).model_dump() for model in study.models if model.source == "train"
+    ]
+    differences = [{key for key in first if first[key] != other[key]} for other in others]
+    assert differences == [{"key_value_heads"}, {"key_value_heads"}, {"window"}]
+
+
+def test_seeds_come_from_the_model_else_its_base_else_the_study() -> None:
+    content = changed(
+        seeds=[7],
+        models=[
+            {"name": "a", "source": "train", "seeds": [4, 5]},
+            {"name": "a-sft", "source": "align", "base": "a", "method": "sft"},
+            {"name": "a-dpo", "source": "align", "base": "a", "method": "dpo", "seeds": [5]},
+            {"name": "b", "source": "train"},
+            {"name": "b-sft", "source": "align", "base": "b", "method": "sft"},
+        ],
+    )
+    study = parse_study(content, "s.yaml")
+    seeds = {model.name: study.seeds_of(model) for model in study.models}
+    assert seeds == {"a": [4, 5], "a-sft": [4, 5], "a-dpo": [5], "b": [7], "b-sft": [7]}
+
+
+def test_a_family_is_named_by_the_model_else_by_its_base() -> None:
+    study = parse_study(
+        with_models(
+            {"name": "public", "source": "folder", "path": "p", "family": "vendor"},
+            {"name": "public-chat", "source": "folder", "path": "q", "base": "public"},
+        ),
+        "s.yaml",
+    )
+    families = {model.name: study.family_of(model) for model in study.models}
+    assert families == {"base": "base", "tuned": "base", "public": "vendor", "public-chat": "vendor"}
+
+
+def test_a_models_own_training_changes_only_what_it_names() -> None:
+    study = parse_study(with_base(training={"steps": 7}) | {"training": {"steps": 5, "batch": 3}}, "s.yaml")
+    training = study.training_of(study.models[0])  # type: ignore[arg-type]
+    assert (training.steps, training.batch, training.tokens) == (7, 3, 128)
+
+
+def test_pair_statistics_are_those_of_selected_estimators() -> None:
+    study = parse_study(
+        changed(specialization={"estimators": ["output_cka", "entropy_profile", "hellinger"]}), "s.yaml"
+    )
+    assert study.pair_statistics() == ["hellinger", "output_cka"]
+
+
+def test_estimators_are_the_modules_of_their_folder() -> None:
+    assert set(known_estimators()) == {
+        path.stem for path in ESTIMATOR_FOLDER.iterdir() if path.suffix == ".py"
+    } - {"__init__"}
+    assert parse_study(MINIMAL, "s.yaml").specialization.estimators == known_estimators()
+
+
+def test_a_study_survives_a_round_trip() -> None:
+    study = load_study(DEFAULT)
+    assert Study.model_validate(study.model_dump()) == study
+
+
+# --- cost ---
+
+
+def in_fresh_interpreter(code: str) -> str:
+    return subprocess.check_output([sys.executable, "-c", code], text=True).strip()
+
+
+def test_a_study_is_parsed_within_a_second_of_a_fresh_interpreter_and_without_heavy_libraries() -> None:
+    code = f"""
+import sys, time
+from headwise.study import load_study
+load_study({str(DEFAULT)!r})
+print(time.process_time() < 1, sorted({{"torch", "transformers", "pandas", "numpy"}} & set(sys.modules)))
+"""
+    assert in_fresh_interpreter(code) == "True []"
+
+
+# --- what is generated from the models ---
+
+
+def test_the_published_schema_is_that_of_the_models() -> None:
+    published = (ROOT / "workflow" / "schemas" / "study.schema.json").read_text(encoding="utf-8")
+    assert published == schema_text(), "run: headwise schema --output workflow/schemas/study.schema.json"
+
+
+def test_the_reference_in_the_readme_is_that_of_the_models() -> None:
+    readme = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+    assert readme == with_reference(readme), "run: headwise schema --markdown --output config/README.md"
+
+
+def test_the_reference_lists_every_field_with_type_default_and_meaning() -> None:
+    rows = set(study_reference().splitlines())
+    assert {
+        "| `name` | text, matching `^[A-Za-z0-9][A-Za-z0-9_.-]*$` | required "
+        "| Folder under results/ that everything is written to |",
+        "| `prompts` | section | required | The prompt set that every model is measured on. |",
+        "| `window` | whole number, ≥ 1 | – | Sliding window in tokens; default: attend to all positions |",
+        "| `level` | number, > 0, < 0.5 | `0.05` | Level of tests; intervals cover 1 − level |",
+        '| `device` | `auto`, `cpu`, `cuda` | `"auto"` | auto: a GPU where there is one |',
+        "### `alignment.dpo`",
+        "### `models`, `source: folder`",
+    } <= rows
+    definitions = [*study_schema()["$defs"].values(), study_schema()]
+    fields = sum(len(definition["properties"]) for definition in definitions)
+    assert sum(row.startswith("| `") for row in study_reference().splitlines()) == fields
+
+
+def test_what_stands_outside_the_markers_is_kept() -> None:
+    document = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    assert with_reference(document) == f"before\n{BEGIN}\n\n{study_reference()}\n{END}\nafter\n"
+    with pytest.raises(ValueError, match="no place for the reference: add these two lines"):
+        with_reference("before and after\n")
+
+
+def test_the_example_in_the_readme_is_a_valid_study() -> None:
+    blocks = (ROOT / "config" / "README.md").read_text(encoding="utf-8").split("```yaml\n")[1:]
+    examples = [yaml.safe_load(block.split("```")[0]) for block in blocks]
+    (example,) = [content for content in examples if content]
+    study = parse_study(example, "config/README.md")
+    assert [model.name for model in study.descendants()] == ["tuned"]

@@ -1,0 +1,127 @@
+"""The default study's DAG: its rules, edges and job counts, and what Snakemake's users inspect it with."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from headwise.study import load_study
+
+Run = Callable[..., CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
+    """An empty working folder that holds what the default study reads from the checkout."""
+    folder = tmp_path_factory.mktemp("default")
+    for name in ("config", "prompts"):
+        (folder / name).symlink_to(root / name)
+    return folder
+
+
+def job_counts(dry_run: str) -> dict[str, int]:
+    """The table of rules and jobs that a dry run prints."""
+    table = dry_run.split("Job stats:")[1].split("total")[0]
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+)\s+(\d+)\s*$", table, re.MULTILINE)}
+
+
+def test_job_counts_follow_from_models_and_seeds(checkout: Path, root: Path, snakemake: Run) -> None:
+    study = load_study(root / "config" / "config.yaml")
+    bases = sum(len(study.seeds_of(model)) for model in study.bases())
+    aligned = sum(len(study.seeds_of(model)) for model in study.descendants())
+    assert (bases, aligned) == (12, 24)
+    assert job_counts(snakemake(checkout, "-n").stdout) == {
+        "verify_prompts": 1,
+        "build_corpus": 1,
+        "train_tokenizer": 1,
+        "train_model": bases,
+        "align_model": aligned,
+        "extract_attention": bases + aligned,
+        "evaluate_specialization": bases + aligned,
+        "compare_pair": len(study.descendants()),
+        "contrast_models": 1,
+        "aggregate": 1,
+        "draw_figures": 1,
+        "write_report": 1,
+        "all": 1,
+    }
+
+
+def test_data_flow_in_one_direction(checkout: Path, snakemake: Run) -> None:
+    graph = snakemake(checkout, "--rulegraph", "dot").stdout
+    names = dict(re.findall(r'(\d+)\[label = "(\w+)"', graph))
+    edges = {(names[source], names[target]) for source, target in re.findall(r"(\d+) -> (\d+)", graph)}
+    order = [
+        "verify_prompts",
+        "build_corpus",
+        "train_tokenizer",
+        "train_model",
+        "align_model",
+        "extract_attention",
+        "evaluate_specialization",
+        "compare_pair",
+        "contrast_models",
+        "aggregate",
+        "draw_figures",
+        "write_report",
+        "all",
+    ]
+    assert sorted(names.values()) == sorted(order)
+    assert all(order.index(source) < order.index(target) for source, target in edges)
+    for edge in [
+        ("verify_prompts", "build_corpus"),
+        ("train_model", "align_model"),
+        ("train_model", "extract_attention"),
+        ("align_model", "extract_attention"),
+        ("extract_attention", "evaluate_specialization"),
+        ("evaluate_specialization", "compare_pair"),
+        ("compare_pair", "contrast_models"),
+        ("aggregate", "write_report"),
+    ]:
+        assert edge in edges
+
+
+def test_an_aligned_refit_starts_from_the_base_refit_of_the_same_seed(checkout: Path, snakemake: Run) -> None:
+    target = "results/default/models/grouped_query-dpo/seed2/"
+    plan = snakemake(checkout, "-n", target).stdout
+    assert job_counts(plan)["train_model"] == 1
+    assert re.search(r"rule align_model:\s+input: results/default/models/grouped_query/seed2,", plan)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--dag", "dot"], ["--rulegraph", "mermaid-js"], ["--summary"], ["--list-rules"]],
+    ids=lambda arguments: arguments[0],
+)
+def test_inspection_commands_work(checkout: Path, snakemake: Run, arguments: list[str]) -> None:
+    assert "extract_attention" in snakemake(checkout, *arguments).stdout
+
+
+def test_lint_is_clean(checkout: Path, snakemake: Run) -> None:
+    linted = snakemake(checkout, "--lint")
+    assert "Congratulations" in linted.stdout + linted.stderr
+
+
+def test_planning_a_study_imports_neither_torch_nor_pandas(
+    checkout: Path, snakemake: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+    imported = re.findall(r"import time:.*\|\s*([\w.]+)$", snakemake(checkout, "-n").stderr, re.MULTILINE)
+    assert "headwise.study" in imported
+    assert not {"torch", "transformers", "pandas", "scipy"} & set(imported)
+
+
+def test_config_on_the_command_line_changes_the_study(checkout: Path, snakemake: Run) -> None:
+    plan = snakemake(checkout, "-n", "--config", "name=other", "seeds=[7]").stdout
+    assert "results/other/models/multi_head/seed7" in plan
+    assert job_counts(plan)["train_model"] == 4
+
+
+def test_a_study_given_with_configfile_stands_alone(tmp_path: Path, snakemake: Run) -> None:
+    from tiny import write_study
+
+    plan = snakemake(tmp_path, "-n", "--configfile", write_study(tmp_path)).stdout
+    assert "multi_query" not in plan
+    assert job_counts(plan)["train_model"] == 3

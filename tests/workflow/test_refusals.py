@@ -1,0 +1,58 @@
+"""What is wrong with a study is said before anything runs: file, field, remedy, and a non-zero exit code."""
+
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+from tiny import tiny_content, write_study
+
+Run = Callable[..., CompletedProcess[str]]
+MODELS = tiny_content()["models"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"seed": 3}, "seed: unknown key"),
+        ({"training": {"steps": "many"}}, "training.steps: Input should be a valid integer"),
+        ({"specialization": {"estimators": ["hellinger", "gini"]}}, "specialization.estimators: unknown estimator 'gini'"),
+        ({"models": [*MODELS, MODELS[0]]}, "models: 'multi_head' is defined 2 times"),
+        ({"models": MODELS[1:]}, "models.1 ('multi_head-sft').base: there is no model 'multi_head'"),
+    ],
+    ids=["unknown key", "wrong type", "unknown estimator", "duplicate model", "missing base"],
+)
+def test_an_invalid_study_is_refused_with_its_field(
+    tmp_path: Path, snakemake: Run, changes: dict[str, Any], expected: str
+) -> None:
+    study = write_study(tmp_path, **changes)
+    refused = snakemake(tmp_path, "--cores", "1", "--configfile", study, check=False)
+    assert refused.returncode != 0
+    assert f"{study}: {expected}" in refused.stdout + refused.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def with_changed_byte(prompts: Path) -> None:
+    prompts.write_bytes(prompts.read_bytes().replace(b"domain1", b"domain9", 1))
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (with_changed_byte, ["tiny.jsonl", "expected", "found"]),
+        (lambda prompts: prompts.unlink(), ["tiny.jsonl"]),
+    ],
+    ids=["changed byte", "missing file"],
+)
+def test_damaged_prompts_stop_the_study_before_anything_else(
+    tmp_path: Path, snakemake: Run, damage: Callable[[Path], None], expected: list[str]
+) -> None:
+    study = write_study(tmp_path)
+    damage(tmp_path / "prompts" / "tiny.jsonl")
+    refused = snakemake(tmp_path, "--cores", "2", "--configfile", study, check=False)
+    assert refused.returncode != 0
+    sentence = next(line for line in refused.stderr.splitlines() if line.startswith("PromptError"))
+    assert all(word in sentence for word in expected)
+    written = {path.name for path in (tmp_path / "results" / "tiny").iterdir()}
+    assert written <= {"logs", "benchmarks"}

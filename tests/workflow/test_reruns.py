@@ -1,0 +1,174 @@
+"""What runs again, and what does not: on a copy of the checkout and of a finished tiny study."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+import yaml
+from tiny import write_study
+
+pytestmark = pytest.mark.slow
+Run = Callable[..., CompletedProcess[str]]
+COPIED = ("Snakefile", "workflow", "scripts", "src", "envs", "prompts")
+
+
+def digests(results: Path) -> dict[str, str]:
+    """SHA-256 of every file that is a result; logs and resource records differ from run to run."""
+    return {
+        str(path.relative_to(results)): sha256(path.read_bytes()).hexdigest()
+        for path in sorted(results.rglob("*"))
+        if path.is_file() and path.relative_to(results).parts[0] not in ("logs", "benchmarks")
+    }
+
+
+class Project:
+    """A copy of the checkout, run as a user runs it from its root."""
+
+    def __init__(self, folder: Path, root: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        for name in COPIED:
+            copy = shutil.copytree if (root / name).is_dir() else shutil.copy2
+            copy(root / name, folder / name)
+        self.study = write_study(folder)
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "snakemake", "--configfile", self.study.name, *arguments]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"PYTHONPATH": str(self.folder / "src")}
+
+    def run(self, *arguments: str) -> str:
+        done = subprocess.run(
+            self.command(*arguments), cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def planned(self, *arguments: str) -> set[str]:
+        """The rules that a run would execute."""
+        plan = self.run("-n", *arguments)
+        if "Nothing to be done" in plan:
+            return set()
+        table = plan.split("Job stats:")[1].split("total")[0]
+        return set(re.findall(r"^(\w+)\s+\d+\s*$", table, re.MULTILINE)) - {"all"}
+
+    def change_study(self, section: str, **values: object) -> None:
+        content = yaml.safe_load(self.study.read_text())
+        content[section] = content.get(section, {}) | values
+        self.study.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Project:
+    """A tiny study that has run to its end."""
+    project = Project(tmp_path_factory.mktemp("finished") / "project", root)
+    project.run("--cores", "2")
+    return project
+
+
+@pytest.fixture
+def project(finished: Project) -> Project:
+    """The finished study; its source and study file are put back afterwards."""
+    kept = {path: path.read_bytes() for path in [finished.study, *(finished.folder / "src").rglob("*.py")]}
+    yield finished
+    for path, content in kept.items():
+        if path.read_bytes() != content:
+            path.write_bytes(content)
+
+
+def test_a_finished_study_has_nothing_to_do(project: Project) -> None:
+    assert "Nothing to be done" in project.run("--cores", "2")
+
+
+def test_a_touch_of_source_files_reruns_nothing(project: Project) -> None:
+    for folder in ("src", "scripts"):
+        for path in (project.folder / folder).rglob("*.py"):
+            path.touch()
+    assert project.planned() == set()
+
+
+def test_an_edited_estimator_reruns_its_rule_and_what_follows(project: Project) -> None:
+    module = project.folder / "src/headwise/specialization/estimators/hellinger.py"
+    module.write_text(module.read_text() + "\n# edited\n")
+    assert project.planned() == {
+        "evaluate_specialization",
+        "compare_pair",
+        "contrast_models",
+        "aggregate",
+        "draw_figures",
+        "write_report",
+    }
+
+
+def test_an_edited_report_reruns_the_report_alone(project: Project) -> None:
+    module = project.folder / "src/headwise/report/page.py"
+    module.write_text(module.read_text() + "\n# edited\n")
+    assert project.planned() == {"write_report"}
+
+
+def test_a_changed_value_reruns_what_depends_on_it(project: Project) -> None:
+    project.change_study("comparison", resamples=299)
+    assert project.planned() == {"compare_pair", "contrast_models", "aggregate", "draw_figures", "write_report"}
+
+
+def test_a_changed_alignment_leaves_the_bases_alone(project: Project) -> None:
+    project.change_study("alignment", sft={"steps": 4, "batch": 4})
+    planned = project.planned()
+    assert "align_model" in planned
+    assert not planned & {"verify_prompts", "build_corpus", "train_tokenizer", "train_model"}
+    plan = project.run("-n")
+    assert not re.search(r"wildcards: model=multi_head, ", plan)
+
+
+def test_new_prompts_retrain_nothing(project: Project) -> None:
+    prompts = project.folder / "prompts" / "tiny.jsonl"
+    kept, sums = prompts.read_bytes(), prompts.with_name("SHA256SUMS").read_text()
+    try:
+        prompts.write_bytes(kept.replace(b"domain1", b"domain9", 1))
+        changed = sums.replace(sha256(kept).hexdigest(), sha256(prompts.read_bytes()).hexdigest())
+        prompts.with_name("SHA256SUMS").write_text(changed)
+        planned = project.planned()
+        assert {"verify_prompts", "extract_attention"} <= planned
+        assert not planned & {"build_corpus", "train_tokenizer", "train_model", "align_model"}
+    finally:
+        prompts.write_bytes(kept)
+        prompts.with_name("SHA256SUMS").write_text(sums)
+
+
+def test_two_runs_give_identical_files(finished: Project, tmp_path: Path, root: Path, snakemake: Run) -> None:
+    again = Project(tmp_path / "again", root)
+    again.run("--cores", "1")
+    first, second = digests(finished.folder / "results/tiny"), digests(again.folder / "results/tiny")
+    assert first == second
+    assert {"results.json", "report.html", "tables/comparisons.parquet", "tables/comparisons.csv"} <= set(first)
+
+
+@pytest.mark.parametrize("seconds", [8, 20])
+def test_a_killed_run_finishes_with_the_same_files(finished: Project, tmp_path: Path, root: Path, seconds: int) -> None:
+    killed = Project(tmp_path / "killed", root)
+    running = subprocess.Popen(
+        killed.command("--cores", "2"),
+        cwd=killed.folder,
+        env=killed.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    time.sleep(seconds)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    assert not (killed.folder / "results/tiny/report.html").exists()
+    killed.run("--unlock")
+    killed.run("--cores", "2", "--rerun-incomplete")
+    assert digests(killed.folder / "results/tiny") == digests(finished.folder / "results/tiny")

@@ -1,0 +1,40 @@
+# From a checkpoint to its attention: one forward pass per prompt, without padding.
+
+
+rule extract_attention:
+    """Stream one model's attention, layer by layer, into tensor Parquet and statistics."""
+    input:
+        checkpoint=lambda wildcards: checkpoint_of(wildcards.model, wildcards.seed),
+        prompts=rules.verify_prompts.output.prompts,
+        facts=rules.verify_prompts.output.facts,
+        library=library("extract_attention.py"),
+    output:
+        **(
+            {"tensors": results("attention/{model}/seed{seed}.parquet")}
+            if study.extraction.store == "tensors"
+            else {}
+        ),
+        heads=results("statistics/{model}/seed{seed}/heads.parquet"),
+        pairs=results("statistics/{model}/seed{seed}/pairs.parquet"),
+        descriptors=results("statistics/{model}/seed{seed}/descriptors.parquet"),
+    log:
+        results("logs/extract_attention/{model}/seed{seed}.log"),
+    benchmark:
+        results("benchmarks/extract_attention/{model}/seed{seed}.jsonl")
+    wildcard_constraints:
+        model=names("train", "align", "folder"),
+    retries: 1
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory_mb(2000),
+        runtime=minutes(30),
+    params:
+        settings=lambda wildcards: {
+            "extraction": study.extraction.model_dump(),
+            "pair_statistics": study.pair_statistics(),
+            "metadata": describe(wildcards),
+        },
+    script:
+        "../../scripts/extract_attention.py"

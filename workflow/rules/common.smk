@@ -1,0 +1,102 @@
+# Paths and settings that the rules share. No science, and no import that takes long: every job parses this file.
+import os
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from headwise.sources import import_closure
+from headwise.study import ESTIMATOR_FOLDER, StudyError, parse_study
+
+ROOT = Path(workflow.basedir)
+try:
+    study = parse_study(config, source=", ".join(map(str, workflow.configfiles)))
+except StudyError as error:
+    raise WorkflowError(str(error)) from None
+
+ENVIRONMENT = str(ROOT / "envs" / "headwise.yaml")
+
+
+def results(path):
+    """A path below the folder of this study."""
+    return f"results/{study.name}/{path}"
+
+
+def near(path):
+    """The path as seen from the working folder where it lies below it, else the absolute path."""
+    path = Path(os.path.abspath(path))
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def library(script, *more):
+    """The library files that a script depends on: an edit of one reruns the rule, a touch does not."""
+    return [near(path) for path in [*import_closure(ROOT / "scripts" / script), *more]]
+
+
+def estimator_files():
+    """Modules of the selected estimators; they are loaded by name, so the import closure does not see them."""
+    return [ESTIMATOR_FOLDER / f"{name}.py" for name in study.specialization.estimators]
+
+
+def local_prompts(wildcards):
+    """The prompt file and the checksums beside it. What is missing is explained by verify_prompts itself."""
+    path = Path(study.prompts.path)
+    return [str(file) for file in (path, path.with_name("SHA256SUMS")) if file.is_file()]
+
+
+def names(*sources):
+    """Regular expression for the names of the models from these sources; matches nothing where there are none."""
+    chosen = [model.name.replace(".", r"\.") for model in study.models if model.source in sources]
+    return "|".join(chosen) or "(?!)"
+
+
+def per_seed(models, pattern):
+    """The pattern for every model and each of its seeds."""
+    return [
+        results(pattern).format(model=model.name, seed=seed)
+        for model in models
+        for seed in study.seeds_of(model)
+    ]
+
+
+def trained():
+    """Models whose weights this study makes."""
+    return [model for model in study.models if model.source in ("train", "align")]
+
+
+def checkpoint_of(name, seed):
+    """The folder of a model's weights."""
+    model = study.model(name)
+    return model.path if model.source == "folder" else results(f"models/{name}/seed{seed}")
+
+
+def corpus_files(wildcards):
+    """The files of a corpus of source `text`; the other sources have none in this folder."""
+    if study.corpus.source != "text":
+        return []
+    return sorted(str(path) for path in Path(study.corpus.path).rglob("*") if path.suffix in (".txt", ".md"))
+
+
+def describe(wildcards):
+    """What is recorded about a model in every file derived from it."""
+    model = study.model(wildcards.model)
+    changes = "nothing" if model.source == "folder" else "initialisation and data order"
+    return {
+        "study": study.name,
+        "model": model.name,
+        "family": study.family_of(model),
+        "source": model.source,
+        "base": getattr(model, "base", None),
+        "method": getattr(model, "method", None),
+        "seed": int(wildcards.seed),
+        "seed_changes": changes,
+    }
+
+
+def memory_mb(base):
+    """A job's memory request, doubled with every attempt."""
+    return lambda wildcards, attempt: base * 2 ** (attempt - 1)
+
+
+def minutes(base):
+    """A job's time request, doubled with every attempt."""
+    return lambda wildcards, attempt: base * 2 ** (attempt - 1)

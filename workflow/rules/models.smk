@@ -1,0 +1,115 @@
+# From text to checkpoints: corpus, tokenizer, base models trained from scratch, aligned descendants.
+
+
+rule build_corpus:
+    """Collect the documents that models are trained on, and split them into training and held-out text."""
+    input:
+        # A gate, not data: text does not depend on the prompts, so new prompts retrain nothing.
+        verified=ancient(results("prompts.json")),
+        text=corpus_files,
+        library=library("build_corpus.py"),
+    output:
+        documents=results("corpus/documents.jsonl"),
+        facts=results("corpus/corpus.json"),
+    log:
+        results("logs/build_corpus.log"),
+    benchmark:
+        results("benchmarks/build_corpus.jsonl")
+    retries: 1
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=memory_mb(1000),
+        runtime=minutes(15),
+    params:
+        settings=study.corpus.model_dump(),
+    script:
+        "../../scripts/build_corpus.py"
+
+
+rule train_tokenizer:
+    """Train a byte-level BPE tokenizer on the training documents."""
+    input:
+        documents=rules.build_corpus.output.documents,
+        library=library("train_tokenizer.py"),
+    output:
+        tokenizer=directory(results("tokenizer")),
+    log:
+        results("logs/train_tokenizer.log"),
+    benchmark:
+        results("benchmarks/train_tokenizer.jsonl")
+    retries: 1
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=memory_mb(2000),
+        runtime=minutes(15),
+    params:
+        settings=study.tokenizer.model_dump(),
+    script:
+        "../../scripts/train_tokenizer.py"
+
+
+rule train_model:
+    """Train one base model from scratch; the seed sets initialisation and data order."""
+    input:
+        documents=rules.build_corpus.output.documents,
+        tokenizer=rules.train_tokenizer.output.tokenizer,
+        library=library("train_model.py"),
+    output:
+        checkpoint=directory(results("models/{model}/seed{seed}")),
+        curve=results("training/{model}/seed{seed}.parquet"),
+    log:
+        results("logs/train_model/{model}/seed{seed}.log"),
+    benchmark:
+        results("benchmarks/train_model/{model}/seed{seed}.jsonl")
+    wildcard_constraints:
+        model=names("train"),
+    retries: 1
+    conda:
+        ENVIRONMENT
+    # One thread: sums in another order round differently, and a refit must reproduce.
+    threads: 1
+    resources:
+        mem_mb=memory_mb(2000),
+        runtime=minutes(30),
+    params:
+        settings=lambda wildcards: {
+            "decoder": study.decoder_of(study.model(wildcards.model)).model_dump(),
+            "training": study.training_of(study.model(wildcards.model)).model_dump(),
+            "metadata": describe(wildcards),
+        },
+    script:
+        "../../scripts/train_model.py"
+
+
+rule align_model:
+    """Align one refit of a base model: supervised fine-tuning or direct preference optimisation."""
+    input:
+        base=lambda wildcards: checkpoint_of(study.model(wildcards.model).base, wildcards.seed),
+        documents=rules.build_corpus.output.documents,
+        library=library("align_model.py"),
+    output:
+        checkpoint=directory(results("models/{model}/seed{seed}")),
+        curve=results("training/{model}/seed{seed}.parquet"),
+    log:
+        results("logs/align_model/{model}/seed{seed}.log"),
+    benchmark:
+        results("benchmarks/align_model/{model}/seed{seed}.jsonl")
+    wildcard_constraints:
+        model=names("align"),
+    retries: 1
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory_mb(2000),
+        runtime=minutes(30),
+    params:
+        settings=lambda wildcards: {
+            "method": study.model(wildcards.model).method,
+            "alignment": getattr(study.alignment, study.model(wildcards.model).method).model_dump(),
+            "metadata": describe(wildcards),
+        },
+    script:
+        "../../scripts/align_model.py"

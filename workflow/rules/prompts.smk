@@ -1,0 +1,24 @@
+# From the prompt file that the study names to a verified, normalised prompt set.
+
+
+rule verify_prompts:
+    """Check the prompt file against its pinned digest; nothing else starts before this has passed."""
+    input:
+        prompts=local_prompts,
+        library=library("verify_prompts.py"),
+    output:
+        prompts=results("prompts.jsonl"),
+        facts=results("prompts.json"),
+    log:
+        results("logs/verify_prompts.log"),
+    benchmark:
+        results("benchmarks/verify_prompts.jsonl")
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=memory_mb(500),
+        runtime=minutes(5),
+    params:
+        settings=study.prompts.model_dump(),
+    script:
+        "../../scripts/verify_prompts.py"

@@ -1,0 +1,78 @@
+# From results to what people read: tidy tables, results.json, figures, report.html.
+
+
+rule aggregate:
+    """Gather all results into tidy tables, adjust for multiplicity, and write results.json."""
+    input:
+        checkpoints=per_seed(trained(), "models/{model}/seed{seed}"),
+        training=per_seed(trained(), "training/{model}/seed{seed}.parquet"),
+        summaries=per_seed(study.models, "specialization/{model}/seed{seed}/summary.parquet"),
+        descriptors=per_seed(study.models, "statistics/{model}/seed{seed}/descriptors.parquet"),
+        comparisons=[results(f"comparison/{model.name}.parquet") for model in study.descendants()],
+        contrasts=rules.contrast_models.output.contrasts,
+        library=library("aggregate.py"),
+    output:
+        tables=directory(results("tables")),
+        results=results("results.json"),
+    log:
+        results("logs/aggregate.log"),
+    benchmark:
+        results("benchmarks/aggregate.jsonl")
+    retries: 1
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=memory_mb(2000),
+        runtime=minutes(10),
+    params:
+        settings=study.model_dump(mode="json"),
+    script:
+        "../../scripts/aggregate.py"
+
+
+rule draw_figures:
+    """Draw every figure as Vega-Lite specification, SVG and PDF."""
+    input:
+        tables=rules.aggregate.output.tables,
+        library=library("draw_figures.py"),
+    output:
+        figures=directory(results("figures")),
+    log:
+        results("logs/draw_figures.log"),
+    benchmark:
+        results("benchmarks/draw_figures.jsonl")
+    retries: 1
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=memory_mb(2000),
+        runtime=minutes(10),
+    params:
+        settings=study.model_dump(mode="json"),
+    script:
+        "../../scripts/draw_figures.py"
+
+
+rule write_report:
+    """Write the self-contained report."""
+    input:
+        tables=rules.aggregate.output.tables,
+        results=rules.aggregate.output.results,
+        figures=rules.draw_figures.output.figures,
+        library=library("write_report.py"),
+    output:
+        page=results("report.html"),
+    log:
+        results("logs/write_report.log"),
+    benchmark:
+        results("benchmarks/write_report.jsonl")
+    retries: 1
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=memory_mb(2000),
+        runtime=minutes(10),
+    params:
+        settings=study.model_dump(mode="json"),
+    script:
+        "../../scripts/write_report.py"

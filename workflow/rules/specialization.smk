@@ -1,0 +1,94 @@
+# From attention statistics to specialization: per model, base against aligned, and across models.
+
+
+rule evaluate_specialization:
+    """Compute every selected estimator of one model at one seed, with its checks."""
+    input:
+        heads=rules.extract_attention.output.heads,
+        pairs=rules.extract_attention.output.pairs,
+        library=library("evaluate_specialization.py", *estimator_files()),
+    output:
+        features=results("specialization/{model}/seed{seed}/features.parquet"),
+        summary=results("specialization/{model}/seed{seed}/summary.parquet"),
+    log:
+        results("logs/evaluate_specialization/{model}/seed{seed}.log"),
+    benchmark:
+        results("benchmarks/evaluate_specialization/{model}/seed{seed}.jsonl")
+    retries: 1
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory_mb(1000),
+        runtime=minutes(10),
+    params:
+        settings=study.specialization.model_dump(),
+    script:
+        "../../scripts/evaluate_specialization.py"
+
+
+rule compare_pair:
+    """Compare an aligned model with its base: paired per-prompt differences in each refit, and over refits."""
+    input:
+        base=lambda wildcards: [
+            results(f"specialization/{study.model(wildcards.model).base}/seed{seed}/features.parquet")
+            for seed in study.seeds_of(study.model(wildcards.model))
+        ],
+        aligned=lambda wildcards: [
+            results(f"specialization/{wildcards.model}/seed{seed}/features.parquet")
+            for seed in study.seeds_of(study.model(wildcards.model))
+        ],
+        prompts=rules.verify_prompts.output.prompts,
+        library=library("compare_pair.py", *estimator_files()),
+    output:
+        comparison=results("comparison/{model}.parquet"),
+    log:
+        results("logs/compare_pair/{model}.log"),
+    benchmark:
+        results("benchmarks/compare_pair/{model}.jsonl")
+    retries: 1
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory_mb(2000),
+        runtime=minutes(20),
+    params:
+        settings=lambda wildcards: {
+            "base": study.model(wildcards.model).base,
+            "aligned": wildcards.model,
+            "family": study.family_of(study.model(wildcards.model)),
+            "method": study.model(wildcards.model).method,
+            "seeds": study.seeds_of(study.model(wildcards.model)),
+            "comparison": study.comparison.model_dump(),
+        },
+    script:
+        "../../scripts/compare_pair.py"
+
+
+rule contrast_models:
+    """Contrast architectures, and what alignment did to them, with refits as the unit of replication."""
+    input:
+        summaries=per_seed(study.models, "specialization/{model}/seed{seed}/summary.parquet"),
+        comparisons=[results(f"comparison/{model.name}.parquet") for model in study.descendants()],
+        library=library("contrast_models.py"),
+    output:
+        contrasts=results("contrasts.parquet"),
+    log:
+        results("logs/contrast_models.log"),
+    benchmark:
+        results("benchmarks/contrast_models.jsonl")
+    retries: 1
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory_mb(2000),
+        runtime=minutes(20),
+    params:
+        settings={
+            "comparison": study.comparison.model_dump(),
+            "reference": study.comparison.reference or study.bases()[0].name,
+        },
+    script:
+        "../../scripts/contrast_models.py"
