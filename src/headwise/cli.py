@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -41,13 +42,15 @@ Dtype = Annotated[
 ]
 Template = Annotated[Literal["raw", "chat"], typer.Option(help="chat: prompts in the model's chat template")]
 
+MaxTokens = Annotated[int, typer.Option(min=2, help="A prompt with more tokens is an error, never cut")]
+
 
 @contextmanager
 def errors_as_sentences() -> Iterator[None]:
     """Print what the library has to say about wrong input, without a traceback, and end with exit code 2."""
     try:
         yield
-    except (ValueError, FileNotFoundError) as error:  # all errors of headwise are ValueErrors
+    except (ValueError, OSError) as error:  # all errors of headwise itself are ValueErrors
         print(error, file=sys.stderr)
         raise typer.Exit(2) from error
 
@@ -80,7 +83,7 @@ def verify(study_file: Annotated[Path, typer.Argument(metavar="STUDY", help="Stu
     facts.add_row("estimators", ", ".join(study.specialization.estimators))
     facts.add_row("primary", study.comparison.primary)
     facts.add_row("output", f"results/{study.name}/")
-    Console().print(models, facts)
+    terminal().print(models, facts)
 
 
 @app.command()
@@ -94,13 +97,17 @@ def extract(
     ] = "tensors",
     dtype: Dtype = "float32",
     template: Template = "raw",
+    max_tokens: MaxTokens = 128,
 ) -> None:
     """Measure the attention of one checkpoint; write weights and statistics as Parquet."""
-    prompts = prompts or shipped_prompts()
-    from headwise.pair import measure_checkpoint
     from headwise.study import Extraction
 
-    extraction = Extraction.model_validate({"store": store, "dtype": dtype, "template": template})
+    prompts = checked_prompts(prompts)
+    from headwise.pair import measure_checkpoint  # heavy: only once the prompts are in order
+
+    extraction = Extraction.model_validate(
+        {"store": store, "dtype": dtype, "template": template, "max_tokens": max_tokens}
+    )
     measure_checkpoint(checkpoint, prompts, output, extraction)
     for path in sorted(output.glob("*.parquet")):
         print(path)
@@ -119,12 +126,12 @@ def compare(
     ] = None,
     dtype: Dtype = "float32",
     template: Template = "raw",
+    max_tokens: MaxTokens = 128,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON")] = False,
 ) -> None:
     """Compare how specialized the heads of two checkpoints are: every estimator, with test and interval."""
     from headwise.study import Comparison, Extraction, Specialization, known_estimators
 
-    prompts = prompts or shipped_prompts()
     known = known_estimators()
     chosen = list(dict.fromkeys(name.strip() for name in estimators.split(",") if name.strip())) or known
     for option, names, choices in (("estimators", chosen, known), ("primary", [primary], chosen)):
@@ -134,7 +141,11 @@ def compare(
                     f"--{option}: there is no estimator '{name}' here: choose from {', '.join(choices)}."
                 )
     comparison = Comparison.model_validate({"primary": primary})
-    from headwise.pair import compare_checkpoints
+    extraction = Extraction.model_validate(
+        {"store": "statistics", "dtype": dtype, "template": template, "max_tokens": max_tokens}
+    )
+    prompts = checked_prompts(prompts)
+    from headwise.pair import compare_checkpoints  # heavy: only once everything else is in order
 
     with tempfile.TemporaryDirectory(prefix="headwise-") as temporary:
         rows = compare_checkpoints(
@@ -142,14 +153,14 @@ def compare(
             aligned,
             prompts,
             output or Path(temporary),
-            Extraction.model_validate({"store": "statistics", "dtype": dtype, "template": template}),
+            extraction,
             Specialization.model_validate({"estimators": chosen}),
             comparison,
         )
     if as_json:
         print(json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False))
         return
-    Console().print(comparison_table(rows, f"{aligned} against {base}"))
+    terminal().print(comparison_table(rows, f"{aligned} against {base}"))
     print(primary_sentence(rows, comparison))
 
 
@@ -171,7 +182,7 @@ def schema(
     elif output is None:
         text = study_reference()
     else:
-        text = with_reference(output.read_text(encoding="utf-8"))
+        text = with_reference(output)
     if output is None:
         print(text, end="")
         return
@@ -179,10 +190,20 @@ def schema(
         temporary.write_text(text, encoding="utf-8")
 
 
-def shipped_prompts() -> Path:
-    """The prompt set that ships, in the checkout around the current folder. Raises ValueError outside one."""
+def checked_prompts(path: Path | None) -> Path:
+    """The prompt file given, which can be read; by default the set that ships, which has its digest.
+
+    Raises ValueError where there is neither.
+    """
+    from headwise.prompts import load_verified, read_prompts
+    from headwise.study import Prompts
+
+    if path is not None:
+        read_prompts(path)
+        return path
     for folder in (Path.cwd(), *Path.cwd().parents):
         if (folder / SHIPPED_PROMPTS).is_file():
+            load_verified(Prompts.model_validate({"path": str(SHIPPED_PROMPTS)}), folder)
             return folder / SHIPPED_PROMPTS
     raise ValueError(
         "no prompt set: this is no checkout of headwise, so give one with --prompts FILE "
@@ -191,25 +212,22 @@ def shipped_prompts() -> Path:
 
 
 def comparison_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
-    """The rows of `compare_checkpoints` for people."""
-    table = Table(
-        title=title, caption="p-values are those of single tests, with the smallest that each can attain"
-    )
-    for heading in ("estimator", "first key"):
-        table.add_column(heading)
-    for heading in ("base", "aligned", "change", "relative", "interval", "p", "smallest p"):
-        table.add_column(heading, justify="right")
+    """The rows of `compare_checkpoints` for people, narrow enough for a terminal."""
+    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.caption = "low, high: interval of the change. min p: the smallest p that the test can attain."
+    table.add_column("estimator", overflow="fold")
+    table.add_column("first key")
+    for heading in ("base", "aligned", "change", "relative", "low", "high", "p", "min p"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             row["estimator"],
             row["sink"],
-            number(row["base_value"], ".4f"),
-            number(row["aligned_value"], ".4f"),
-            number(row["delta_absolute"], "+.4f"),
+            *(number(row[key], ".3f") for key in ("base_value", "aligned_value")),
+            number(row["delta_absolute"], "+.3f"),
             number(row["delta_relative"], "+.1%"),
-            f"{number(row['ci_low'], '+.4f')} to {number(row['ci_high'], '+.4f')}",
-            number(row["p"], ".2g"),
-            number(row["p_attainable"], ".2g"),
+            *(number(row[key], "+.3f") for key in ("ci_low", "ci_high")),
+            *(number(row[key], ".2g") for key in ("p", "p_attainable")),
         )
     return table
 
@@ -231,6 +249,11 @@ def primary_sentence(rows: Sequence[Mapping[str, Any]], settings: "Comparison") 
         f"({1 - settings.level:.0%} interval {interval}, p = {number(row['p'], '.2g')} "
         f"with {number(row['p_attainable'], '.2g')} attainable, {row['n']} prompts)."
     )
+
+
+def terminal() -> Console:
+    """Standard output; wide enough for a table where it is a file."""
+    return Console(width=None if sys.stdout.isatty() else 120)
 
 
 def number(value: float | None, form: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from headwise.study import study_schema
@@ -40,15 +41,15 @@ def study_reference() -> str:
     return "\n\n".join(_section(schema, schema["$defs"], "", "Top level")) + "\n"
 
 
-def with_reference(document: str) -> str:
-    """The document with the reference between its two marker lines; what stands outside them is kept.
+def with_reference(path: Path) -> str:
+    """The text of a Markdown file with the reference between its marker lines; all else in it is kept.
 
-    Raises ValueError for a document without the marker lines.
+    Raises ValueError, naming the file, where it has no marker lines.
     """
-    before, begin, rest = document.partition(BEGIN)
+    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"no place for the reference: add these two lines where it belongs:\n{BEGIN}\n{END}")
+        raise ValueError(f"{path}: no place for the reference: add these two lines to it:\n{BEGIN}\n{END}")
     return f"{before}{BEGIN}\n\n{study_reference()}\n{END}{after}"
 
 

@@ -1,6 +1,5 @@
 """Small, plausible inputs of the report: what the jobs of a study leave behind, with numbers drawn at random."""
 
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -9,26 +8,13 @@ import numpy as np
 import pandas as pd
 
 from headwise.provenance import write_json, write_table
+from headwise.report.tables import Inputs
 from headwise.study import Study, parse_study
 
 LAYERS, HEADS, PROMPTS = 4, 8, 120
 ESTIMATORS = ["hellinger", "js_divergence", "entropy_profile", "normalized_entropy"]
 LEVELS = {"hellinger": 0.32, "js_divergence": 0.38, "entropy_profile": 0.75, "normalized_entropy": 0.6}
 ATTAINABLE_BY_REFITS = {1: 1.0, 2: 0.5, 3: 0.25, 4: 0.125, 5: 0.0625}
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Paths of everything that the report is made from."""
-
-    facts: list[Path]
-    training: list[Path]
-    summaries: list[Path]
-    descriptors: list[Path]
-    comparisons: list[Path]
-    contrasts: Path
-    prompts: Path
-    corpus: Path
 
 
 def example_study(
@@ -57,7 +43,7 @@ def example_study(
 
 def write_inputs(study: Study, folder: Path, generator: np.random.Generator) -> Inputs:
     """Write inputs for every model and seed of the study."""
-    paths: dict[str, list[Path]] = {"facts": [], "training": [], "summaries": [], "descriptors": [], "comparisons": []}
+    paths: dict[str, list[Path]] = {"checkpoints": [], "training": [], "summaries": [], "descriptors": [], "comparisons": []}
     values: dict[tuple[str, int], dict[str, float]] = {}
     for model in study.models:
         for seed in study.seeds_of(model):
@@ -69,8 +55,8 @@ def write_inputs(study: Study, folder: Path, generator: np.random.Generator) -> 
                 name: LEVELS[name] + offset + change + generator.normal(0, 0.01) for name in ESTIMATORS
             }
             stem = f"{model.name}/seed{seed}"
-            paths["facts"].append(folder / "models" / stem / "facts.json")
-            write_json(_facts(metadata, generator), paths["facts"][-1])
+            paths["checkpoints"].append(folder / "models" / stem)
+            write_json(_facts(metadata, generator), paths["checkpoints"][-1] / "facts.json")
             for kind, table in (
                 ("training", _training(metadata["method"], generator)),
                 ("summaries", _summary(values[model.name, seed], generator)),
@@ -82,14 +68,13 @@ def write_inputs(study: Study, folder: Path, generator: np.random.Generator) -> 
     for model in study.descendants():
         comparisons.append(_comparison(study, model.name, values, generator))
         paths["comparisons"].append(folder / "comparison" / f"{model.name}.parquet")
-        write_table(comparisons[-1], paths["comparisons"][-1], {"study": study.name})
+        write_table(comparisons[-1], paths["comparisons"][-1], {"study": study.name, "refits": study.seeds_of(model)})
     contrasts = folder / "contrasts.parquet"
     write_table(_contrasts(study, values, generator), contrasts, {"study": study.name})
-    prompts, corpus = folder / "prompts.json", folder / "corpus.json"
+    prompts = folder / "prompts.json"
     domains = {"code": 40, "history": 80}
-    write_json({"sha256": "c" * 64, "count": PROMPTS, "domains": domains}, prompts)
-    write_json({"digest": "e" * 64, "source": "standard_library"}, corpus)
-    return Inputs(**paths, contrasts=contrasts, prompts=prompts, corpus=corpus)
+    write_json({"file": "example.jsonl", "sha256": "c" * 64, "count": PROMPTS, "domains": domains}, prompts)
+    return Inputs(**paths, contrasts=contrasts, prompts=prompts)
 
 
 def _metadata(study: Study, name: str, seed: int) -> dict[str, Any]:
@@ -106,7 +91,7 @@ def _metadata(study: Study, name: str, seed: int) -> dict[str, Any]:
         "base": getattr(model, "base", None),
         "method": getattr(model, "method", None),
         "seed": seed,
-        "weights_digest": f"{abs(hash_free(name, seed)):064x}",
+        "weights_digest": f"{abs(_number_of(name, seed)):064x}",
         "prompts_digest": "c" * 64,
         "dtype": "float32",
         "template": "raw",
@@ -114,9 +99,43 @@ def _metadata(study: Study, name: str, seed: int) -> dict[str, Any]:
     }
 
 
-def hash_free(name: str, seed: int) -> int:
+def _number_of(name: str, seed: int) -> int:
     """A number that differs between models and seeds, the same in every process."""
     return int.from_bytes(name.encode(), "big") * 1000 + seed & (1 << 250) - 1
+
+
+def _facts(metadata: dict[str, Any], generator: np.random.Generator) -> dict[str, Any]:
+    grouped, windowed = "grouped" in metadata["family"], "window" in metadata["family"]
+    facts = {
+        "model": metadata,
+        "architecture": {
+            "attention": "grouped-query" if grouped else "multi-head",
+            "heads": HEADS,
+            "key_value_heads": 2 if grouped else HEADS,
+            "key_value_ratio": 0.25 if grouped else 1.0,
+            "head_width": 16,
+            "layers": LAYERS,
+            "hidden": 64,
+            "windows": [8 if windowed else None] * LAYERS,
+            "positions": "rotary",
+            "crowding": 2.0 if grouped else 0.5,
+            "parameters": 412_736,
+        },
+        "corpus_digest": "d" * 64,
+        "tokenizer_digest": "e" * 64,
+        "weights_digest": metadata["weights_digest"],
+    }
+    if metadata["method"] is None:
+        loss = 3.4 + float(generator.normal(0, 0.05))
+        return facts | {"training": {"steps": 300, "held_out_loss_nats": loss, "unigram_entropy_nats": 5.6}}
+    return facts | {
+        "alignment": {
+            "held_out_loss_before_nats": 3.4,
+            "held_out_loss_after_nats": 3.5,
+            "preference_accuracy_before": 0.55,
+            "preference_accuracy_after": 0.8,
+        }
+    }
 
 
 def _training(method: str | None, generator: np.random.Generator) -> pd.DataFrame:

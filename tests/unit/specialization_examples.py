@@ -28,7 +28,7 @@ PAIR_STATISTICS = (
 )
 
 
-def random_attention(rng, prompts=6, layers=3, heads=4, longest=12):
+def random_attention(rng, prompts=4, layers=3, heads=4, longest=9):
     """One causal attention tensor (layers, heads, T, T) per prompt, of different lengths; rows sum to 1."""
     sharpness = rng.uniform(0.3, 3, size=(layers, heads, 1, 1))
     found = []
@@ -72,8 +72,10 @@ def mean_of_rows(distance, first, second):
 
 
 def pearson(first, second):
-    first, second = first[np.isfinite(first)], second[np.isfinite(second)]
-    first, second = first - first.mean(), second - second.mean()
+    both = np.isfinite(first) & np.isfinite(second)
+    if not both.any():
+        return np.nan
+    first, second = first[both] - first[both].mean(), second[both] - second[both].mean()
     scale = np.sqrt((first**2).sum() * (second**2).sum())
     return float(first @ second / scale) if scale > 1e-12 else np.nan
 

@@ -26,7 +26,7 @@ from headwise.specialization.registry import Estimator, estimator
 pytestmark = pytest.mark.filterwarnings("error")
 
 NAMES = study.known_estimators()
-PAIRWISE = [name for name in NAMES if name not in ("entropy_profile", "normalized_entropy")]
+PAIRWISE = study.PAIR_STATISTICS
 PROFILES = hnp.arrays(np.float64, st.tuples(st.integers(2, 6), st.integers(2, 5)), elements=st.floats(0, 1))
 
 
@@ -50,15 +50,13 @@ def disjoint(prompts=3, layers=2, tokens=7):
     return [np.tile(np.stack([own, first]), (layers, 1, 1, 1)) for _ in range(prompts)]
 
 
-@pytest.mark.parametrize("name", PAIRWISE)
-@pytest.mark.parametrize("sink", ["kept", "dropped"])
+@pytest.mark.parametrize(
+    ("name", "sink"), [(name, sink) for name in PAIRWISE for sink in estimator(name).sinks]
+)
 def test_pairwise_estimators_follow_their_definition(tmp_path, name, sink):
     rng = np.random.default_rng(1)
     attention = random_attention(rng)
     writes = random_writes(rng, attention)
-    each = estimator(name)
-    if sink not in each.sinks:
-        pytest.skip(f"{name} is not defined with the sink {sink}")
     per_prompt_and_layer = [
         np.mean(
             [
@@ -153,17 +151,15 @@ def test_estimators_with_values_of_layers_are_linear(name):
     assert each.summary(features.mean(axis=0)) == pytest.approx(each.summary(features).mean())
 
 
-def test_one_head_is_undefined_for_all_but_normalized_entropy(tmp_path):
+def test_one_head_is_undefined_where_heads_are_compared(tmp_path):
     measured = measure(tmp_path, random_attention(np.random.default_rng(9), heads=1))
-    for name in NAMES:
+    for name in (*PAIRWISE, "entropy_profile", "normalized_entropy"):
         each = estimator(name)
         reason = each.undefined_because(measured.heads, len(measured.layers))
-        if name == "normalized_entropy":
-            assert reason is None
-            assert np.isfinite(value_of(name, measured))
-        else:
-            assert reason == "too few heads per layer: 1, at least 2 needed"
-            assert np.isnan(value_of(name, measured))
+        assert reason == (
+            None if name == "normalized_entropy" else "too few heads per layer: 1, at least 2 needed"
+        )
+        assert np.isfinite(value_of(name, measured)) == (reason is None)
 
 
 def test_pairs_that_are_undefined_are_left_out_of_the_mean(tmp_path):
@@ -258,7 +254,7 @@ from headwise.specialization.registry import Estimator, mean_over_layers
 
 
 def features(measured, sink):
-    return np.broadcast_to(measured.tokens[:, None, None].astype(float), (len(measured.prompts), len(measured.layers), 1))
+    return np.tile(measured.tokens[:, None, None].astype(float), (1, len(measured.layers), 1))
 
 
 ESTIMATOR = Estimator("tokens", "T", "this test", 0.0, np.inf, features, mean_over_layers, minimum_heads=1)

@@ -17,8 +17,8 @@ from pydoc_data import topics
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import ByteLevelBPETokenizer, Tokenizer, decoders, models, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
+from tokenizer_examples import CHAT_TEMPLATE, byte_tokenizer
+from tokenizers import ByteLevelBPETokenizer
 
 from headwise import study
 from headwise.prompts import Prompt, PromptError, encode, load_verified, read_prompts, verify_prompts
@@ -280,25 +280,8 @@ def test_a_failed_download_says_what_to_do(tmp_path: Path, address: str) -> None
 # --- encoding ---
 
 
-def byte_tokenizer(chat_template: str | None = None) -> PreTrainedTokenizerFast:
-    """One token per byte, `<s>` first: the number of tokens is known without a tokenizer."""
-    alphabet = ["<s>", "<user>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    encoder = Tokenizer(models.BPE({symbol: number for number, symbol in enumerate(alphabet)}, []))
-    encoder.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    encoder.decoder = decoders.ByteLevel()
-    encoder.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=encoder,
-        bos_token="<s>",
-        additional_special_tokens=["<user>"],
-        chat_template=chat_template,
-    )
-
-
 BYTES = byte_tokenizer()
-CHAT = byte_tokenizer(
-    "<s>{% for m in messages %}<user>{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}>{% endif %}"
-)
+CHAT = byte_tokenizer(CHAT_TEMPLATE)
 
 
 @settings(max_examples=30, deadline=None)

@@ -323,8 +323,10 @@ def test_the_published_schema_is_that_of_the_models() -> None:
 
 
 def test_the_reference_in_the_readme_is_that_of_the_models() -> None:
-    readme = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
-    assert readme == with_reference(readme), "run: headwise schema --markdown --output config/README.md"
+    readme = ROOT / "config" / "README.md"
+    assert readme.read_text(encoding="utf-8") == with_reference(readme), (
+        "run: headwise schema --markdown --output config/README.md"
+    )
 
 
 def test_the_reference_lists_every_field_with_type_default_and_meaning() -> None:
@@ -344,11 +346,13 @@ def test_the_reference_lists_every_field_with_type_default_and_meaning() -> None
     assert sum(row.startswith("| `") for row in study_reference().splitlines()) == fields
 
 
-def test_what_stands_outside_the_markers_is_kept() -> None:
-    document = f"before\n{BEGIN}\nold\n{END}\nafter\n"
-    assert with_reference(document) == f"before\n{BEGIN}\n\n{study_reference()}\n{END}\nafter\n"
-    with pytest.raises(ValueError, match="no place for the reference: add these two lines"):
-        with_reference("before and after\n")
+def test_what_stands_outside_the_markers_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    assert with_reference(path) == f"before\n{BEGIN}\n\n{study_reference()}\n{END}\nafter\n"
+    path.write_text(f"before\n{END}\n{BEGIN}\n")
+    with pytest.raises(ValueError, match=r"README\.md: no place for the reference: add these two lines"):
+        with_reference(path)
 
 
 def test_the_example_in_the_readme_is_a_valid_study() -> None:

@@ -1,8 +1,9 @@
 """Head descriptors as the field uses them: where a head looks, how widely, and whether it does induction.
 
-Previous-token and induction heads: Olsson et al. (2022), "In-context learning and induction heads". Attention to
-the first token as a sink: Xiao et al. (2023). Effective number of keys: the exponential of a row's entropy (Hill
-1973, order 1).
+Previous-token and induction heads: Olsson et al. (2022), "In-context learning and induction heads".
+Attention to
+the first token as a sink: Xiao et al. (2023). Effective number of keys: the exponential of a row's entropy
+(Hill 1973, order 1).
 """
 
 from collections import Counter
@@ -95,8 +96,8 @@ def measure_induction(
 ) -> Induction:
     """Mean induction scores over a few random sequences that `generator` draws, without special tokens.
 
-    The model attends as `capturing` asks for. The period is `INDUCTION_PERIOD`, or less where the model has too few
-    positions or tokens for it.
+    The model attends as `capturing` asks for. The period is `INDUCTION_PERIOD`, or less where the model has
+    too few positions or tokens for it.
     """
     vocabulary = _ordinary_tokens(model, tokenizer)
     positions = model_positions(model)

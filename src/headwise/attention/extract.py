@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow
@@ -65,7 +65,7 @@ def extract_attention(
         model, tokenizer = load_checkpoint(checkpoint, settings.dtype, settings.device)
         prompts = _encode(prompts_path, checkpoint, model, tokenizer, settings)
         # Attention does not need the language-model head, the largest matrix of small models, nor a cache.
-        body = model.base_model
+        body = cast(PreTrainedModel, model.base_model)
         body.config.use_cache = False
         induction = measure_induction(body, tokenizer, np.random.default_rng(seed))
         facts = {

@@ -25,6 +25,8 @@ SMALLEST_MASS = 1e-6
 SMALLEST_VARIANCE = 1e-12
 # Debiased HSIC divides by T (T - 3).
 FEWEST_TOKENS_FOR_CKA = 4
+# Entries of attention held at once where pairs are compared entry by entry: 32 MB in float64.
+ENTRIES_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def pair_statistics(layer: LayerAttention, names: Sequence[str], sink: Sink) -> 
         if "hellinger" in names:
             statistics["hellinger"] = _upper(_hellinger(rows.after_first()))
         if "js_divergence" in names:
-            statistics["js_divergence"] = _upper(_js_divergence(rows.after_first()))
+            statistics["js_divergence"] = _js_divergence(rows.after_first())
         if "pattern_correlation" in names:
             over_support, over_matrix = _pearson(rows, layer.support, sink)
             statistics["pattern_correlation"] = _upper(over_support)
@@ -186,12 +188,17 @@ def _js_divergence(rows: _Rows) -> Tensor:
     entries = rows.weights.flatten(1)
     entries = entries[:, (entries > 0).any(0)]
     entropy = entropy_nats(entries)
-    difference = entries.new_zeros(len(entries), len(entries))
-    for head in range(len(entries) - 1):
-        joint = entropy_nats(entries[head + 1 :] + entries[head])
-        difference[head, head + 1 :] = joint - entropy[head] - entropy[head + 1 :]
+    i, j = torch.triu_indices(len(entries), len(entries), offset=1, device=entries.device)
+    pairs_at_once = max(1, ENTRIES_AT_ONCE // max(1, entries.shape[1]))
+    joint = torch.cat(
+        [
+            entropy_nats(entries[first] + entries[second])
+            for first, second in zip(i.split(pairs_at_once), j.split(pairs_at_once), strict=True)
+        ]
+    )
+    difference = (joint - entropy[i] - entropy[j]) / math.log(2)
     mass, both_counted = _common_rows(rows)
-    return ((difference / math.log(2) + mass + mass.T) / (2 * both_counted)).clamp(0, 1)
+    return ((difference + mass[i, j] + mass[j, i]) / (2 * both_counted[i, j])).clamp(0, 1)
 
 
 def _common_rows(rows: _Rows) -> tuple[Tensor, Tensor]:

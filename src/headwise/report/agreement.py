@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import pandas as pd
-from scipy.stats import spearmanr
 
 from headwise.report.verdicts import REPEAT
 
@@ -65,4 +64,4 @@ def _rank_correlation(pair: pd.DataFrame) -> tuple[float | None, str | None]:
         return None, f"only {len(pair)} models have both values; ranks need {SMALLEST_FOR_RANKS}"
     if (pair.nunique() == 1).any():
         return None, "all values are equal"
-    return float(spearmanr(pair.iloc[:, 0], pair.iloc[:, 1]).statistic), None
+    return float(pair.corr(method="spearman").iloc[0, 1]), None

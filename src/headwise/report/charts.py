@@ -10,11 +10,13 @@ import altair as alt
 import pandas as pd
 
 from headwise.report.labels import BASE, DESCRIPTORS, estimator_title, method_label, plain
-from headwise.report.style import GREY, PLAIN_LABEL, ROW, family_colour, method_shape
+from headwise.report.style import GREY, PLAIN_LABEL, ROW, family_colour, filled_where, method_shape
 from headwise.study import Study
 
 Tables = Mapping[str, pd.DataFrame]
 PANELS_PER_ROW = 3
+POINTS_OF_A_CURVE = 75
+ROUNDING = 1e-9
 
 
 def specialization_chart(study: Study, tables: Tables) -> Any:
@@ -28,7 +30,7 @@ def specialization_chart(study: Study, tables: Tables) -> Any:
     base = alt.Chart(points, width=560, height=alt.Step(ROW)).encode(y=y, color=family_colour(_families(study)))
     refits = base.mark_point(filled=True).encode(
         x=x,
-        shape=method_shape(_methods(study)),
+        shape=method_shape(_methods(study), _methods(study)),
         tooltip=_tooltip(("Model", "label:N"), ("Refit (seed)", "seed:O"), ("Value", "value:Q")),
     )
     means = base.mark_tick(thickness=2.5, size=ROW - 4).encode(x=alt.X("mean(value):Q"))
@@ -48,9 +50,8 @@ def change_chart(study: Study, tables: Tables) -> Any:
     if chosen.empty:
         return None
     rows = _labelled(study, chosen.rename(columns={"aligned": "model"}))
-    rows["seed"] = rows["seed"].astype("Int64").astype("string")
-    below = (rows["p_adjusted"] <= study.comparison.level).fillna(False)
-    rows["outcome"] = below.map({True: _significant(study), False: f"not {_significant(study)}"})
+    rows["seed"] = rows["seed"].astype("string")
+    rows["significant"] = (rows["p_adjusted"] <= study.comparison.level).fillna(False).astype(bool)
     panels = []
     for position, estimator in enumerate(_estimators(study, rows)):
         own = rows[rows["estimator"] == estimator]
@@ -60,7 +61,7 @@ def change_chart(study: Study, tables: Tables) -> Any:
 
 def _change_panel(study: Study, estimator: str, rows: pd.DataFrame, labelled: bool) -> Any:
     columns = ["label", "model", "family", "method", "seed", "delta_absolute", "ci_low", "ci_high", "p_adjusted"]
-    columns += ["p_attainable", "verdict", "outcome"]
+    columns += ["p_attainable", "verdict", "significant"]
     axis = alt.Axis(labels=labelled, ticks=False, grid=True, labelLimit=260)
     y = alt.Y("label:N", sort=list(dict.fromkeys(rows["label"])), title=None, axis=axis)
     refits = rows["seed"].nunique()
@@ -71,16 +72,12 @@ def _change_panel(study: Study, estimator: str, rows: pd.DataFrame, labelled: bo
         color=family_colour(_families(study)),
     )
     intervals = chart.mark_rule(strokeWidth=1.6).encode(
-        x=alt.X("ci_low:Q", title="Aligned − base", axis=alt.Axis(tickCount=4)), x2="ci_high:Q"
+        x=alt.X("ci_low:Q", title="Aligned − base", axis=alt.Axis(tickCount=3)), x2="ci_high:Q"
     )
     points = chart.mark_point(size=34, strokeWidth=1.5).encode(
         x="delta_absolute:Q",
-        shape=method_shape([method for method in _methods(study) if method != BASE]),
-        fill=alt.Fill(
-            "outcome:N",
-            scale=alt.Scale(domain=[_significant(study), f"not {_significant(study)}"], range=["#303030", "white"]),
-            legend=alt.Legend(title="Test within the refit", symbolStrokeColor=GREY),
-        ),
+        shape=method_shape(_methods(study), [method for method in _methods(study) if method != BASE]),
+        fill=filled_where("datum.significant", _families(study)),
         tooltip=_tooltip(
             ("Model", "label:N"),
             ("Refit (seed)", "seed:N"),
@@ -106,7 +103,7 @@ def layer_chart(study: Study, tables: Tables) -> Any:
     if rows.empty:
         return None
     base = alt.Chart(_data(rows[["label", "model", "family", "method", "seed", "layer", "value"]]))
-    x = alt.X("layer:Q", title="Layer", axis=alt.Axis(tickMinStep=1, format="d"))
+    x = alt.X("layer:Q", title="Layer", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(padding=6))
     y = alt.Y("value:Q", title=estimator_title(study.comparison.primary), scale=alt.Scale(zero=False))
     colour = family_colour(_families(study), legend=False)
     lines = base.mark_line().encode(
@@ -119,7 +116,7 @@ def layer_chart(study: Study, tables: Tables) -> Any:
         x=x,
         y=y,
         color=colour,
-        shape=method_shape(_methods(study)),
+        shape=method_shape(_methods(study), _methods(study)),
         tooltip=_tooltip(
             ("Model", "label:N"), ("Refit (seed)", "seed:O"), ("Layer", "layer:O"), ("Value", "value:Q")
         ),
@@ -132,6 +129,9 @@ def training_chart(study: Study, tables: Tables) -> Any:
     curves = tables["training"]
     if curves.empty:
         return None
+    # Training loss exists for every step; a curve needs no more points than it has pixels.
+    every = max(1, int(curves["step"].max()) // POINTS_OF_A_CURVE)
+    curves = curves[curves["split"].ne("train") | (curves["step"] % every == 0)]
     entropy = tables["models"].groupby("family", sort=False)["unigram_entropy_nats"].mean()
     rows = _labelled(study, curves)
     rows["split"] = rows["split"].map({"train": "training text", "held_out": "held-out text"})
@@ -152,7 +152,7 @@ def training_chart(study: Study, tables: Tables) -> Any:
             strokeDash=alt.StrokeDash(
                 "split:N",
                 scale=alt.Scale(domain=["training text", "held-out text"], range=[[2, 2], [1, 0]]),
-                legend=alt.Legend(title="Text"),
+                legend=alt.Legend(title="Text", symbolType="stroke"),
             ),
             detail=["model:N", "seed:N"],
             tooltip=_tooltip(
@@ -167,7 +167,10 @@ def training_chart(study: Study, tables: Tables) -> Any:
 
 
 def head_permutation_chart(study: Study, tables: Tables) -> Any:
-    """Value against value with heads shuffled within layers: a panel per estimator. On the line: nothing changed."""
+    """Value against value with heads shuffled within layers; on the line, nothing changed.
+
+    A panel for the primary estimator, and for every other that the order of heads makes a difference to.
+    """
     checks = tables["checks"]
     chosen = checks[
         checks["check"].eq("head_permutation")
@@ -183,8 +186,10 @@ def head_permutation_chart(study: Study, tables: Tables) -> Any:
     panels = []
     for estimator in _estimators(study, rows):
         own = rows[rows["estimator"] == estimator]
+        if estimator != study.comparison.primary and own["largest_change"].abs().max() <= ROUNDING:
+            continue
         ends = [min(own["value"].min(), own["low"].min()), max(own["value"].max(), own["high"].max())]
-        domain = alt.Scale(domain=ends, nice=True, zero=False)
+        domain = alt.Scale(domain=ends, nice=True, zero=False, padding=6)
         diagonal = alt.Chart(_data(pd.DataFrame({"value": ends, "checked_value": ends})))
         columns = ["label", "model", "family", "method", "seed", "value", "checked_value", "low", "high"]
         base = alt.Chart(_data(own[columns]), width=190, height=190, title=estimator_title(estimator)).encode(
@@ -196,7 +201,7 @@ def head_permutation_chart(study: Study, tables: Tables) -> Any:
         )
         points = base.mark_point(filled=True, size=30).encode(
             y="checked_value:Q",
-            shape=method_shape(_methods(study)),
+            shape=method_shape(_methods(study), _methods(study)),
             tooltip=_tooltip(
                 ("Model", "label:N"),
                 ("Refit (seed)", "seed:O"),
@@ -226,13 +231,13 @@ def descriptor_chart(study: Study, tables: Tables) -> Any:
         chart = alt.Chart(_data(long), width=190, height=140, title=title)
         panels.append(
             chart.mark_line(point=alt.OverlayMarkDef(size=18, opacity=1)).encode(
-                x=alt.X("layer:Q", title="Layer", axis=alt.Axis(tickMinStep=1, format="d")),
+                x=alt.X("layer:Q", title="Layer", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(padding=6)),
                 y=alt.Y("mean(value):Q", title=None),
                 color=family_colour(_families(study)),
                 strokeDash=alt.StrokeDash(
                     "head:N",
                     scale=alt.Scale(domain=["highest head", "median head"], range=[[1, 0], [4, 3]]),
-                    legend=alt.Legend(title="Head of the layer"),
+                    legend=alt.Legend(title="Head of the layer", symbolType="stroke"),
                 ),
                 detail="model:N",
                 tooltip=_tooltip(("Model", "label:N"), ("Layer", "layer:O"), ("Mean over refits", "mean(value):Q")),
@@ -254,10 +259,9 @@ def _primary(study: Study, specialization: pd.DataFrame, scope: str) -> pd.DataF
 def _labelled(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
     """Rows with the models' labels and readable methods, families together, each base before its descendants."""
     families = _families(study)
-    order = {
-        model.name: (families.index(study.family_of(model)), position) for position, model in enumerate(study.models)
-    }
-    rows = rows.sort_values("model", key=lambda names: names.map(order), kind="stable")
+    together = sorted(study.models, key=lambda model: families.index(study.family_of(model)))
+    order = {model.name: position for position, model in enumerate(together)}
+    rows = rows.sort_values("model", key=lambda names: names.map(order).astype("int64"), kind="stable")
     return rows.assign(label=rows["model"].map(plain), method=rows["method"].map(method_label, na_action=None))
 
 
@@ -275,10 +279,6 @@ def _estimators(study: Study, rows: pd.DataFrame) -> list[str]:
     present = set(rows["estimator"])
     names = [study.comparison.primary, *study.specialization.estimators]
     return [name for name in dict.fromkeys(names) if name in present]
-
-
-def _significant(study: Study) -> str:
-    return f"adjusted p ≤ {study.comparison.level:g}"
 
 
 def _dashes(methods: list[str]) -> alt.Scale:

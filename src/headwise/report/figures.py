@@ -88,7 +88,7 @@ def _descriptions(study: Study) -> list[tuple[str, Any, str, str]]:
             "change",
             charts.change_chart,
             "What alignment changes",
-            f"Aligned model minus its base, refit by refit, with the {coverage} interval over prompts. Dark symbols: "
+            f"Aligned model minus its base, refit by refit, with the {coverage} interval over prompts. Filled symbols: "
             f"the test within that refit is significant after adjustment. Grey band: {margin}, the largest change "
             "that is still called preserved. Prompts are the unit here: an interval says what holds for other "
             "prompts, not for other refits.",
@@ -113,8 +113,9 @@ def _descriptions(study: Study) -> list[tuple[str, Any, str, str]]:
             "What the estimators measure: heads shuffled within their layers",
             "Value of each model against its value when the heads of every layer are put in a random order (mean over "
             "orders; rules: one standard deviation). An estimator that compares heads within a layer gives no meaning "
-            "to their numbers and lies on the line by construction. One that compares head numbers across layers "
-            "should move; if it hardly does, it measures how a quantity changes with depth, not how heads differ.",
+            "to their numbers and lies on the line by construction, as the primary one; others that do are not shown. "
+            "One that compares head numbers across layers should move; if it hardly does, it measures how a quantity "
+            "changes with depth, not how heads differ.",
         ),
         (
             "descriptors",

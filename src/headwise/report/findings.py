@@ -22,7 +22,6 @@ from headwise.report.labels import (
     sink_label,
     titled,
 )
-from headwise.report.labels import interval as interval_label
 from headwise.report.verdicts import CONFIRMATORY
 from headwise.study import Study
 
@@ -112,7 +111,7 @@ def _methods(study: Study, tables: Tables) -> Iterator[Finding]:
             headline=True,
             sentence=(
                 f"Under {method_label(method)} the {estimator_label(row['estimator'])} changes by "
-                f"{signed(row['estimate'])} on average over {_units(row)}{_evidence(study, row)}: {row['verdict']}. "
+                f"{signed(row['estimate'])} on average over {_units(row)}{_said(row)}. "
                 f"Within refits, where prompts are the unit: {down} of {len(own)} tests show a decrease, {up} an increase."
             ),
         )
@@ -129,8 +128,7 @@ def _architectures(study: Study, tables: Tables) -> Iterator[Finding]:
             headline=len(rows) <= MOST_HEADLINES_OF_A_KIND,
             sentence=(
                 f"{titled(plain(row['group']))} against {plain(row['reference'])}, before alignment: "
-                f"{signed(row['estimate'])} {estimator_label(row['estimator'])}, over {_units(row)}"
-                f"{_evidence(study, row)}: {row['verdict']}."
+                f"{signed(row['estimate'])} {estimator_label(row['estimator'])}, over {_units(row)}{_said(row)}."
             ),
         )
 
@@ -147,7 +145,7 @@ def _interactions(study: Study, tables: Tables) -> Iterator[Finding]:
             headline=False,
             sentence=(
                 f"The change under {method} of {plain(row['group'])} minus that of {plain(row['reference'])} is "
-                f"{signed(row['estimate'])}, over {_units(row)}{_evidence(study, row)}: {row['verdict']}."
+                f"{signed(row['estimate'])}, over {_units(row)}{_said(row)}."
             ),
         )
 
@@ -174,7 +172,7 @@ def _models(study: Study, tables: Tables) -> Iterator[Finding]:
             headline=False,
             sentence=(
                 f"{titled(plain(str(aligned)))} against {plain(row['base'])}: {signed(row['estimate'])} over "
-                f"{_units(row)}{_evidence(study, row)}: {row['verdict']}.{within}"
+                f"{_units(row)}{_said(row)}.{within}"
             ),
         )
 
@@ -235,25 +233,21 @@ def _head_permutation(tables: Tables) -> Iterator[Finding]:
 
 
 def _agreement(study: Study, tables: Tables) -> Iterator[Finding]:
-    for row in tables["agreement"].to_dict("records"):
-        own = row["estimator"] == study.comparison.primary
-        name = f"With the {sink_label(row['sink'])}, the" if own else "The"
+    """Whether another estimator, or leaving out the first key, would have told another story."""
+    rows = tables["agreement"]
+    primary = estimator_label(study.comparison.primary)
+    for row in rows.to_dict("records"):
+        directions = f"; {row['same_direction']} of {amount(row['changes_compared'], 'change')} go the same way"
         if missing(row["rank_correlation"]):
             continue
-        directions = (
-            f", and {row['same_direction']} of {amount(row['changes_compared'], 'change')} under alignment go the same way"
-            if row["changes_compared"]
-            else ""
-        )
-        kept = "" if own else f" ({sink_label(row['sink'])})"
         yield _counted(
             id=f"check:agreement:{row['estimator']}:{row['sink']}",
             topic="check",
             headline=False,
             sentence=(
-                f"{name} {estimator_label(row['estimator'])}{kept} ranks {amount(row['models_compared'], 'model')} "
-                f"(each refit counts) like the {estimator_label(study.comparison.primary)} with rank correlation "
-                f"{number(row['rank_correlation'], 2)}{directions}."
+                f"{estimator_title(row['estimator'])} ({sink_label(row['sink'])}) against {primary} (all keys): rank "
+                f"correlation {number(row['rank_correlation'], 2)} over {amount(row['models_compared'], 'model')}, each "
+                f"refit counted{directions if row['changes_compared'] else ''}."
             ),
             estimate=row["rank_correlation"],
             n=row["models_compared"],
@@ -261,6 +255,26 @@ def _agreement(study: Study, tables: Tables) -> Iterator[Finding]:
             confirmatory=False,
             reason="a description, not a test",
         )
+    compared = rows[rows["changes_compared"] > 0]
+    if compared.empty:
+        return
+    shares = compared["same_direction"] / compared["changes_compared"]
+    worst = compared.loc[shares.idxmin()]
+    yield _counted(
+        id="check:agreement",
+        topic="check",
+        headline=True,
+        sentence=(
+            f"Would another estimator tell another story? Of {amount(int(worst['changes_compared']), 'change')} under "
+            f"alignment, {amount(int(compared['same_direction'].min()), 'change')} to "
+            f"{int(compared['same_direction'].max())} have the same sign as with the {primary}, depending on the "
+            f"estimator; fewest with {estimator_label(worst['estimator'])} ({sink_label(worst['sink'])})."
+        ),
+        n=int(worst["changes_compared"]),
+        unit="change",
+        confirmatory=False,
+        reason="a description, not a test",
+    )
 
 
 def _repeats(tables: Tables) -> Iterator[Finding]:
@@ -297,21 +311,11 @@ def _units(row: Mapping[str, Any]) -> str:
     return f"{counted} each" if reference == row["n"] else f"{counted} and {reference}"
 
 
-def _evidence(study: Study, row: Mapping[str, Any]) -> str:
-    """Interval, p and the smallest attainable p in brackets."""
-    parts = []
-    if not missing(row["ci_low"]) and not missing(row["ci_high"]):
-        coverage = f"{100 * (1 - study.comparison.level):g} %"
-        parts.append(f"{coverage} interval {interval_label(row['ci_low'], row['ci_high'])}")
-    if not missing(row["p"]):
-        adjusted = "" if missing(row["p_adjusted"]) else f", adjusted {p_value(row['p_adjusted'])}"
-        parts.append(f"p {_is(row['p'])}{adjusted}; smallest attainable p {_is(row['p_attainable'])}")
-    return f" ({'; '.join(parts)})" if parts else ""
-
-
-def _is(p: float) -> str:
-    shown = p_value(p)
-    return shown if shown.startswith("<") else f"= {shown}"
+def _said(row: Mapping[str, Any]) -> str:
+    """The verdict at the end of a sentence. What is undecidable says so with the number of units that makes it so."""
+    if str(row["verdict"]).startswith("undecidable"):
+        return f": undecidable, since {_units(row)} cannot give a p below {p_value(row['p_attainable'])}"
+    return f": {row['verdict']}"
 
 
 def _tested(row: Mapping[str, Any], **words: Any) -> Finding:

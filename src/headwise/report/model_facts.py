@@ -8,6 +8,27 @@ import pandas as pd
 
 from headwise.study import Study
 
+ARCHITECTURE = (
+    "attention",
+    "layers",
+    "hidden",
+    "heads",
+    "key_value_heads",
+    "key_value_ratio",
+    "head_width",
+    "positions",
+    "crowding",
+    "parameters",
+)
+TRAINING = ("steps", "held_out_loss_nats", "unigram_entropy_nats")
+ALIGNMENT = (
+    "held_out_loss_before_nats",
+    "held_out_loss_after_nats",
+    "preference_accuracy_before",
+    "preference_accuracy_after",
+)
+MEASUREMENT = ("seed_changes", "dtype", "template", "weights_digest", "tokenizer_digest", "corpus_digest")
+
 
 def models_table(
     study: Study,
@@ -15,4 +36,38 @@ def models_table(
     measured: Sequence[tuple[Path, Mapping[str, Any]]],
     repeats: Mapping[tuple[str, int], int],
 ) -> pd.DataFrame:
-    return pd.DataFrame()
+    """One row per measured model and seed, in the order of the study.
+
+    `facts` are those of the models that the study made (facts.json); `measured` the summaries' paths and metadata. Of
+    a model that the study did not make the table holds what its measurement recorded; the rest is null. `repeats`
+    says which seeds have the weights of an earlier seed.
+    """
+    made = {(each["model"]["model"], each["model"]["seed"]): each for each in facts}
+    recorded = {(metadata["model"], metadata["seed"]): metadata for _, metadata in measured}
+    rows = []
+    for model in study.models:
+        for seed in study.seeds_of(model):
+            if (model.name, seed) not in recorded:
+                continue
+            metadata = recorded[model.name, seed]
+            known = made.get((model.name, seed), {})
+            architecture = {**metadata, **metadata.get("architecture", {}), **known.get("architecture", {})}
+            windows = [window for window in architecture.get("windows", []) if window is not None]
+            rows.append(
+                {
+                    "model": model.name,
+                    "family": study.family_of(model),
+                    "base": getattr(model, "base", None),
+                    "method": getattr(model, "method", None),
+                    "seed": seed,
+                    "source": model.source,
+                    **{key: architecture.get(key) for key in ARCHITECTURE},
+                    "window_tokens": min(windows, default=None),
+                    "window_layers": len(windows) if "windows" in architecture else None,
+                    **{key: known.get("training", {}).get(key) for key in TRAINING},
+                    **{key: known.get("alignment", {}).get(key) for key in ALIGNMENT},
+                    **{key: {**known, **metadata}.get(key) for key in MEASUREMENT},
+                    "repeats_seed": repeats.get((model.name, seed)),
+                }
+            )
+    return pd.DataFrame(rows)

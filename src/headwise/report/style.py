@@ -16,24 +16,38 @@ PLAIN_LABEL = "replace(datum.label, /_/g, ' ')"
 ROW = 20  # pixels
 
 
+def family_scale(families: Sequence[str]) -> alt.Scale:
+    """A colour per family, the same in every figure. More families than colours repeat colours, so labels name them."""
+    return alt.Scale(
+        domain=list(families), range=[COLOURS[position % len(COLOURS)] for position in range(len(families))]
+    )
+
+
 def family_colour(families: Sequence[str], legend: bool = True) -> alt.Color:
-    """Colour by family, the same in every figure. More families than colours repeat colours, so labels name them too."""
-    colours = [COLOURS[position % len(COLOURS)] for position in range(len(families))]
+    """Colour by family."""
     shown = legend and 1 < len(families) <= LONGEST_LEGEND
     return alt.Color(
         "family:N",
-        scale=alt.Scale(domain=list(families), range=colours),
+        scale=family_scale(families),
         legend=alt.Legend(title="Family", symbolType="square", labelExpr=PLAIN_LABEL) if shown else None,
     )
 
 
-def method_shape(methods: Sequence[str]) -> alt.Shape:
-    """Shape by method of alignment; bases are circles."""
+def filled_where(condition: str, families: Sequence[str]) -> Any:
+    """Fill by family where a condition on the row holds, else a hollow symbol."""
+    family = {"field": "family", "type": "nominal", "scale": family_scale(families).to_dict(), "legend": None}
+    return alt.condition(condition, family, alt.value("white"))
+
+
+def method_shape(methods: Sequence[str], shown: Sequence[str]) -> alt.Shape:
+    """Shape by method of alignment, the same in every figure; the legend lists the methods in `shown`."""
     shapes = [SHAPES[position % len(SHAPES)] for position in range(len(methods))]
     return alt.Shape(
         "method:N",
         scale=alt.Scale(domain=list(methods), range=shapes),
-        legend=alt.Legend(title="Alignment") if len(methods) > 1 else None,
+        legend=alt.Legend(title="Alignment", values=list(shown), symbolFillColor=GREY, symbolStrokeColor=GREY)
+        if len(shown) > 1
+        else None,
     )
 
 
@@ -50,7 +64,7 @@ def styled(chart: Any) -> Any:
             domainColor=GREY,
             tickColor=GREY,
         )
-        .configure_title(fontWeight="normal", fontSize=12, anchor="start", offset=6)
+        .configure_title(fontWeight="normal", fontSize=12, anchor="start", frame="group", offset=6)
         .configure_header(
             titleFontWeight="normal", labelFontWeight="normal", labelFontSize=11, labelAnchor="start", title=None
         )

@@ -90,9 +90,14 @@ def table_metadata(study: Study, inputs: Inputs) -> dict[str, Any]:
     """The provenance that tables carry: study, digest of its resolved study file, digest of its prompts."""
     return {
         "study": study.name,
-        "study_digest": json_digest(study.model_dump(mode="json")),
+        "study_digest": study_digest(study),
         "prompts_digest": read_json(inputs.prompts)["sha256"],
     }
+
+
+def study_digest(study: Study) -> str:
+    """SHA-256 of the resolved study file: all fields, those with default values included."""
+    return json_digest(study.model_dump(mode="json"))
 
 
 def identity(study: Study, metadata: Mapping[str, Any], path: Path) -> dict[str, Any]:

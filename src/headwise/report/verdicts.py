@@ -52,10 +52,10 @@ def adjust(tests: pd.DataFrame, family: list[str]) -> pd.DataFrame:
         adjusted[target] = np.nan
     adjusted["adjustment"] = pd.Series(pd.NA, index=tests.index, dtype="string")
     for (role, *_), group in tests[tests["role"] != REPEAT].groupby(["role", *family], dropna=False, sort=False):
+        results = {source: METHODS[role](group[source].to_numpy(np.float64)) for source in columns}
         for source, target in columns.items():
-            adjusted.loc[group.index, target] = METHODS[role](group[source].to_numpy(np.float64)).p
-        over = METHODS[role](group["p"].to_numpy(np.float64))
-        words = f"{over.method} over {over.tests} test{'' if over.tests == 1 else 's'}"
+            adjusted.loc[group.index, target] = results[source].p
+        words = f"{results['p'].method} over {results['p'].tests} test{'' if results['p'].tests == 1 else 's'}"
         adjusted.loc[group.index[group["p"].notna()], "adjustment"] = words
     return adjusted
 

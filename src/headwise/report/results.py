@@ -1,0 +1,171 @@
+"""results.json: the study's findings and main rows in one file that validates against a published schema."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from headwise.provenance import library_versions, read_json, write_json
+from headwise.report.columns import COLUMNS
+from headwise.report.findings import Finding, findings
+from headwise.report.tables import Inputs, build_tables, study_digest, table_metadata, write_tables
+from headwise.report.verdicts import CONFIRMATORY, EXPLORATORY
+from headwise.study import Study
+
+FORMAT_VERSION = 1
+STRICT = ConfigDict(extra="forbid", frozen=True)
+
+
+def _row_model(table: str) -> type[BaseModel]:
+    """The rows of a table as a strict model; every field is present, an empty one is null."""
+    fields: dict[str, Any] = {
+        column.name: (
+            (column.type | None) if column.nullable else column.type,
+            Field(description=column.description),
+        )
+        for column in COLUMNS[table]
+    }
+    return create_model(f"{table.capitalize()}Row", __config__=STRICT, **fields)
+
+
+class StudyFacts(BaseModel):
+    """What was declared before anything was computed."""
+
+    model_config = STRICT
+
+    name: str
+    title: str
+    digest: str = Field(description="SHA-256 of the resolved study file")
+    primary: str = Field(description="Estimator that confirmatory tests use")
+    equivalence_margin: float = Field(description="Largest change called preserved, in units of the primary estimator")
+    level: float = Field(description="Level of tests; intervals cover 1 − level")
+    resamples: int = Field(description="Monte Carlo permutations and bootstrap resamples")
+
+
+class Provenance(BaseModel):
+    """Digests of what the results were computed from, and versions of what computed them."""
+
+    model_config = STRICT
+
+    prompts_digest: str = Field(description="SHA-256 of the prompt file")
+    corpus_digests: list[str] = Field(description="SHA-256 of the corpora that models were trained on")
+    tokenizer_digests: list[str] = Field(description="SHA-256 of the tokenizers")
+    versions: dict[str, str] = Field(description="Versions of the libraries")
+
+
+class Measured(BaseModel):
+    """How much was measured."""
+
+    model_config = STRICT
+
+    models: int = Field(description="Models, not counting refits")
+    bases: int
+    aligned: int
+    families: int
+    checkpoints: int = Field(description="Models times seeds, without seeds that changed nothing")
+    prompts: int
+    prompt_domains: int
+    estimators: list[str]
+    confirmatory_tests: int = Field(description="Comparisons and contrasts declared in advance")
+    exploratory_tests: int
+
+
+ROWS = ("models", "estimators", "specialization", "checks", "comparisons", "contrasts", "agreement")
+
+Results = create_model(
+    "Results",
+    __config__=STRICT,
+    __doc__="Results of a headwise study.",
+    format_version=(int, Field(ge=FORMAT_VERSION, le=FORMAT_VERSION, description="Version of this format")),
+    study=(StudyFacts, ...),
+    provenance=(Provenance, ...),
+    measured=(Measured, ...),
+    findings=(list[Finding], Field(description="What was found, the most general first")),
+    **{
+        table: (list[_row_model(table)], Field(description=f"Main rows of the table {table}"))  # type: ignore[misc]
+        for table in ROWS
+    },
+)
+
+
+def results_schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of results.json; published as workflow/schemas/results.schema.json."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Results.model_json_schema()}
+
+
+def aggregate(study: Study, inputs: Inputs, *, tables: Path, results: Path) -> None:
+    """Gather what the jobs of a study left behind: the folder `tables` (Parquet and CSV) and the file `results`.
+
+    Raises ReportError when a file belongs to no model of the study, or when models were measured on different
+    prompts.
+    """
+    built = build_tables(study, inputs)
+    write_tables(built, tables, table_metadata(study, inputs))
+    write_json(summarize(study, built, read_json(inputs.prompts)), results)
+
+
+def summarize(study: Study, tables: Mapping[str, pd.DataFrame], prompts: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of results.json, from the tables and the facts about the prompt set (sha256, count, domains).
+
+    Rows are those of whole models, and those checks that shuffle heads: layers and single heads stay in the tables.
+    """
+    content = {
+        "format_version": FORMAT_VERSION,
+        "study": _study_facts(study),
+        "provenance": {
+            "prompts_digest": prompts["sha256"],
+            "corpus_digests": _distinct(tables["models"]["corpus_digest"]),
+            "tokenizer_digests": _distinct(tables["models"]["tokenizer_digest"]),
+            "versions": library_versions(),
+        },
+        "measured": _measured(study, tables, prompts),
+        "findings": [finding.model_dump(mode="json") for finding in findings(study, tables)],
+        **{name: _records(rows) for name, rows in main_rows(tables).items()},
+    }
+    Results.model_validate(content)
+    return content
+
+
+def main_rows(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The rows of each table that results.json holds: those of whole models."""
+    specialization, checks, comparisons = tables["specialization"], tables["checks"], tables["comparisons"]
+    chosen = {
+        "specialization": specialization[specialization["scope"] == "model"],
+        "checks": checks[checks["check"] == "head_permutation"],
+        "comparisons": comparisons[comparisons["level"] == "model"],
+    }
+    return {name: chosen.get(name, tables[name]) for name in ROWS}
+
+
+def _study_facts(study: Study) -> dict[str, Any]:
+    declared = study.comparison.model_dump(include={"primary", "equivalence_margin", "level", "resamples"})
+    return {"name": study.name, "title": study.title, "digest": study_digest(study), **declared}
+
+
+def _measured(study: Study, tables: Mapping[str, pd.DataFrame], prompts: Mapping[str, Any]) -> dict[str, Any]:
+    models = tables["models"]
+    names = models.drop_duplicates("model")
+    tested = pd.concat([tables[name].loc[tables[name]["p"].notna(), "role"] for name in ("comparisons", "contrasts")])
+    return {
+        "models": len(names),
+        "bases": int(names["base"].isna().sum()),
+        "aligned": int(names["base"].notna().sum()),
+        "families": int(names["family"].nunique()),
+        "checkpoints": int(models["repeats_seed"].isna().sum()),
+        "prompts": prompts["count"],
+        "prompt_domains": len(prompts["domains"]),
+        "estimators": study.specialization.estimators,
+        "confirmatory_tests": int((tested == CONFIRMATORY).sum()),
+        "exploratory_tests": int((tested == EXPLORATORY).sum()),
+    }
+
+
+def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as JSON objects; an empty cell is null."""
+    return rows.astype(object).where(rows.notna(), None).to_dict("records")
+
+
+def _distinct(values: "pd.Series[str]") -> list[str]:
+    return sorted(values.dropna().unique())

@@ -1,0 +1,253 @@
+"""Captured attention is the model's own, bit for bit, and one layer at a time."""
+
+import gc
+
+import pytest
+import torch
+from attention_examples import ARCHITECTURES, VOCABULARY, tiny_model, token_ids
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, BartConfig, Lfm2Config
+
+from headwise.attention.capture import CaptureError, LayerAttention, attention_layers, capturing
+
+TOKENS = 11
+
+
+def captured(model, ids: Tensor) -> tuple[list[LayerAttention], Tensor]:
+    layers: list[LayerAttention] = []
+    with torch.no_grad(), capturing(model, layers.append):
+        output = model(input_ids=ids)
+    return layers, output[0]
+
+
+@pytest.fixture(params=ARCHITECTURES, ids=lambda name: name.replace(" ", "_"))
+def architecture(request):
+    kind, changes, projection = ARCHITECTURES[request.param]
+    return tiny_model(kind, **changes), projection
+
+
+def test_weights_and_output_are_those_of_eager_attention(architecture):
+    model, _ = architecture
+    ids = token_ids(TOKENS)
+    with torch.no_grad():
+        reference = model(input_ids=ids, output_attentions=True)
+        unhooked = model(input_ids=ids)[0]
+    layers, output = captured(model, ids)
+    assert [layer.layer for layer in layers] == [0, 1, 2]
+    for layer, weights in zip(layers, reference.attentions, strict=True):
+        assert layer.weights.dtype == torch.float32
+        assert torch.equal(layer.weights, weights[0])
+        assert layer.support == ("full" if model.config.model_type == "bert" else "causal")
+    assert torch.equal(output, unhooked)
+
+
+def test_head_writes_add_up_to_what_the_layer_writes(architecture):
+    model, path = architecture
+    projection = model.get_submodule(path)
+    written = []
+    handle = projection.register_forward_hook(lambda module, inputs, output: written.append(output[0]))
+    first = captured(model, token_ids(TOKENS))[0][0]
+    handle.remove()
+    assert first.head_outputs.shape[:2] == (TOKENS, 4)
+    writes = torch.einsum("thw,hwd->td", first.head_outputs, first.output_projection)
+    bias = 0 if projection.bias is None else projection.bias
+    torch.testing.assert_close(writes + bias, written[0], rtol=1e-4, atol=1e-5)
+
+
+def test_head_outputs_are_attention_times_values():
+    model = tiny_model("llama", num_key_value_heads=2)
+    values = []
+    model.model.layers[0].self_attn.v_proj.register_forward_hook(lambda m, i, output: values.append(output[0]))
+    first = captured(model, token_ids(TOKENS))[0][0]
+    for head in range(4):
+        shared = values[0].view(TOKENS, 2, 8)[:, head // 2]
+        torch.testing.assert_close(first.head_outputs[:, head], first.weights[head] @ shared)
+
+
+def test_a_window_wider_than_the_prompt_changes_nothing_and_a_narrow_one_hides_keys():
+    attention = {}
+    for window in (None, 64, TOKENS, 4):
+        model = tiny_model("mistral", num_key_value_heads=2, sliding_window=window)
+        attention[window] = torch.stack([layer.weights for layer in captured(model, token_ids(TOKENS))[0]])
+    assert torch.equal(attention[64], attention[None])
+    assert torch.equal(attention[TOKENS], attention[None])
+    distance = torch.arange(TOKENS)[:, None] - torch.arange(TOKENS)
+    assert (attention[4][..., distance >= 4] == 0).all()
+    assert (attention[None][..., (distance >= 4)] > 0).all()
+
+
+def test_gated_heads_are_captured_behind_the_gate():
+    model = tiny_model("llama", num_key_value_heads=4)
+    projection = model.model.layers[0].self_attn.o_proj
+    handle = projection.register_forward_pre_hook(lambda module, inputs: (inputs[0] * 3,))
+    gated = captured(model, token_ids(TOKENS))[0][0]
+    handle.remove()
+    plain = captured(model, token_ids(TOKENS))[0][0]
+    assert torch.equal(gated.head_outputs, plain.head_outputs * 3)
+
+
+def test_bfloat16_weights_are_the_rounded_ones_of_the_model():
+    model = tiny_model("llama", num_key_value_heads=2).bfloat16()
+    with torch.no_grad():
+        reference = model(input_ids=token_ids(TOKENS), output_attentions=True).attentions
+    layers, _ = captured(model, token_ids(TOKENS))
+    for layer, weights in zip(layers, reference, strict=True):
+        assert torch.equal(layer.weights, weights[0].float())
+
+
+def living_attention(tokens: int) -> int:
+    """Number of attention matrices of several heads that are alive, views of one tensor counted once."""
+    return len(
+        {
+            each.untyped_storage().data_ptr()
+            for each in gc.get_objects()
+            if type(each) is Tensor and each.shape[-2:] == (tokens, tokens) and each.numel() == 4 * tokens**2
+        }
+    )
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_one_layer_of_attention_is_alive_at_a_time(keep):
+    model = tiny_model("llama", num_key_value_heads=4)
+    tokens = 13  # no other test makes attention of this shape
+    alive, kept = [], []
+
+    def receive(attention: LayerAttention) -> None:
+        alive.append(living_attention(tokens))
+        if keep:
+            kept.append(attention)
+
+    with torch.no_grad(), capturing(model, receive):
+        for seed in range(2):
+            model(input_ids=token_ids(tokens, seed))
+    assert alive == ([1, 2, 3, 4, 5, 6] if keep else [1] * 6)
+
+
+def test_the_model_is_left_as_it_was():
+    model = tiny_model("llama", num_key_value_heads=4)
+    model.set_attn_implementation("sdpa")
+
+    def fail(attention: LayerAttention) -> None:
+        raise RuntimeError("stop")
+
+    for receive in (lambda attention: None, fail):
+        try:
+            with torch.no_grad(), capturing(model, receive):
+                assert model.config._attn_implementation == "headwise_exact"
+                model(input_ids=token_ids(TOKENS))
+        except RuntimeError as error:
+            assert str(error) == "stop"
+        assert model.config._attn_implementation == "sdpa"
+        assert not model._forward_hooks
+        assert not model._forward_pre_hooks
+        assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+def test_a_failed_pass_does_not_count_towards_the_next():
+    model = tiny_model("llama", num_key_value_heads=4)
+    received: list[int] = []
+
+    def receive(attention: LayerAttention) -> None:
+        received.append(attention.layer)
+        if len(received) == 2:
+            raise RuntimeError("stop")
+
+    with torch.no_grad(), capturing(model, receive):
+        with pytest.raises(RuntimeError, match="stop"):
+            model(input_ids=token_ids(TOKENS))
+        model(input_ids=token_ids(TOKENS))
+    assert received == [0, 1, 0, 1, 2]
+
+
+def test_two_models_are_captured_side_by_side_but_one_only_once():
+    models = [tiny_model("llama", num_key_value_heads=4, seed=seed) for seed in range(2)]
+    alone = [captured(model, token_ids(TOKENS))[0] for model in models]
+    first: list[LayerAttention] = []
+    second: list[LayerAttention] = []
+    with torch.no_grad(), capturing(models[0], first.append), capturing(models[1], second.append):
+        models[0](input_ids=token_ids(TOKENS))
+        models[1](input_ids=token_ids(TOKENS))
+        with pytest.raises(CaptureError, match="being captured already"), capturing(models[0], first.append):
+            pass
+    for together, expected in ((first, alone[0]), (second, alone[1])):
+        assert all(torch.equal(a.weights, b.weights) for a, b in zip(together, expected, strict=True))
+
+
+def test_layers_of_a_hybrid_keep_their_own_index():
+    config = Lfm2Config(
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        layer_types=["conv", "full_attention", "conv", "full_attention"],
+    )
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+    layers, _ = captured(model, token_ids(TOKENS))
+    assert [layer.layer for layer in layers] == [1, 3]
+    assert [layer.index for layer in attention_layers(model)] == [1, 3]
+
+
+@pytest.mark.parametrize("kind", ["falcon", "bloom"])
+def test_architectures_outside_the_interface_are_refused_by_name(kind):
+    shape = dict(vocab_size=VOCABULARY, hidden_size=32, num_attention_heads=4)
+    config = {"falcon": dict(num_hidden_layers=2), "bloom": dict(n_layer=2)}[kind]
+    model = AutoModelForCausalLM.from_config(tiny_config(kind, **shape, **config))
+    with pytest.raises(CaptureError, match=f"'{kind}' does not call its attention through"):
+        attention_layers(model)
+
+
+def tiny_config(kind: str, **fields: object):
+    from transformers import AutoConfig
+
+    return AutoConfig.for_model(kind, **fields)
+
+
+def test_an_encoder_with_a_decoder_is_refused():
+    config = BartConfig(
+        vocab_size=VOCABULARY,
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+    )
+    with pytest.raises(CaptureError, match="'bart' has several attention modules in layer 0"):
+        attention_layers(AutoModelForSeq2SeqLM.from_config(config))
+
+
+def test_a_layer_that_attends_twice_is_refused():
+    model = tiny_model("albert", embedding_size=16)  # three layers share one module
+    with pytest.raises(CaptureError, match="'albert': layer 0: attention is computed several times"):
+        captured(model, token_ids(TOKENS))
+    assert model.config._attn_implementation == "eager"
+
+
+def test_missing_layers_are_named():
+    model = tiny_model("llama", num_key_value_heads=4)
+    model.model.layers[1].self_attn.forward = lambda hidden_states, **_: (hidden_states, None)
+    with pytest.raises(CaptureError, match="no attention arrived from layers 1 of 3"):
+        captured(model, token_ids(TOKENS))
+
+
+def test_a_lost_causal_mask_is_an_error():
+    model = tiny_model("llama", num_key_value_heads=4)
+    everything = torch.zeros(1, 1, TOKENS, TOKENS)
+    with (
+        torch.no_grad(),
+        capturing(model, lambda attention: None),
+        pytest.raises(CaptureError, match="layer 0: causal attention looks at future tokens"),
+    ):
+        model(input_ids=token_ids(TOKENS), attention_mask=everything)
+
+
+def test_a_batch_is_refused():
+    model = tiny_model("llama", num_key_value_heads=4)
+    with pytest.raises(CaptureError, match="one whole prompt at a time"):
+        captured(model, token_ids(TOKENS).repeat(2, 1))
+
+
+def test_one_token_has_the_support_of_its_model():
+    assert captured(tiny_model("llama", num_key_value_heads=4), token_ids(1))[0][0].support == "causal"
+    assert captured(tiny_model("bert"), token_ids(1))[0][0].support == "full"

@@ -1,0 +1,222 @@
+"""The command line: what each command prints, and that wrong input ends with a sentence and exit code 2."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from tokenizer_examples import CHAT_TEMPLATE, byte_tokenizer
+from transformers import LlamaConfig, LlamaForCausalLM
+from typer.testing import CliRunner, Result
+
+from headwise.cli import app
+from headwise.study import study_schema
+from headwise.study_reference import BEGIN, END, study_reference
+
+ROOT = Path(__file__).parents[2]
+PROMPTS = "# three\n1. One small prompt.\n2. Another, which is longer.\n3. The third of them.\n"
+
+
+def headwise(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def write_checkpoint(folder: Path, seed: int, heads: int = 4) -> Path:
+    config = LlamaConfig(
+        vocab_size=258,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=heads,
+        max_position_embeddings=64,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        LlamaForCausalLM(config).save_pretrained(folder)
+    byte_tokenizer(CHAT_TEMPLATE).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two small checkpoints and a prompt file."""
+    folder = tmp_path_factory.mktemp("work")
+    write_checkpoint(folder / "base", seed=1)
+    write_checkpoint(folder / "aligned", seed=2)
+    (folder / "prompts.txt").write_text(PROMPTS)
+    return folder
+
+
+# --- help and errors ---
+
+
+def test_help_names_the_commands_and_comes_at_once() -> None:
+    code = (
+        "import sys, time; from headwise.cli import app; app(['--help'], standalone_mode=False);"
+        "print(time.process_time() < 0.7, {'torch', 'transformers', 'pandas', 'pydantic'} & set(sys.modules))"
+    )
+    lines = subprocess.check_output([sys.executable, "-c", code], text=True).splitlines()
+    assert lines[-1] == "True set()"
+    for command in ("verify", "extract", "compare", "schema"):
+        assert any(re.search(rf"│ {command} ", line) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["verify", "absent.yaml"], "absent.yaml: there is no such study file: check the path"),
+        (["compare", "a", "b", "--prompts", "absent.txt"], "absent.txt: there is no such prompt file"),
+        (
+            ["compare", "a", "b", "--prompts", "prompts.txt"],
+            "a: there is no such checkpoint folder: check the path",
+        ),
+        (
+            ["compare", "a", "b"],
+            "no prompt set: this is no checkout of headwise, so give one with --prompts FILE",
+        ),
+        (["extract", "a", "--output", "o"], "no prompt set: this is no checkout"),
+        (
+            ["compare", "a", "b", "--estimators", "gini"],
+            "--estimators: there is no estimator 'gini' here: choose",
+        ),
+        (
+            ["compare", "a", "b", "--primary", "gini"],
+            "--primary: there is no estimator 'gini' here: choose from",
+        ),
+        (
+            ["schema", "--markdown", "--output", "prompts.txt"],
+            "prompts.txt: no place for the reference: add these",
+        ),
+        (["schema", "--markdown", "--output", "absent.md"], "absent.md"),
+    ],
+)
+def test_wrong_input_ends_with_a_sentence_and_exit_code_2(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], sentence: str
+) -> None:
+    monkeypatch.chdir(workplace)
+    done = headwise(*arguments)
+    assert done.exit_code == 2, done.output
+    assert sentence in done.stderr
+    assert done.stdout == ""
+
+
+# --- verify ---
+
+
+def test_verify_shows_what_the_default_study_would_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    done = headwise("verify", "config/config.yaml")
+    assert done.exit_code == 0
+    assert re.search(r"multi_head-dpo +│ align +│ multi_head +│ dpo +│ 1, 2, 3 ", done.stdout)
+    assert re.search(r"models × seeds +36", done.stdout)
+    assert re.search(r"prompts +120: 20 factual, 20 reasoning", done.stdout)
+    assert re.search(r"estimators +hellinger, js_divergence", done.stdout)
+    assert "results/default/" in done.stdout
+
+
+def test_verify_tells_every_problem_of_a_study_and_of_its_prompts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    content = {"name": "x", "prompts": {"path": "p.txt"}, "models": [{"name": "m", "source": "train"}]}
+    Path("p.txt").write_text(PROMPTS)
+    Path("broken.yaml").write_text(yaml.safe_dump(content | {"seed": 1, "training": {"steps": 0}}))
+    done = headwise("verify", "broken.yaml")
+    assert done.exit_code == 2
+    assert len(done.stderr.splitlines()) == 2
+    Path("unpinned.yaml").write_text(yaml.safe_dump(content))
+    done = headwise("verify", "unpinned.yaml")
+    assert done.exit_code == 2
+    assert re.search(r"SHA256SUMS: no digest of p\.txt: add the line '[0-9a-f]{64}  p\.txt'", done.stderr)
+
+
+# --- schema ---
+
+
+def test_schema_prints_json_or_markdown() -> None:
+    assert json.loads(headwise("schema").stdout) == study_schema()
+    assert headwise("schema", "--markdown").stdout == study_reference()
+
+
+def test_schema_writes_files_and_keeps_what_stands_around_the_reference(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# Mine\n{BEGIN}\n{END}\nThe end.\n")
+    for _ in range(2):
+        assert headwise("schema", "--markdown", "--output", readme).exit_code == 0
+    assert readme.read_text() == f"# Mine\n{BEGIN}\n\n{study_reference()}\n{END}\nThe end.\n"
+    assert headwise("schema", "--output", tmp_path / "s.json").exit_code == 0
+    assert json.loads((tmp_path / "s.json").read_text()) == study_schema()
+
+
+# --- extract and compare ---
+
+
+@pytest.mark.parametrize("store", ["tensors", "statistics"])
+def test_extract_writes_and_lists_its_files(workplace: Path, tmp_path: Path, store: str) -> None:
+    output = tmp_path / "out"
+    done = headwise(
+        "extract",
+        workplace / "base",
+        "--prompts",
+        workplace / "prompts.txt",
+        "--output",
+        output,
+        "--store",
+        store,
+    )
+    assert done.exit_code == 0, done.output
+    expected = {"heads", "pairs", "descriptors"} | ({"attention"} if store == "tensors" else set())
+    assert {Path(line).stem for line in done.stdout.splitlines()} == expected
+    prompts = pq.read_table(output / "heads.parquet")["prompt"].unique().to_pylist()
+    assert prompts == ["1", "2", "3"]
+
+
+def test_compare_prints_a_table_and_a_sentence(workplace: Path) -> None:
+    done = headwise(
+        "compare", workplace / "base", workplace / "aligned", "--prompts", workplace / "prompts.txt"
+    )
+    assert done.exit_code == 0, done.output
+    for estimator in ("hellinger", "js_divergence", "pattern_correlation", "output_cka"):
+        assert re.search(rf"^{estimator} +kept +\d\.\d{{3}} +\d\.\d{{3}} +[+-]", done.stdout, re.M)
+    assert re.search(
+        r"^hellinger: .*interval .* to .*, p = .* with 0\.25 attainable, 3 prompts\)\.$", done.stdout, re.M
+    )
+
+
+def test_compare_of_a_checkpoint_with_itself_is_exactly_nothing(workplace: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(workplace / "base", tmp_path / "copy")
+    done = headwise("compare", workplace / "base", copy, "--prompts", workplace / "prompts.txt", "--json")
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.stdout)
+    assert rows
+    assert {row["delta_absolute"] for row in rows if row["base_value"] is not None} == {0.0}
+    assert {row["p"] for row in rows if row["p"] is not None} == {1.0}
+
+
+def test_compare_keeps_its_files_where_it_is_told(workplace: Path, tmp_path: Path) -> None:
+    output = tmp_path / "kept"
+    arguments = [
+        "compare",
+        workplace / "base",
+        workplace / "aligned",
+        "--prompts",
+        workplace / "prompts.txt",
+        "--json",
+    ]
+    rows = json.loads(headwise(*arguments, "--estimators", "hellinger", "--output", output).stdout)
+    assert {row["estimator"] for row in rows} == {"hellinger"}
+    kept = {str(path.relative_to(output)) for path in output.rglob("*.parquet")}
+    assert {"comparison.parquet", "base/features.parquet", "aligned/summary.parquet"} <= kept
+
+
+def test_compare_refuses_models_of_different_shapes(workplace: Path, tmp_path: Path) -> None:
+    other = write_checkpoint(tmp_path / "other", seed=1, heads=2)
+    done = headwise("compare", workplace / "base", other, "--prompts", workplace / "prompts.txt")
+    assert done.exit_code == 2
+    assert "cannot be compared" in done.stderr
