@@ -41,7 +41,6 @@ Dtype = Annotated[
     Literal["float32", "bfloat16", "float16"], typer.Option(help="Precision of the forward pass")
 ]
 Template = Annotated[Literal["raw", "chat"], typer.Option(help="chat: prompts in the model's chat template")]
-
 MaxTokens = Annotated[int, typer.Option(min=2, help="A prompt with more tokens is an error, never cut")]
 
 
@@ -63,6 +62,10 @@ def verify(study_file: Annotated[Path, typer.Argument(metavar="STUDY", help="Stu
     from headwise.study import load_study
 
     study = load_study(study_file)
+    for position, model in enumerate(study.models):
+        if model.source == "folder" and not Path(model.path).is_dir():
+            field = f"models.{position} ('{model.name}').path"
+            raise ValueError(f"{study_file}: {field}: there is no folder {model.path}: correct the path")
     prompts, digest = load_verified(study.prompts, Path.cwd())
     models = Table("model", "source", "base", "method or path", "seeds", title=study.title or study.name)
     for model in study.models:
@@ -213,11 +216,11 @@ def checked_prompts(path: Path | None) -> Path:
 
 def comparison_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
     """The rows of `compare_checkpoints` for people, narrow enough for a terminal."""
-    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    table.caption = "low, high: interval of the change. min p: the smallest p that the test can attain."
+    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=0)
+    table.caption = "low, high: interval of the change; min p: the smallest p attainable"
     table.add_column("estimator", overflow="fold")
-    table.add_column("first key")
-    for heading in ("base", "aligned", "change", "relative", "low", "high", "p", "min p"):
+    table.add_column("key 0", no_wrap=True)
+    for heading in ("base", "aligned", "change", "%", "low", "high", "p", "min p"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
@@ -225,7 +228,7 @@ def comparison_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
             row["sink"],
             *(number(row[key], ".3f") for key in ("base_value", "aligned_value")),
             number(row["delta_absolute"], "+.3f"),
-            number(row["delta_relative"], "+.1%"),
+            number(row["delta_relative"], "+.1%").rstrip("%"),
             *(number(row[key], "+.3f") for key in ("ci_low", "ci_high")),
             *(number(row[key], ".2g") for key in ("p", "p_attainable")),
         )
@@ -252,8 +255,8 @@ def primary_sentence(rows: Sequence[Mapping[str, Any]], settings: "Comparison") 
 
 
 def terminal() -> Console:
-    """Standard output; wide enough for a table where it is a file."""
-    return Console(width=None if sys.stdout.isatty() else 120)
+    """Standard output, wide enough for a table where it is a file; brackets in names are no markup."""
+    return Console(width=None if sys.stdout.isatty() else 120, markup=False, highlight=False)
 
 
 def number(value: float | None, form: str) -> str:

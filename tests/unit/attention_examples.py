@@ -28,7 +28,9 @@ WIDE = dict(
     bos_token_id=1,
     eos_token_id=2,
 )
-GPT2 = dict(vocab_size=VOCABULARY, n_embd=32, n_layer=3, n_head=4, n_positions=64, bos_token_id=1, eos_token_id=2)
+GPT2 = dict(
+    vocab_size=VOCABULARY, n_embd=32, n_layer=3, n_head=4, n_positions=64, bos_token_id=1, eos_token_id=2
+)
 # Model type, configuration, and the path of the first layer's output projection.
 ARCHITECTURES = {
     "multi-head": ("llama", dict(num_key_value_heads=4), "model.layers.0.self_attn.o_proj"),
@@ -39,7 +41,11 @@ ARCHITECTURES = {
         dict(num_key_value_heads=2, sliding_window=4),
         "model.layers.0.self_attn.o_proj",
     ),
-    "wide window": ("mistral", dict(num_key_value_heads=2, sliding_window=64), "model.layers.0.self_attn.o_proj"),
+    "wide window": (
+        "mistral",
+        dict(num_key_value_heads=2, sliding_window=64),
+        "model.layers.0.self_attn.o_proj",
+    ),
     "gpt2": ("gpt2", {}, "transformer.h.0.attn.c_proj"),
     "gpt2 upcast": ("gpt2", dict(reorder_and_upcast_attn=True), "transformer.h.0.attn.c_proj"),
     "gpt_neox": ("gpt_neox", {}, "gpt_neox.layers.0.attention.dense"),
@@ -83,7 +89,9 @@ def random_attention(heads: int, tokens: int, support: str, seed: int, sharpness
     return scores.softmax(-1)
 
 
-def layer_attention(weights: Tensor, support: str = "causal", *, layer: int = 0, seed: int = 0) -> LayerAttention:
+def layer_attention(
+    weights: Tensor, support: str = "causal", *, layer: int = 0, seed: int = 0
+) -> LayerAttention:
     """A layer with these weights, random head outputs of width 5 and a random output projection to 7."""
     heads, tokens, _ = weights.shape
     generator = torch.Generator().manual_seed(seed)

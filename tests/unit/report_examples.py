@@ -43,7 +43,13 @@ def example_study(
 
 def write_inputs(study: Study, folder: Path, generator: np.random.Generator) -> Inputs:
     """Write inputs for every model and seed of the study."""
-    paths: dict[str, list[Path]] = {"checkpoints": [], "training": [], "summaries": [], "descriptors": [], "comparisons": []}
+    paths: dict[str, list[Path]] = {
+        "checkpoints": [],
+        "training": [],
+        "summaries": [],
+        "descriptors": [],
+        "comparisons": [],
+    }
     values: dict[tuple[str, int], dict[str, float]] = {}
     for model in study.models:
         for seed in study.seeds_of(model):
@@ -68,7 +74,9 @@ def write_inputs(study: Study, folder: Path, generator: np.random.Generator) -> 
     for model in study.descendants():
         comparisons.append(_comparison(study, model.name, values, generator))
         paths["comparisons"].append(folder / "comparison" / f"{model.name}.parquet")
-        write_table(comparisons[-1], paths["comparisons"][-1], {"study": study.name, "refits": study.seeds_of(model)})
+        write_table(
+            comparisons[-1], paths["comparisons"][-1], {"study": study.name, "refits": study.seeds_of(model)}
+        )
     contrasts = folder / "contrasts.parquet"
     write_table(_contrasts(study, values, generator), contrasts, {"study": study.name})
     prompts = folder / "prompts.json"
@@ -128,14 +136,11 @@ def _facts(metadata: dict[str, Any], generator: np.random.Generator) -> dict[str
     if metadata["method"] is None:
         loss = 3.4 + float(generator.normal(0, 0.05))
         return facts | {"training": {"steps": 300, "held_out_loss_nats": loss, "unigram_entropy_nats": 5.6}}
-    return facts | {
-        "alignment": {
-            "held_out_loss_before_nats": 3.4,
-            "held_out_loss_after_nats": 3.5,
-            "preference_accuracy_before": 0.55,
-            "preference_accuracy_after": 0.8,
-        }
-    }
+    before = {"corpus_loss_nats": 3.4, "response_loss_nats": 3.9, "preference_accuracy": 0.55}
+    after = {"corpus_loss_nats": 3.5, "response_loss_nats": 3.1, "preference_accuracy": 0.8}
+    if metadata["method"] == "dpo":
+        after |= {"reward_accuracy": 0.85, "reward_margin_nats": 0.4}
+    return facts | {"alignment": {"method": metadata["method"], "before": before, "after": after}}
 
 
 def _training(method: str | None, generator: np.random.Generator) -> pd.DataFrame:
@@ -170,7 +175,9 @@ def _summary(values: dict[str, float], generator: np.random.Generator) -> pd.Dat
         rows.append({**own, "scope": "head_permutation_largest_change", "value": 2 * shuffled})
         if estimator == "entropy_profile":
             rows.append({**own, "scope": "mean_head_correlation", "reason": "one layer has no correlation"})
-    table = pd.DataFrame(rows, columns=["estimator", "sink", "scope", "layer", "value", "deviation", "reason"])
+    table = pd.DataFrame(
+        rows, columns=["estimator", "sink", "scope", "layer", "value", "deviation", "reason"]
+    )
     return table.astype({"layer": "Int16", "value": "float64", "deviation": "float64", "reason": "string"})
 
 
@@ -262,17 +269,29 @@ def _contrasts(
         own = {"estimator": estimator, "sink": sink}
         for base in bases[1:]:
             seeds = study.seeds_of(study.model(base))
-            estimate = float(np.mean([values[base, s][estimator] - values[bases[0], s][estimator] for s in seeds]))
+            estimate = float(
+                np.mean([values[base, s][estimator] - values[bases[0], s][estimator] for s in seeds])
+            )
             of_refits = {"n": len(seeds), "n_reference": len(seeds), "unit": "refit", "reference": bases[0]}
-            tested = {"p": 0.1, "p_attainable": 0.1} if len(seeds) == 3 else {"reason": "too few refits to test"}
+            tested = (
+                {"p": 0.1, "p_attainable": 0.1} if len(seeds) == 3 else {"reason": "too few refits to test"}
+            )
             interval = {"ci_low": estimate - 0.03, "ci_high": estimate + 0.03} if len(seeds) > 1 else {}
             shared = {**own, **of_refits, **tested, **interval, "group": base}
-            rows.append({**shared, "kind": "architecture", "estimate": estimate, "test": "permutation of labels"})
+            rows.append(
+                {**shared, "kind": "architecture", "estimate": estimate, "test": "permutation of labels"}
+            )
             for method in methods:
                 effect = float(generator.normal(0, 0.01))
                 interval = {"ci_low": effect - 0.03, "ci_high": effect + 0.03} if len(seeds) > 1 else {}
                 rows.append(
-                    {**shared, **interval, "kind": "alignment_difference", "method": method, "estimate": effect}
+                    {
+                        **shared,
+                        **interval,
+                        "kind": "alignment_difference",
+                        "method": method,
+                        "estimate": effect,
+                    }
                 )
         for method in methods:
             effect = {"sft": -0.03}.get(method, 0.004)
@@ -294,7 +313,18 @@ def _contrasts(
                     "reason": None if len(bases) > 1 else "one family: nothing to flip",
                 }
             )
-    columns = ["kind", "estimator", "sink", "method", "group", "reference", "estimate", "ci_low", "ci_high", "p"]
+    columns = [
+        "kind",
+        "estimator",
+        "sink",
+        "method",
+        "group",
+        "reference",
+        "estimate",
+        "ci_low",
+        "ci_high",
+        "p",
+    ]
     columns += ["p_attainable", "n", "n_reference", "unit", "test", "reason"]
     floats = {name: "float64" for name in ("estimate", "ci_low", "ci_high", "p", "p_attainable")}
     return pd.DataFrame(rows, columns=columns).astype({**floats, "n": "Int64", "n_reference": "Int64"})

@@ -97,9 +97,11 @@ def debiased_cka(first, second):
     return float(hsic(k, m) / np.sqrt(hsic(k, k) * hsic(m, m)))
 
 
-def pair_value(statistic, attention, writes, i, j):
+def pair_value(statistic, attention, writes, i, j, sink="kept"):
     """A pair statistic of heads i and j of (H, T, T) attention and (H, T, width) writes."""
-    causal = np.tril_indices(attention.shape[-1])
+    causal = np.tri(attention.shape[-1], dtype=bool)
+    if sink == "dropped":
+        attention, causal = attention[..., 1:], causal[:, 1:]
     if statistic == "hellinger":
         return mean_of_rows(hellinger, attention[i], attention[j])
     if statistic == "js_divergence":
@@ -140,7 +142,7 @@ def write_measured(
                     None
                     if statistic == "output_cka" and sink == "dropped"
                     else [
-                        pair_value(statistic, each, outputs[layer], i, j)
+                        pair_value(statistic, each, outputs[layer], i, j, sink)
                         for i, j in combinations(range(heads), 2)
                     ]
                     for statistic in statistics
@@ -183,8 +185,9 @@ def write_features(path: Path, values, prompts, metadata=None):
         for (prompt, layer, unit), value in np.ndenumerate(array):
             for column, entry in zip(columns, (name, sink, prompts[prompt], layer, unit, value), strict=True):
                 columns[column].append(entry)
+    metadata = METADATA | {"tokens_per_prompt": [5] * len(prompts)} | (metadata or {})
     table = pa.table(columns | {key: pa.array(columns[key], pa.int16()) for key in ("layer", "unit")})
-    write_table(table, path, METADATA | (metadata or {}))
+    write_table(table, path, metadata)
     return path
 
 

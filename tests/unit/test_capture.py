@@ -1,14 +1,15 @@
 """Captured attention is the model's own, bit for bit, and one layer at a time."""
 
 import gc
+from contextlib import nullcontext
 
 import pytest
 import torch
 from attention_examples import ARCHITECTURES, VOCABULARY, tiny_model, token_ids
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, BartConfig, Lfm2Config
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, BartConfig, Lfm2Config
 
-from headwise.attention.capture import CaptureError, LayerAttention, attention_layers, capturing
+from headwise.attention.capture import CaptureError, LayerAttention, Receiver, attention_layers, capturing
 
 TOKENS = 11
 
@@ -18,6 +19,11 @@ def captured(model, ids: Tensor) -> tuple[list[LayerAttention], Tensor]:
     with torch.no_grad(), capturing(model, layers.append):
         output = model(input_ids=ids)
     return layers, output[0]
+
+
+def captured_by(model, receive: Receiver) -> None:
+    with torch.no_grad(), capturing(model, receive):
+        model(input_ids=token_ids(TOKENS))
 
 
 @pytest.fixture(params=ARCHITECTURES, ids=lambda name: name.replace(" ", "_"))
@@ -57,7 +63,9 @@ def test_head_writes_add_up_to_what_the_layer_writes(architecture):
 def test_head_outputs_are_attention_times_values():
     model = tiny_model("llama", num_key_value_heads=2)
     values = []
-    model.model.layers[0].self_attn.v_proj.register_forward_hook(lambda m, i, output: values.append(output[0]))
+    model.model.layers[0].self_attn.v_proj.register_forward_hook(
+        lambda m, i, output: values.append(output[0])
+    )
     first = captured(model, token_ids(TOKENS))[0][0]
     for head in range(4):
         shared = values[0].view(TOKENS, 2, 8)[:, head // 2]
@@ -123,24 +131,21 @@ def test_one_layer_of_attention_is_alive_at_a_time(keep):
     assert alive == ([1, 2, 3, 4, 5, 6] if keep else [1] * 6)
 
 
-def test_the_model_is_left_as_it_was():
+@pytest.mark.parametrize("failing", [False, True])
+def test_the_model_is_left_as_it_was(failing):
     model = tiny_model("llama", num_key_value_heads=4)
     model.set_attn_implementation("sdpa")
 
-    def fail(attention: LayerAttention) -> None:
-        raise RuntimeError("stop")
+    def receive(attention: LayerAttention) -> None:
+        assert model.config._attn_implementation == "headwise_exact"
+        if failing:
+            raise RuntimeError("stop")
 
-    for receive in (lambda attention: None, fail):
-        try:
-            with torch.no_grad(), capturing(model, receive):
-                assert model.config._attn_implementation == "headwise_exact"
-                model(input_ids=token_ids(TOKENS))
-        except RuntimeError as error:
-            assert str(error) == "stop"
-        assert model.config._attn_implementation == "sdpa"
-        assert not model._forward_hooks
-        assert not model._forward_pre_hooks
-        assert not any(module._forward_pre_hooks for module in model.modules())
+    with pytest.raises(RuntimeError, match="stop") if failing else nullcontext():
+        captured_by(model, receive)
+    assert model.config._attn_implementation == "sdpa"
+    assert not model._forward_hooks
+    assert not any(module._forward_pre_hooks for module in model.modules())
 
 
 def test_a_failed_pass_does_not_count_towards_the_next():
@@ -193,15 +198,9 @@ def test_layers_of_a_hybrid_keep_their_own_index():
 def test_architectures_outside_the_interface_are_refused_by_name(kind):
     shape = dict(vocab_size=VOCABULARY, hidden_size=32, num_attention_heads=4)
     config = {"falcon": dict(num_hidden_layers=2), "bloom": dict(n_layer=2)}[kind]
-    model = AutoModelForCausalLM.from_config(tiny_config(kind, **shape, **config))
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **shape, **config))
     with pytest.raises(CaptureError, match=f"'{kind}' does not call its attention through"):
         attention_layers(model)
-
-
-def tiny_config(kind: str, **fields: object):
-    from transformers import AutoConfig
-
-    return AutoConfig.for_model(kind, **fields)
 
 
 def test_an_encoder_with_a_decoder_is_refused():
@@ -233,13 +232,13 @@ def test_missing_layers_are_named():
 
 def test_a_lost_causal_mask_is_an_error():
     model = tiny_model("llama", num_key_value_heads=4)
-    everything = torch.zeros(1, 1, TOKENS, TOKENS)
+    mask = torch.zeros(1, 1, TOKENS, TOKENS)
     with (
         torch.no_grad(),
         capturing(model, lambda attention: None),
         pytest.raises(CaptureError, match="layer 0: causal attention looks at future tokens"),
     ):
-        model(input_ids=token_ids(TOKENS), attention_mask=everything)
+        model(input_ids=token_ids(TOKENS), attention_mask=mask)
 
 
 def test_a_batch_is_refused():

@@ -16,6 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from typer.testing import CliRunner, Result
 
 from headwise.cli import app
+from headwise.provenance import file_digest
 from headwise.study import study_schema
 from headwise.study_reference import BEGIN, END, study_reference
 
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 PROMPTS = "# three\n1. One small prompt.\n2. Another, which is longer.\n3. The third of them.\n"
 
 
-def headwise(*arguments: str | Path) -> Result:
+def headwise(*arguments: object) -> Result:
     return CliRunner().invoke(app, list(map(str, arguments)))
 
 
@@ -134,6 +135,22 @@ def test_verify_tells_every_problem_of_a_study_and_of_its_prompts(
     done = headwise("verify", "unpinned.yaml")
     assert done.exit_code == 2
     assert re.search(r"SHA256SUMS: no digest of p\.txt: add the line '[0-9a-f]{64}  p\.txt'", done.stderr)
+
+
+def test_verify_names_a_checkpoint_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = {"name": "m", "source": "folder", "path": "weights"}
+    content = {"name": "x", "title": "[a title]", "prompts": {"path": "p.txt"}, "models": [model]}
+    Path("s.yaml").write_text(yaml.safe_dump(content))
+    done = headwise("verify", "s.yaml")
+    assert done.exit_code == 2
+    assert done.stderr == "s.yaml: models.0 ('m').path: there is no folder weights: correct the path\n"
+    Path("weights").mkdir()
+    Path("p.txt").write_text(PROMPTS)
+    Path("SHA256SUMS").write_text(f"{file_digest('p.txt')}  p.txt\n")
+    done = headwise("verify", "s.yaml")
+    assert done.exit_code == 0
+    assert "[a title]" in done.stdout
 
 
 # --- schema ---

@@ -184,7 +184,7 @@ def test_undefined_features_are_left_out_of_both_models(tmp_path):
     base = before["hellinger", "kept"][1:, :, 0]
     assert row.n == 7
     assert row.base_value == pytest.approx(np.mean([*base[:, :2].mean(axis=0), base[1:, 2].mean()]))
-    assert "1 units without a finite value left out" in row.reason
+    assert "units without a finite value, left out: 1" in row.reason
 
 
 def test_what_is_undefined_everywhere_is_null_with_a_reason(tmp_path):
@@ -208,6 +208,16 @@ def test_a_second_factor_is_named(tmp_path, field, words):
     table = compare(tmp_path, [pair], metadata={field: "one"}, aligned_metadata={field: "other"})
     assert table["reason"].str.startswith(f"{words}: confounded").all()
     assert table["p"].notna().all()
+
+
+def test_prompts_of_other_lengths_are_refused_unless_templates_differ(tmp_path):
+    pair = (random_features(1), random_features(2))
+    longer = {"tokens_per_prompt": [5, 5, 6, 5, 5, 5, 5, 5]}
+    with pytest.raises(
+        ValueError, match=r"base1.parquet and .*aligned1.parquet .* prompt 'p2' has 5 and 6 tokens"
+    ):
+        compare(tmp_path, [pair], aligned_metadata=longer)
+    assert len(compare(tmp_path, [pair], aligned_metadata=longer | {"template": "chat"}))
 
 
 @pytest.mark.parametrize("field", ["prompts_digest", "tokenizer_digest"])

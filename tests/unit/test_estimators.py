@@ -60,7 +60,7 @@ def test_pairwise_estimators_follow_their_definition(tmp_path, name, sink):
     per_prompt_and_layer = [
         np.mean(
             [
-                pair_value(name, without_sink(layer) if sink == "dropped" else layer, written, i, j)
+                pair_value(name, without_sink(layer) if sink == "dropped" else layer, written, i, j, sink)
                 for i, j in combinations(range(4), 2)
             ]
         )
@@ -168,7 +168,9 @@ def test_pairs_that_are_undefined_are_left_out_of_the_mean(tmp_path):
         weights[0, 0] = 0.0
         weights[0, 0, :, 0] = 1.0  # everything on the sink: no row is left when it is dropped
     measured = measure(tmp_path, attention)
-    expected = np.mean([pair_value("hellinger", without_sink(each[0]), None, 1, 2) for each in attention])
+    expected = np.mean(
+        [pair_value("hellinger", without_sink(each[0]), None, 1, 2, "dropped") for each in attention]
+    )
     assert value_of("hellinger", measured, "dropped") == pytest.approx(expected, abs=1e-6)
     assert np.isnan(estimator("entropy_profile").features(measured, "dropped")[:, 0, 0]).all()
     assert (estimator("entropy_profile").features(measured, "kept")[:, 0, 0] == 0).all()

@@ -12,6 +12,7 @@ from headwise.provenance import read_metadata, write_table
 from headwise.specialization.estimators import entropy_profile
 from headwise.specialization.evaluate import evaluate, read_features, shuffled
 from headwise.specialization.registry import estimator
+from headwise.statistics.generators import generator_for
 from headwise.study import Specialization, known_estimators
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -65,10 +66,11 @@ def test_columns_and_types(evaluated):
     }
 
 
-def test_metadata_is_passed_on_with_what_the_estimators_are(evaluated):
+def test_metadata_is_passed_on_with_what_the_estimators_are(evaluated, attention):
     for path in evaluated[:2]:
         metadata = read_metadata(path)
         assert {key: metadata[key] for key in METADATA} == METADATA
+        assert metadata["tokens_per_prompt"] == [each.shape[-1] for each in attention]
         assert list(metadata["estimators"]) == known_estimators()
         assert metadata["estimators"]["hellinger"]["definition"] == estimator("hellinger").definition
         assert metadata["estimators"]["normalized_entropy"]["low"] is None
@@ -129,14 +131,21 @@ def test_shuffling_heads_against_all_orders():
 
 
 def test_head_permutation_is_summarised(evaluated):
-    summary = evaluated[2]
-    row = summary[(summary.estimator == "entropy_profile") & (summary.scope == "head_permutation")].iloc[0]
-    largest = pick(summary, "entropy_profile", "head_permutation_largest_change")[0]
-    value = pick(summary, "entropy_profile", "model")[0]
-    assert 0 < row.deviation <= largest
-    assert abs(row.value - value) <= largest
-    others = summary[summary.scope != "head_permutation"]
-    assert others["deviation"].isna().all()
+    features, summary = read_features(evaluated[0]), evaluated[2]
+    for sink in ("kept", "dropped"):
+        mean = features["entropy_profile", sink].values.mean(axis=0)
+        rng = generator_for("head permutation", 3, "entropy_profile", sink)
+        values = shuffled(estimator("entropy_profile"), mean, PERMUTATIONS, rng)
+        changes = values - pick(summary, "entropy_profile", "model", sink)
+        assert changes.min() < 0 < changes.max()
+        largest = max(-changes.min(), changes.max())
+        assert pick(summary, "entropy_profile", "head_permutation_largest_change", sink) == pytest.approx(
+            [largest]
+        )
+        assert pick(summary, "entropy_profile", "head_permutation", sink) == pytest.approx([values.mean()])
+    chosen = (summary.estimator == "entropy_profile") & (summary.scope == "head_permutation")
+    assert summary[chosen & (summary.sink == "dropped")]["deviation"].item() == pytest.approx(values.std())
+    assert summary[summary.scope != "head_permutation"]["deviation"].isna().all()
 
 
 def test_companions(evaluated):

@@ -228,7 +228,7 @@ def test_label_swap_keeps_its_level_for_a_statistic_that_is_not_linear():
         ([np.nan, np.inf], None, "no unit has a finite value"),
         ([0.3], 1.0, "one unit: no result can be significant"),
         ([0.0] * 5, 1.0, "all paired differences are zero"),
-        ([0.1, 0.1, 0.1, np.nan], 0.25, "1 units without a finite value left out"),
+        ([0.1, 0.1, 0.1, np.nan], 0.25, "units without a finite value, left out: 1"),
     ],
 )
 def test_sign_flip_of_little_data(differences, p, reason):
@@ -245,7 +245,7 @@ def test_sign_flip_of_little_data(differences, p, reason):
         ([], [], None, "both samples have no unit with a finite value"),
         ([2.0], [1.0], 1.0, "one unit in each sample: no result can be significant"),
         ([0.1] * 3, [0.1] * 4, 1.0, "all values are equal"),
-        ([3.0, 4.0, np.nan], [1.0, 2.0], 1 / 3, "1 units without a finite value left out"),
+        ([3.0, 4.0, np.nan], [1.0, 2.0], 1 / 3, "units without a finite value, left out: 1"),
     ],
 )
 def test_two_sample_of_little_data(first, second, p, reason):

@@ -147,17 +147,24 @@ def test_files_are_equal_byte_for_byte(tmp_path):
     assert write_all(tmp_path / "a.parquet").read_bytes() == write_all(tmp_path / "b.parquet").read_bytes()
 
 
-def test_an_error_leaves_nothing_and_keeps_an_earlier_file(tmp_path):
+@pytest.mark.parametrize("earlier", [False, True])
+def test_an_error_leaves_nothing_and_keeps_an_earlier_file(tmp_path, earlier):
     path = tmp_path / "attention.parquet"
-    for before in ([], [write_all(path)]):
-        content = path.read_bytes() if before else None
-        with pytest.raises(RuntimeError, match="stop"), TensorWriter.open(path, "causal", {}) as writer:
+    before = {write_all(path): path.read_bytes()} if earlier else {}
+
+    def write_and_fail() -> None:
+        with TensorWriter.open(path, "causal", {}) as writer:
             writer.add("a", 0, attention_of("a", 0))
+            writer.add("b", 0, attention_of("b", 0))
+            assert path.exists() is earlier
             raise RuntimeError("stop")
-        assert list(tmp_path.iterdir()) == before
-        assert content is None or path.read_bytes() == content
+
+    with pytest.raises(RuntimeError, match="stop"):
+        write_and_fail()
+    assert {each: each.read_bytes() for each in tmp_path.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_no_file_under_the_final_name(tmp_path):
     program = """
 import os, signal, sys, torch
@@ -191,7 +198,9 @@ def test_head_statistics_have_one_row_per_head_and_sink(tmp_path):
                 writer.add(prompt, layer, {sink: head_statistics(weights, sink) for sink in SINKS})
     table = pandas.read_parquet(path)
     assert read_metadata(path)["model"] == "tiny"
-    keys = [(p, layer, head, sink) for p in PROMPTS for layer in LAYERS for head in range(HEADS) for sink in SINKS]
+    keys = [
+        (p, layer, head, sink) for p in PROMPTS for layer in LAYERS for head in range(HEADS) for sink in SINKS
+    ]
     assert list(table[["prompt", "layer", "head", "sink"]].itertuples(index=False, name=None)) == keys
     assert table.dtypes[["layer", "head", "tokens", "rows_left_out"]].astype(str).tolist() == [
         "int16",

@@ -194,7 +194,7 @@ class _Capture:
         """Measured on the weights: a mask that is lost on the way makes a model silently non-causal."""
         if weights.shape[-1] == 1:
             return "causal" if declared_causal else "full"
-        looks_ahead = bool(weights.triu(1).any())
+        looks_ahead = bool((weights.triu(1) > 0).any())
         if looks_ahead and declared_causal:
             raise self._error(
                 f"layer {layer.index}: causal attention looks at future tokens, its mask was lost: use "

@@ -19,10 +19,11 @@ class ArchitectureError(ValueError):
 def architecture_facts(config: PreTrainedConfig) -> dict[str, Any]:
     """What a configuration says about attention, as values of JSON.
 
-    `attention` (multi-head, grouped-query or multi-query), `heads`, `key_value_heads`, `key_value_ratio` (key and value
-    heads per head, within 0…1), `head_width`, `layers`, `hidden`, `windows` (per layer: tokens that a query reaches, itself
-    included; None where all), `positions` (rotary, learned or alibi), `crowding` (heads / key_value_heads × heads /
-    head_width: the ρ of D'Elia 2026), `parameters` (tied weights counted once).
+    `attention` (multi-head, grouped-query or multi-query), `heads`, `key_value_heads`, `key_value_ratio` (key
+    and value heads per head, within 0…1), `head_width`, `layers`, `hidden`, `windows` (per layer: tokens that
+    a query reaches, itself included; None where all), `positions` (rotary, learned or alibi), `crowding`
+    (heads / key_value_heads × heads / head_width: the ρ of D'Elia 2026), `parameters` (tied weights counted
+    once).
 
     Raises ArchitectureError for attention that these facts do not describe.
     """
@@ -46,7 +47,7 @@ def architecture_facts(config: PreTrainedConfig) -> dict[str, Any]:
 
 
 def window_acts(facts: Mapping[str, Any], tokens: int) -> list[bool]:
-    """Per layer: whether the sliding window hides any key from any query of a prompt with that many tokens."""
+    """Per layer: whether the sliding window hides any key from any query of a prompt of that many tokens."""
     return [window is not None and window < tokens for window in facts["windows"]]
 
 
@@ -60,10 +61,12 @@ def _key_value_heads(config: PreTrainedConfig) -> int:
     heads: int = config.num_attention_heads
     if _declared(config, "kv_lora_rank") is not None:
         raise ArchitectureError(
-            f"{config.model_type}: keys and values are made from a latent vector (kv_lora_rank), which has no number of "
+            f"{config.model_type}: keys and values are made from a latent vector (kv_lora_rank), not by "
             "key and value heads: leave this model out of comparisons by architecture"
         )
-    if hasattr(type(config), "new_decoder_architecture"):  # Falcon: num_kv_heads counts in the new architecture alone
+    if hasattr(
+        type(config), "new_decoder_architecture"
+    ):  # Falcon: num_kv_heads counts in the new architecture alone
         if config.new_decoder_architecture:
             return config.num_kv_heads
         return 1 if config.multi_query else heads
@@ -98,7 +101,8 @@ def _positions(config: PreTrainedConfig) -> str:
     if _declared(config, "rope_parameters") or config.model_type in ROTARY_WITHOUT_PARAMETERS:
         return "rotary"
     raise ArchitectureError(
-        f"{config.model_type}: the configuration does not say how positions are coded: add the model type to architecture.py"
+        f"{config.model_type}: the configuration does not say how positions are coded: "
+        "add the model type to architecture.py"
     )
 
 

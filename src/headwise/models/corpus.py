@@ -1,4 +1,4 @@
-"""The text that models are trained on: gathered, split into train and held-out documents, written as JSON Lines."""
+"""The text that models are trained on: gathered, split into train and held-out documents, and written."""
 
 import hashlib
 import json
@@ -35,16 +35,21 @@ class Document:
 def build_corpus(settings: Corpus, documents: Path, facts: Path) -> None:
     """Gather the corpus of a study.
 
-    `documents` receives one JSON object per line (id, title, text, split), sorted by id; texts that occur twice are kept
-    once. `facts` receives source, path, revision and python version (null where the source has none), the SHA-256 of
-    `documents`, and documents and characters per split. A document is held out when the hash of its id says so: the
-    split does not depend on the order of documents, nor on which others there are.
+    `documents` receives one JSON object per line (id, title, text, split), sorted by id; texts that occur
+    twice are kept once. `facts` receives source, path, revision and python version (null where the source has
+    none), the SHA-256 of `documents`, and documents and characters per split. A document is held out when the
+    hash of its id says so: the split does not depend on the order of documents, nor on which others there
+    are.
 
     Raises CorpusError where there is no text, too little of it, or a split without documents.
     """
-    texts = {"standard_library": _standard_library, "text": _text_files, "dataset": _dataset}[settings.source](settings)
+    texts = {"standard_library": _standard_library, "text": _text_files, "dataset": _dataset}[
+        settings.source
+    ](settings)
     corpus = _documents(texts, settings.held_out)
-    counts = {split: [len(document.text) for document in corpus if document.split == split] for split in SPLITS}
+    counts = {
+        split: [len(document.text) for document in corpus if document.split == split] for split in SPLITS
+    }
     characters = sum(map(sum, counts.values()))
     if characters < MINIMUM_CHARACTERS:
         raise CorpusError(
@@ -73,17 +78,19 @@ def build_corpus(settings: Corpus, documents: Path, facts: Path) -> None:
 
 
 def read_documents(path: Path, split: Split) -> list[Document]:
-    """The documents of one split, in the order of the file. Raises CorpusError, naming the file, where there are none."""
+    """The documents of one split, in the order of the file. Raises CorpusError where there are none."""
     with open(path, encoding="utf-8") as stream:
         documents = [Document(**json.loads(line)) for line in stream]
     chosen = [document for document in documents if document.split == split]
     if not chosen:
-        raise CorpusError(f"{path}: no document is in the split '{split}': build the corpus again with more documents")
+        raise CorpusError(
+            f"{path}: no document is in the split '{split}': build the corpus again with more documents"
+        )
     return chosen
 
 
 def _documents(texts: Iterable[tuple[str, str, str]], held_out: float) -> list[Document]:
-    """Non-empty documents sorted by id, without repeated texts: a text in both splits would be no held-out text."""
+    """Non-empty documents sorted by id, without repeated texts: a text in both splits is not held out."""
     kept: dict[str, Document] = {}
     for identity, title, text in sorted(texts):
         if text.strip():
@@ -92,7 +99,7 @@ def _documents(texts: Iterable[tuple[str, str, str]], held_out: float) -> list[D
 
 
 def _split(identity: str, held_out: float) -> Split:
-    """The split that a document's id decides: a hash, read as a number in [0, 1), below the share held out."""
+    """The split that a document's id decides: its hash, read as a number in [0, 1), below the share or not."""
     number = int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big") / 2**64
     return "held_out" if number < held_out else "train"
 
@@ -113,7 +120,9 @@ def _text_files(settings: Corpus) -> list[tuple[str, str, str]]:
         try:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
-            raise CorpusError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}): convert it") from None
+            raise CorpusError(
+                f"{path}: not UTF-8 text ({error.reason} at byte {error.start}): convert it"
+            ) from None
         texts.append((path.relative_to(folder).as_posix(), path.stem, text))
     return texts
 

@@ -14,7 +14,9 @@ EVALUATED_EXCERPTS = 64
 EVALUATION_BATCH = 16
 
 
-def token_stream(documents: Path, tokenizer: PreTrainedTokenizerBase, split: Split, at_least: int) -> torch.Tensor:
+def token_stream(
+    documents: Path, tokenizer: PreTrainedTokenizerBase, split: Split, at_least: int
+) -> torch.Tensor:
     """All documents of a split as one sequence of token ids, int64, with `<|bos|>` before each document.
 
     Raises CorpusError where it has fewer than `at_least` tokens.
@@ -29,7 +31,9 @@ def token_stream(documents: Path, tokenizer: PreTrainedTokenizerBase, split: Spl
     return stream
 
 
-def take_excerpts(stream: torch.Tensor, starts: torch.Tensor, tokens: int, bos: int) -> tuple[torch.Tensor, torch.Tensor]:
+def take_excerpts(
+    stream: torch.Tensor, starts: torch.Tensor, tokens: int, bos: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs and targets, both of shape (starts, tokens): target t is the stream's token at start + t.
 
     Every input begins with `bos`, as every prompt does that is measured later.
@@ -40,7 +44,7 @@ def take_excerpts(stream: torch.Tensor, starts: torch.Tensor, tokens: int, bos: 
 
 
 def spread_excerpts(stream: torch.Tensor, tokens: int, bos: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Inputs and targets of up to `EVALUATED_EXCERPTS` excerpts that do not overlap, evenly spread over the stream."""
+    """Inputs and targets of up to `EVALUATED_EXCERPTS` excerpts, evenly spread and without overlap."""
     count = min(EVALUATED_EXCERPTS, len(stream) // tokens)
     return take_excerpts(stream, torch.arange(count) * (len(stream) // count), tokens, bos)
 
@@ -60,7 +64,8 @@ def evaluate(model: PreTrainedModel, excerpts: tuple[torch.Tensor, torch.Tensor]
 
 
 def unigram_entropy(train: torch.Tensor, targets: torch.Tensor, vocabulary: int) -> float:
-    """Cross-entropy of `targets` under the token frequencies of `train` (one added to each count), nats per token.
+    """Cross-entropy of `targets` under the token frequencies of `train` (one added to each count), nats per
+    token.
 
     What a model reaches that knows how frequent tokens are and nothing of their order.
     """

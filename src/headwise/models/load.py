@@ -1,4 +1,4 @@
-"""Checkpoints on disk: read with safetensors weights only, from local files only, without code that they bring."""
+"""Checkpoints on disk, from local files alone: safetensors weights, and none of the code that they bring."""
 
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,13 @@ class CheckpointError(ValueError):
 def load_checkpoint(
     folder: str | Path, dtype: str = "float32", device: str = "cpu"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The causal language model of a folder in the layout of transformers, in evaluation mode, and its tokenizer.
+    """The causal language model of a folder in the layout of transformers, in evaluation mode, and its
+    tokenizer.
 
     `dtype` is float32, bfloat16 or float16; `device` a device of torch, or "auto": a GPU where there is one.
 
-    Raises CheckpointError where a file is missing, where weights are pickled (reading a pickle runs whatever code its
-    author put there), or where the model needs code of its own.
+    Raises CheckpointError where a file is missing, where weights are pickled (reading a pickle runs whatever
+    code its author put there), or where the model needs code of its own.
     """
     folder = Path(folder)
     if dtype not in DTYPES:
@@ -36,12 +37,14 @@ def load_checkpoint(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[dtype], use_safetensors=True, **local)
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=DTYPES[dtype], use_safetensors=True, **local
+    )
     return model.to(device).eval(), tokenizer
 
 
 def weights_digest(folder: str | Path) -> str:
-    """SHA-256 over names and contents of a checkpoint's safetensors files. Raises CheckpointError where it has none."""
+    """SHA-256 over names and contents of the safetensors files. Raises CheckpointError where there are none."""
     return json_digest({path.name: file_digest(path) for path in _weight_files(Path(folder))})
 
 
@@ -59,7 +62,9 @@ def _verify(folder: Path) -> None:
     if (folder / INDEX).is_file():
         named = set(read_json(folder / INDEX)["weight_map"].values())
         if missing := sorted(named - {path.name for path in files}):
-            raise CheckpointError(f"{folder}: {', '.join(missing)} named by {INDEX} is missing: copy or fetch it again")
+            raise CheckpointError(
+                f"{folder}: {', '.join(missing)} named by {INDEX} is missing: copy or fetch it again"
+            )
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise CheckpointError(f"{folder}: tokenizer.json is missing: save the tokenizer beside the model")
 
@@ -70,7 +75,7 @@ def _weight_files(folder: Path) -> list[Path]:
         return files
     if pickled := sorted(path.name for path in folder.iterdir() if path.suffix in PICKLED):
         raise CheckpointError(
-            f"{folder}: the weights are pickled ({pickled[0]}), and reading a pickle can run any code: convert them, as in "
-            "`model.save_pretrained(folder)` on a machine where you trust the file, which writes model.safetensors"
+            f"{folder}: the weights are pickled ({pickled[0]}), and reading a pickle can run any code: "
+            "convert them to model.safetensors, with `model.save_pretrained(folder)` where you trust the file"
         )
     raise CheckpointError(f"{folder}: model.safetensors is missing: save the model with `save_pretrained`")

@@ -1,4 +1,4 @@
-"""What training and alignment share: one thread, AdamW, the learning-rate schedule, one step of descent, the curve."""
+"""What training and alignment share: one thread, AdamW, the learning-rate schedule, one step of descent."""
 
 import math
 from collections.abc import Iterator
@@ -30,14 +30,17 @@ def adamw(model: nn.Module, weight_decay: float) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter 2019) that decays matrices and leaves the gains of norms alone."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
-        {"params": [parameter for parameter in parameters if parameter.ndim >= 2], "weight_decay": weight_decay},
+        {
+            "params": [parameter for parameter in parameters if parameter.ndim >= 2],
+            "weight_decay": weight_decay,
+        },
         {"params": [parameter for parameter in parameters if parameter.ndim < 2], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=0.0, betas=BETAS, fused=True)
 
 
 def learning_rate_at(step: int, steps: int, warmup: int, peak: float) -> float:
-    """Learning rate of step 0 … steps − 1: linear to `peak` over `warmup` steps, then half a cosine towards 0."""
+    """Learning rate at a step from 0: linear to `peak` over `warmup` steps, then half a cosine towards 0."""
     if step < warmup:
         return peak * (step + 1) / (warmup + 1)
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
@@ -46,7 +49,7 @@ def learning_rate_at(step: int, steps: int, warmup: int, peak: float) -> float:
 def descend(
     model: nn.Module, optimizer: torch.optim.Optimizer, loss: torch.Tensor, learning_rate: float, step: int
 ) -> None:
-    """One step of gradient descent on `loss`, with clipped gradients. Raises TrainingError on a loss that is not finite."""
+    """One step down `loss`, with clipped gradients. Raises TrainingError on a loss that is not finite."""
     if not torch.isfinite(loss):
         raise TrainingError(
             f"training: the loss is {loss.item()} at step {step} with learning rate {learning_rate:.2g}: "

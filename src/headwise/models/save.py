@@ -21,10 +21,11 @@ def save_checkpoint(
     metadata: Mapping[str, Any],
     facts: Mapping[str, Any],
 ) -> dict[str, str]:
-    """Write config.json, model.safetensors, the tokenizer's files and facts.json; return the digests in the facts.
+    """Write config.json, model.safetensors, the tokenizer's files and facts.json; return the digests in the
+    facts.
 
-    facts.json holds `model` (the metadata), `architecture`, the sections of `facts`, and the digests of corpus, tokenizer
-    and weights. The folder appears under its name when it is complete.
+    facts.json holds `model` (the metadata), `architecture`, the sections of `facts`, and the digests of
+    corpus, tokenizer and weights. The folder appears under its name when it is complete.
     """
     with atomic(checkpoint) as temporary:
         model.save_pretrained(temporary)
@@ -35,6 +36,11 @@ def save_checkpoint(
             "tokenizer_digest": tokenizer_digest(temporary),
             "weights_digest": weights_digest(temporary),
         }
-        everything = {"model": dict(metadata), "architecture": architecture_facts(model.config), **facts, **digests}
+        everything = {
+            "model": dict(metadata),
+            "architecture": architecture_facts(model.config),
+            **facts,
+            **digests,
+        }
         write_json(everything, temporary / "facts.json")
     return digests

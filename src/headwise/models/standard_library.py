@@ -1,6 +1,7 @@
 """The documentation that every Python carries, as a corpus: language topics and docstrings.
 
-Everything is read from source files by `ast`; no module is imported, so nothing runs and nothing can fail to import.
+Everything is read from source files by `ast`; no module is imported, so nothing runs and nothing can fail to
+import.
 """
 
 import ast
@@ -15,16 +16,26 @@ from headwise.models.progress import track
 # Folders that hold no documentation for users: test suites, bundled applications, tables of character codes,
 # and the topics themselves, which are read separately.
 SKIPPED = frozenset(
-    {"encodings", "ensurepip", "idlelib", "lib2to3", "pydoc_data", "test", "tests", "turtledemo", "__phello__"}
+    {
+        "encodings",
+        "ensurepip",
+        "idlelib",
+        "lib2to3",
+        "pydoc_data",
+        "test",
+        "tests",
+        "turtledemo",
+        "__phello__",
+    }
 )
 
 
 def standard_library_texts() -> list[tuple[str, str, str]]:
     """(id, title, text) of each topic of `help()` and of each documented module of the running Python.
 
-    A module's text is the docstrings of the module, its classes and its functions in the order of the source, each
-    under the qualified name of what it documents. A docstring that stands in several places is kept where it comes first.
-    Raises FileNotFoundError where this Python was installed without the sources.
+    A module's text is the docstrings of the module, its classes and its functions in the order of the source,
+    each under the qualified name of what it documents. A docstring that stands in several places is kept
+    where it comes first. Raises FileNotFoundError where this Python was installed without the sources.
     """
     folder = Path(sysconfig.get_paths()["stdlib"])
     files = list(_module_files(folder))
@@ -66,7 +77,9 @@ def _topics(path: Path) -> list[tuple[str, str]]:
     """The dictionary `topics` that `help()` reads, without running the module."""
     for node in ast.parse(path.read_bytes()).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "topics":
-            return [(name, inspect.cleandoc(text)) for name, text in sorted(ast.literal_eval(node.value).items())]
+            return [
+                (name, inspect.cleandoc(text)) for name, text in sorted(ast.literal_eval(node.value).items())
+            ]
     raise ValueError(f"{path}: no dictionary 'topics': set corpus.source to text on this version of Python")
 
 

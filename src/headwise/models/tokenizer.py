@@ -1,4 +1,4 @@
-"""The tokenizer of a study: byte-level byte-pair encoding, trained on the corpus, in the layout of transformers."""
+"""The tokenizer of a study: byte-level byte-pair encoding, trained on the corpus."""
 
 from pathlib import Path
 
@@ -10,7 +10,13 @@ from headwise.models.corpus import Document, read_documents
 from headwise.provenance import atomic, file_digest, json_digest
 from headwise.study import Tokenizer
 
-BOS, PAD, END, USER, ASSISTANT = SPECIAL_TOKENS = ("<|bos|>", "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>")
+BOS, PAD, END, USER, ASSISTANT = SPECIAL_TOKENS = (
+    "<|bos|>",
+    "<|pad|>",
+    "<|end|>",
+    "<|user|>",
+    "<|assistant|>",
+)
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}"
@@ -23,10 +29,12 @@ CHAT_TEMPLATE = (
 
 
 def train_tokenizer(documents: Path, settings: Tokenizer, folder: Path) -> None:
-    """Train the tokenizer on the train split and save it so that `AutoTokenizer.from_pretrained(folder)` reads it.
+    """Train the tokenizer on the train split and save it so that `AutoTokenizer.from_pretrained(folder)`
+    reads it.
 
-    Any text can be encoded (the alphabet is bytes) and is decoded to itself. Encoding with special tokens puts `<|bos|>`
-    first. The chat template knows the roles user and assistant; the answer of an assistant ends with `<|end|>`.
+    Any text can be encoded (the alphabet is bytes) and is decoded to itself. Encoding with special tokens
+    puts `<|bos|>` first. The chat template knows the roles user and assistant; the answer of an assistant
+    ends with `<|end|>`.
 
     Raises ValueError where the corpus has too few different words for a vocabulary of that size.
     """
@@ -42,7 +50,7 @@ def train_tokenizer(documents: Path, settings: Tokenizer, folder: Path) -> None:
     encoder.train_from_iterator((document.text for document in read_documents(documents, "train")), trainer)
     if encoder.get_vocab_size() < settings.vocabulary:
         raise ValueError(
-            f"tokenizer.vocabulary: {documents} yields only {encoder.get_vocab_size()} of {settings.vocabulary} tokens: "
+            f"tokenizer.vocabulary: {documents} yields {encoder.get_vocab_size()} of {settings.vocabulary} tokens: "
             "lower the vocabulary, or add text to the corpus"
         )
     encoder.post_processor = processors.TemplateProcessing(
@@ -72,7 +80,16 @@ def tokenizer_digest(folder: Path) -> str:
 
 def tokenizer_files(folder: Path) -> list[Path]:
     """The files of a tokenizer in a folder that may hold a model as well, sorted by name."""
-    names = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+    names = (
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "chat_template.jinja",
+        "tokenizer.model",
+        "vocab.json",
+        "merges.txt",
+    )
     return sorted(folder / name for name in names if (folder / name).is_file())
 
 

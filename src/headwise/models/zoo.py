@@ -11,8 +11,8 @@ from headwise.study import Decoder
 def build_decoder(decoder: Decoder, tokenizer: PreTrainedTokenizerBase, seed: int) -> MistralForCausalLM:
     """A decoder with random weights, float32, on the CPU.
 
-    Mistral's class is Llama with an optional sliding window; all models use it, so that the class is never a factor. The
-    weights depend on `seed` and the shape alone, and the caller's random state is left as it was.
+    Mistral's class is Llama with an optional sliding window; all models use it, so that the class is never a
+    factor. The weights depend on `seed` and the shape alone, and the caller's random state is left as it was.
 
     Initial weights are normal with deviation sqrt(2 / (5 hidden)) (Nguyen and Salazar 2019, "SmallInit").
     """

@@ -29,7 +29,9 @@ def agreement_table(
     deltas = pd.DataFrame(columns=levels.columns, dtype="float64")
     if not comparisons.empty:
         at_model = comparisons["level"].eq("model") & comparisons["scope"].eq("refit")
-        deltas = _wide(comparisons[at_model & comparisons["role"].ne(REPEAT)], ["aligned", "seed"], "delta_absolute")
+        deltas = _wide(
+            comparisons[at_model & comparisons["role"].ne(REPEAT)], ["aligned", "seed"], "delta_absolute"
+        )
     rows = []
     for estimator, sink in levels.columns:
         if (estimator, sink) == reference:

@@ -10,7 +10,7 @@ import altair as alt
 import pandas as pd
 
 from headwise.report.labels import BASE, DESCRIPTORS, estimator_title, method_label, plain
-from headwise.report.style import GREY, PLAIN_LABEL, ROW, family_colour, filled_where, method_shape
+from headwise.report.style import GREY, PLAIN_LABEL, ROW, family_colour, method_shape
 from headwise.study import Study
 
 Tables = Mapping[str, pd.DataFrame]
@@ -26,8 +26,12 @@ def specialization_chart(study: Study, tables: Tables) -> Any:
     points = _data(rows[columns])
     order = list(dict.fromkeys(rows["label"]))
     y = alt.Y("label:N", sort=order, title=None, axis=alt.Axis(grid=True, ticks=False, labelLimit=260))
-    x = alt.X("value:Q", title=estimator_title(study.comparison.primary), scale=alt.Scale(zero=False, nice=True))
-    base = alt.Chart(points, width=560, height=alt.Step(ROW)).encode(y=y, color=family_colour(_families(study)))
+    x = alt.X(
+        "value:Q", title=estimator_title(study.comparison.primary), scale=alt.Scale(zero=False, nice=True)
+    )
+    base = alt.Chart(points, width=560, height=alt.Step(ROW)).encode(
+        y=y, color=family_colour(_families(study))
+    )
     refits = base.mark_point(filled=True).encode(
         x=x,
         shape=method_shape(_methods(study), _methods(study)),
@@ -60,24 +64,33 @@ def change_chart(study: Study, tables: Tables) -> Any:
 
 
 def _change_panel(study: Study, estimator: str, rows: pd.DataFrame, labelled: bool) -> Any:
-    columns = ["label", "model", "family", "method", "seed", "delta_absolute", "ci_low", "ci_high", "p_adjusted"]
+    columns = [
+        "label",
+        "model",
+        "family",
+        "method",
+        "seed",
+        "delta_absolute",
+        "ci_low",
+        "ci_high",
+        "p_adjusted",
+    ]
     columns += ["p_attainable", "verdict", "significant"]
     axis = alt.Axis(labels=labelled, ticks=False, grid=True, labelLimit=260)
     y = alt.Y("label:N", sort=list(dict.fromkeys(rows["label"])), title=None, axis=axis)
     refits = rows["seed"].nunique()
     size = alt.Step(max(ROW, 7 * refits + 6), **{"for": "position"})
-    chart = alt.Chart(_data(rows[columns]), width=190, height=size, title=estimator_title(estimator)).encode(
-        y=y,
-        yOffset=alt.YOffset("seed:N", scale=alt.Scale(paddingInner=0.2, paddingOuter=0.4)),
-        color=family_colour(_families(study)),
-    )
+    position = {"y": y, "yOffset": alt.YOffset("seed:N", scale=alt.Scale(paddingInner=0.2, paddingOuter=0.4))}
+    data = _data(rows[columns])
+    chart = alt.Chart(data, width=190, height=size, title=estimator_title(estimator))
+    chart = chart.encode(color=family_colour(_families(study)), **position)
     intervals = chart.mark_rule(strokeWidth=1.6).encode(
         x=alt.X("ci_low:Q", title="Aligned − base", axis=alt.Axis(tickCount=3)), x2="ci_high:Q"
     )
-    points = chart.mark_point(size=34, strokeWidth=1.5).encode(
+    methods = [method for method in _methods(study) if method != BASE]
+    points = chart.mark_point(size=48, filled=True).encode(
         x="delta_absolute:Q",
-        shape=method_shape(_methods(study), [method for method in _methods(study) if method != BASE]),
-        fill=filled_where("datum.significant", _families(study)),
+        shape=method_shape(_methods(study), methods),
         tooltip=_tooltip(
             ("Model", "label:N"),
             ("Refit (seed)", "seed:N"),
@@ -89,7 +102,12 @@ def _change_panel(study: Study, estimator: str, rows: pd.DataFrame, labelled: bo
             ("Verdict", "verdict:N"),
         ),
     )
-    layers = [_rule(0), intervals, points]
+    # A white centre, drawn over the symbol: hollow symbols would be missing from the legend.
+    centres = (
+        alt.Chart(data).transform_filter("!datum.significant").mark_circle(size=10, color="white", opacity=1)
+    )
+    centres = centres.encode(x="delta_absolute:Q", **position)
+    layers = [_rule(0), intervals, points, centres]
     if estimator == study.comparison.primary:
         margin = study.comparison.equivalence_margin
         band = alt.Chart(_data(pd.DataFrame({"low": [-margin], "high": [margin]})))
@@ -110,7 +128,7 @@ def layer_chart(study: Study, tables: Tables) -> Any:
         x=x,
         y=alt.Y("mean(value):Q"),
         color=colour,
-        strokeDash=alt.StrokeDash("method:N", scale=_dashes(_methods(study)), legend=alt.Legend(title="Alignment")),
+        strokeDash=alt.StrokeDash("method:N", scale=_dashes(_methods(study)), legend=None),
     )
     points = base.mark_point(filled=True, size=26).encode(
         x=x,
@@ -129,9 +147,6 @@ def training_chart(study: Study, tables: Tables) -> Any:
     curves = tables["training"]
     if curves.empty:
         return None
-    # Training loss exists for every step; a curve needs no more points than it has pixels.
-    every = max(1, int(curves["step"].max()) // POINTS_OF_A_CURVE)
-    curves = curves[curves["split"].ne("train") | (curves["step"] % every == 0)]
     entropy = tables["models"].groupby("family", sort=False)["unigram_entropy_nats"].mean()
     rows = _labelled(study, curves)
     rows["split"] = rows["split"].map({"train": "training text", "held_out": "held-out text"})
@@ -139,6 +154,9 @@ def training_chart(study: Study, tables: Tables) -> Any:
     stages = []
     for method in dict.fromkeys(rows["method"]):
         own = rows[rows["method"] == method]
+        # Training loss exists for every step; a curve needs no more points than it has pixels.
+        every = max(1, int(own["step"].max()) // POINTS_OF_A_CURVE)
+        own = own[own["split"].eq("held-out text") | (own["step"] % every == 0)]
         title = "Training from scratch" if method == BASE else f"Alignment by {method}"
         base = alt.Chart(
             _data(own[["label", "model", "family", "seed", "step", "split", "loss_nats", "unigram"]]),
@@ -156,7 +174,10 @@ def training_chart(study: Study, tables: Tables) -> Any:
             ),
             detail=["model:N", "seed:N"],
             tooltip=_tooltip(
-                ("Model", "label:N"), ("Refit (seed)", "seed:O"), ("Step", "step:Q"), ("Loss (nats)", "loss_nats:Q")
+                ("Model", "label:N"),
+                ("Refit (seed)", "seed:O"),
+                ("Step", "step:Q"),
+                ("Loss (nats)", "loss_nats:Q"),
             ),
         )
         layers = [lines]
@@ -220,18 +241,29 @@ def descriptor_chart(study: Study, tables: Tables) -> Any:
     rows = rows[rows["base"].isna()]
     if rows.empty:
         return None
-    spread = rows.groupby(["model", "family", "seed", "layer"], sort=False)[list(DESCRIPTORS)].agg(["max", "median"])
+    spread = rows.groupby(["model", "family", "seed", "layer"], sort=False)[list(DESCRIPTORS)].agg(
+        ["max", "median"]
+    )
     panels = []
     for name, title in DESCRIPTORS.items():
-        long = spread[name].reset_index().melt(
-            ["model", "family", "seed", "layer"], ["max", "median"], var_name="head", value_name="value"
+        long = (
+            spread[name]
+            .reset_index()
+            .melt(
+                ["model", "family", "seed", "layer"], ["max", "median"], var_name="head", value_name="value"
+            )
         )
         long["head"] = long["head"].map({"max": "highest head", "median": "median head"})
         long["label"] = long["model"].map(plain)
         chart = alt.Chart(_data(long), width=190, height=140, title=title)
         panels.append(
             chart.mark_line(point=alt.OverlayMarkDef(size=18, opacity=1)).encode(
-                x=alt.X("layer:Q", title="Layer", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(padding=6)),
+                x=alt.X(
+                    "layer:Q",
+                    title="Layer",
+                    axis=alt.Axis(tickMinStep=1, format="d"),
+                    scale=alt.Scale(padding=6),
+                ),
                 y=alt.Y("mean(value):Q", title=None),
                 color=family_colour(_families(study)),
                 strokeDash=alt.StrokeDash(
@@ -240,7 +272,9 @@ def descriptor_chart(study: Study, tables: Tables) -> Any:
                     legend=alt.Legend(title="Head of the layer", symbolType="stroke"),
                 ),
                 detail="model:N",
-                tooltip=_tooltip(("Model", "label:N"), ("Layer", "layer:O"), ("Mean over refits", "mean(value):Q")),
+                tooltip=_tooltip(
+                    ("Model", "label:N"), ("Layer", "layer:O"), ("Mean over refits", "mean(value):Q")
+                ),
             )
         )
     return alt.concat(*panels, columns=PANELS_PER_ROW, spacing=16)
@@ -262,7 +296,9 @@ def _labelled(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
     together = sorted(study.models, key=lambda model: families.index(study.family_of(model)))
     order = {model.name: position for position, model in enumerate(together)}
     rows = rows.sort_values("model", key=lambda names: names.map(order).astype("int64"), kind="stable")
-    return rows.assign(label=rows["model"].map(plain), method=rows["method"].map(method_label, na_action=None))
+    return rows.assign(
+        label=rows["model"].map(plain), method=rows["method"].map(method_label, na_action=None)
+    )
 
 
 def _families(study: Study) -> list[str]:
@@ -283,7 +319,9 @@ def _estimators(study: Study, rows: pd.DataFrame) -> list[str]:
 
 def _dashes(methods: list[str]) -> alt.Scale:
     dashes = [[1, 0], [6, 3], [2, 2], [8, 2, 2, 2], [4, 4], [1, 3]]
-    return alt.Scale(domain=methods, range=[dashes[position % len(dashes)] for position in range(len(methods))])
+    return alt.Scale(
+        domain=methods, range=[dashes[position % len(dashes)] for position in range(len(methods))]
+    )
 
 
 def _by_family(study: Study, chart: Any, columns: int = PANELS_PER_ROW) -> Any:
@@ -292,7 +330,9 @@ def _by_family(study: Study, chart: Any, columns: int = PANELS_PER_ROW) -> Any:
 
 
 def _rule(at: float) -> alt.Chart:
-    return alt.Chart(_data(pd.DataFrame({"zero": [at]}))).mark_rule(color=GREY, strokeWidth=1).encode(x="zero:Q")
+    return (
+        alt.Chart(_data(pd.DataFrame({"zero": [at]}))).mark_rule(color=GREY, strokeWidth=1).encode(x="zero:Q")
+    )
 
 
 def _tooltip(*fields: tuple[str, str]) -> list[alt.Tooltip]:

@@ -32,7 +32,9 @@ _ESTIMATE = (
 _VERDICT = (
     Column("role", str, "confirmatory: declared before anything was computed; exploratory: all others"),
     Column("p_adjusted", float, "p adjusted for the number of tests", True),
-    Column("p_adjusted_attainable", float, "Adjusted p if every test reached the smallest p of its design", True),
+    Column(
+        "p_adjusted_attainable", float, "Adjusted p if every test reached the smallest p of its design", True
+    ),
     Column("adjustment", str, "Method of adjustment, and over how many tests", True),
     Column("verdict", str, "What the test says at the level of the study"),
 )
@@ -47,7 +49,11 @@ _TEST = (
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "models": (
         *_IDENTITY,
-        Column("source", str, "train: from scratch by the study; align: from a base by the study; folder: from disk"),
+        Column(
+            "source",
+            str,
+            "train: from scratch by the study; align: from a base by the study; folder: from disk",
+        ),
         Column("attention", str, "multi-head, grouped-query or multi-query", True),
         Column("layers", int, "Attention layers", True),
         Column("hidden", int, "Width of the residual stream", True),
@@ -61,12 +67,35 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("window_tokens", int, "Smallest sliding window, in tokens; null: none", True),
         Column("window_layers", int, "Layers with a sliding window", True),
         Column("steps", int, "Training steps from scratch", True),
-        Column("held_out_loss_nats", float, "Mean loss per token on held-out text after training from scratch", True),
+        Column(
+            "held_out_loss_nats",
+            float,
+            "Mean loss per token on held-out text after training from scratch",
+            True,
+        ),
         Column("unigram_entropy_nats", float, "Loss on held-out text of token frequencies alone", True),
-        Column("held_out_loss_before_nats", float, "Loss on held-out text before alignment", True),
-        Column("held_out_loss_after_nats", float, "Loss on held-out text after alignment", True),
-        Column("preference_accuracy_before", float, "Share of held-out pairs ranked as preferred, before alignment", True),
-        Column("preference_accuracy_after", float, "Share of held-out pairs ranked as preferred, after alignment", True),
+        Column("corpus_loss_nats_before", float, "Loss per token on held-out text before alignment", True),
+        Column("corpus_loss_nats_after", float, "Loss per token on held-out text after alignment", True),
+        Column(
+            "response_loss_nats_before", float, "Loss per token of held-out responses before alignment", True
+        ),
+        Column(
+            "response_loss_nats_after", float, "Loss per token of held-out responses after alignment", True
+        ),
+        Column(
+            "preference_accuracy_before",
+            float,
+            "Share of held-out pairs ranked as preferred, before alignment",
+            True,
+        ),
+        Column(
+            "preference_accuracy_after",
+            float,
+            "Share of held-out pairs ranked as preferred, after alignment",
+            True,
+        ),
+        Column("reward_accuracy", float, "DPO: share of held-out pairs with a positive reward margin", True),
+        Column("reward_margin_nats", float, "DPO: mean reward margin on held-out pairs", True),
         Column("seed_changes", str, "What the seed changed", True),
         Column("dtype", str, "Number format of the measurement", True),
         Column("template", str, "raw, or chat: prompts in the model's chat template", True),
@@ -81,7 +110,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("split", str, "train: the batch of that step; held_out: documents never trained on"),
         Column("loss_nats", float, "Mean loss; per token, for DPO per pair"),
         Column("learning_rate", float, "Learning rate of that step", True),
-        Column("accuracy", float, "DPO: share of pairs whose preferred text has the larger implicit reward", True),
+        Column("accuracy", float, "DPO: share of pairs whose chosen response is the likelier", True),
     ),
     "estimators": (
         Column("estimator", str, "Name"),
@@ -102,7 +131,9 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "checks": (
         *_IDENTITY,
         *_ESTIMATE,
-        Column("check", str, "head_permutation: heads shuffled within layers; without_layer: one layer left out"),
+        Column(
+            "check", str, "head_permutation: heads shuffled within layers; without_layer: one layer left out"
+        ),
         Column("layer", int, "The layer left out", True),
         Column("value", float, "Value of the whole model, unchanged", True),
         Column("checked_value", float, "Value after the manipulation; mean over random orders", True),
@@ -120,7 +151,9 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("first_token", float, "Mean attention to the first token, 0…1", True),
         Column("distance_tokens", float, "Mean distance between query and key, in tokens", True),
         Column("effective_keys", float, "exp of the row entropy: effective number of keys", True),
-        Column("induction", float, "Attention to what followed last time, on repeated random tokens, 0…1", True),
+        Column(
+            "induction", float, "Attention to what followed last time, on repeated random tokens, 0…1", True
+        ),
     ),
     "comparisons": (
         Column("base", str, "Base model"),
@@ -146,12 +179,16 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("reason", str, "Why something is undefined", True),
     ),
     "contrasts": (
-        Column("kind", str, "architecture: bases; alignment_difference: changes; alignment_pooled: mean change"),
+        Column(
+            "kind", str, "architecture: bases; alignment_difference: changes; alignment_pooled: mean change"
+        ),
         *_ESTIMATE,
         Column("method", str, "How the models were aligned; null between bases", True),
         Column("group", str, "Model or family in question"),
         Column("reference", str, "Model or family that it is compared with", True),
-        Column("estimate", float, "group − reference; for alignment_pooled the mean change over families", True),
+        Column(
+            "estimate", float, "group − reference; for alignment_pooled the mean change over families", True
+        ),
         *_TEST,
         Column("n_reference", int, "Number of units of the reference", True),
         Column("unit", str, "What is counted: refit or family"),
@@ -177,11 +214,15 @@ class TableError(ValueError):
 def typed(table: str, frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with the columns of the table, in their order and with nullable types.
 
-    A frame without rows gets all columns. Raises TableError when a column is missing or should not be there.
+    A frame without rows gets all columns, and a nullable column that is missing is empty. Raises TableError when
+    another column is missing, or one is there that should not be.
     """
     columns = COLUMNS[table]
     if frame.empty:
         return pd.DataFrame({column.name: pd.Series(dtype=TYPES[column.type]) for column in columns})
+    frame = frame.assign(
+        **{column.name: None for column in columns if column.nullable and column.name not in frame}
+    )
     expected = {column.name for column in columns}
     if wrong := sorted(expected.symmetric_difference(frame.columns)):
         problem = "is missing" if wrong[0] in expected else "is unknown"

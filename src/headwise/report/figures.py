@@ -88,8 +88,8 @@ def _descriptions(study: Study) -> list[tuple[str, Any, str, str]]:
             "change",
             charts.change_chart,
             "What alignment changes",
-            f"Aligned model minus its base, refit by refit, with the {coverage} interval over prompts. Filled symbols: "
-            f"the test within that refit is significant after adjustment. Grey band: {margin}, the largest change "
+            f"Aligned model minus its base, refit by refit, with the {coverage} interval over prompts. White centre: "
+            f"the test within that refit is not significant after adjustment. Grey band: {margin}, the largest change "
             "that is still called preserved. Prompts are the unit here: an interval says what holds for other "
             "prompts, not for other refits.",
         ),

@@ -154,7 +154,9 @@ def _models(study: Study, tables: Tables) -> Iterator[Finding]:
     """Mean change of each aligned model over its refits, or in its one refit."""
     tests = tables["comparisons"]
     tests = tests[
-        tests["estimator"].eq(study.comparison.primary) & tests["sink"].eq("kept") & tests["level"].eq("model")
+        tests["estimator"].eq(study.comparison.primary)
+        & tests["sink"].eq("kept")
+        & tests["level"].eq("model")
     ]
     for aligned, own in tests.groupby("aligned", sort=False):
         refits = own[own["role"] == CONFIRMATORY]
@@ -180,7 +182,9 @@ def _models(study: Study, tables: Tables) -> Iterator[Finding]:
 def _training(tables: Tables) -> Iterator[Finding]:
     """Whether the bases that the study trained know more than how common each token is."""
     models = tables["models"]
-    bases = models[models["base"].isna() & models["held_out_loss_nats"].notna() & models["unigram_entropy_nats"].notna()]
+    bases = models[
+        models["base"].isna() & models["held_out_loss_nats"].notna() & models["unigram_entropy_nats"].notna()
+    ]
     if bases.empty:
         return
     better = bases["held_out_loss_nats"] < bases["unigram_entropy_nats"]
@@ -204,7 +208,9 @@ def _training(tables: Tables) -> Iterator[Finding]:
 def _head_permutation(tables: Tables) -> Iterator[Finding]:
     """For estimators that give a meaning to head numbers: does the order of heads matter to them?"""
     checks = tables["checks"]
-    checks = checks[checks["check"].eq("head_permutation") & checks["sink"].eq("kept") & checks["change"].notna()]
+    checks = checks[
+        checks["check"].eq("head_permutation") & checks["sink"].eq("kept") & checks["change"].notna()
+    ]
     for estimator, rows in checks.groupby("estimator", sort=False):
         largest, size = rows["largest_change"].abs(), rows["value"].abs().mean()
         if largest.max() <= ROUNDING:
@@ -237,7 +243,9 @@ def _agreement(study: Study, tables: Tables) -> Iterator[Finding]:
     rows = tables["agreement"]
     primary = estimator_label(study.comparison.primary)
     for row in rows.to_dict("records"):
-        directions = f"; {row['same_direction']} of {amount(row['changes_compared'], 'change')} go the same way"
+        directions = (
+            f"; {row['same_direction']} of {amount(row['changes_compared'], 'change')} go the same way"
+        )
         if missing(row["rank_correlation"]):
             continue
         yield _counted(
@@ -259,18 +267,21 @@ def _agreement(study: Study, tables: Tables) -> Iterator[Finding]:
     if compared.empty:
         return
     shares = compared["same_direction"] / compared["changes_compared"]
-    worst = compared.loc[shares.idxmin()]
+    fewest = compared.loc[shares.idxmin()]
+    span = f"{100 * shares.min():.0f} %"
+    if shares.max() > shares.min():
+        span += f" to {100 * shares.max():.0f} %"
     yield _counted(
         id="check:agreement",
         topic="check",
         headline=True,
         sentence=(
-            f"Would another estimator tell another story? Of {amount(int(worst['changes_compared']), 'change')} under "
-            f"alignment, {amount(int(compared['same_direction'].min()), 'change')} to "
-            f"{int(compared['same_direction'].max())} have the same sign as with the {primary}, depending on the "
-            f"estimator; fewest with {estimator_label(worst['estimator'])} ({sink_label(worst['sink'])})."
+            f"Would another estimator tell another story? Of the changes under alignment within refits, {span} have the "
+            f"same sign as with the {primary}, depending on the estimator; fewest with "
+            f"{estimator_label(fewest['estimator'])}, {sink_label(fewest['sink'])}: {fewest['same_direction']} of "
+            f"{fewest['changes_compared']}."
         ),
-        n=int(worst["changes_compared"]),
+        n=int(fewest["changes_compared"]),
         unit="change",
         confirmatory=False,
         reason="a description, not a test",

@@ -21,12 +21,8 @@ ARCHITECTURE = (
     "parameters",
 )
 TRAINING = ("steps", "held_out_loss_nats", "unigram_entropy_nats")
-ALIGNMENT = (
-    "held_out_loss_before_nats",
-    "held_out_loss_after_nats",
-    "preference_accuracy_before",
-    "preference_accuracy_after",
-)
+ALIGNMENT = ("corpus_loss_nats", "response_loss_nats", "preference_accuracy")
+REWARD = ("reward_accuracy", "reward_margin_nats")
 MEASUREMENT = ("seed_changes", "dtype", "template", "weights_digest", "tokenizer_digest", "corpus_digest")
 
 
@@ -65,9 +61,20 @@ def models_table(
                     "window_tokens": min(windows, default=None),
                     "window_layers": len(windows) if "windows" in architecture else None,
                     **{key: known.get("training", {}).get(key) for key in TRAINING},
-                    **{key: known.get("alignment", {}).get(key) for key in ALIGNMENT},
+                    **_alignment(known.get("alignment", {})),
                     **{key: {**known, **metadata}.get(key) for key in MEASUREMENT},
                     "repeats_seed": repeats.get((model.name, seed)),
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _alignment(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What alignment did on held-out text; all null for a model that was not aligned here."""
+    before, after = facts.get("before", {}), facts.get("after", {})
+    pairs = {
+        f"{key}_{when}": values.get(key)
+        for key in ALIGNMENT
+        for when, values in (("before", before), ("after", after))
+    }
+    return {**pairs, **{key: after.get(key) for key in REWARD}}

@@ -7,7 +7,16 @@ import altair as alt
 
 # Okabe & Ito 2008, without black and yellow, which vanish on a dark or a light page; then a grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
-SHAPES = ("circle", "triangle-up", "square", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
+SHAPES = (
+    "circle",
+    "triangle-up",
+    "square",
+    "diamond",
+    "cross",
+    "triangle-down",
+    "triangle-right",
+    "triangle-left",
+)
 GREY = "#808080"
 # One weight of one font, and nothing translucent: with more, the PDF writer numbers its resources at random.
 FONT = "Liberation Sans, Arimo, Arial, Helvetica, sans-serif"
@@ -33,12 +42,6 @@ def family_colour(families: Sequence[str], legend: bool = True) -> alt.Color:
     )
 
 
-def filled_where(condition: str, families: Sequence[str]) -> Any:
-    """Fill by family where a condition on the row holds, else a hollow symbol."""
-    family = {"field": "family", "type": "nominal", "scale": family_scale(families).to_dict(), "legend": None}
-    return alt.condition(condition, family, alt.value("white"))
-
-
 def method_shape(methods: Sequence[str], shown: Sequence[str]) -> alt.Shape:
     """Shape by method of alignment, the same in every figure; the legend lists the methods in `shown`."""
     shapes = [SHAPES[position % len(SHAPES)] for position in range(len(methods))]
@@ -58,17 +61,21 @@ def styled(chart: Any) -> Any:
         .configure_view(stroke="#BBBBBB", strokeWidth=1)
         .configure_axis(
             titleFontWeight="normal",
-            titleFontSize=11,
-            labelFontSize=10,
+            titleFontSize=12,
+            labelFontSize=11,
             gridColor="#E4E4E4",
             domainColor=GREY,
             tickColor=GREY,
         )
-        .configure_title(fontWeight="normal", fontSize=12, anchor="start", frame="group", offset=6)
+        .configure_title(fontWeight="normal", fontSize=13, anchor="start", frame="group", offset=6)
         .configure_header(
-            titleFontWeight="normal", labelFontWeight="normal", labelFontSize=11, labelAnchor="start", title=None
+            titleFontWeight="normal",
+            labelFontWeight="normal",
+            labelFontSize=12,
+            labelAnchor="start",
+            title=None,
         )
-        .configure_legend(titleFontWeight="normal", labelFontSize=10, titleFontSize=11, labelLimit=240)
+        .configure_legend(titleFontWeight="normal", labelFontSize=11, titleFontSize=12, labelLimit=240)
         .configure_point(opacity=1, size=42)
         .configure_line(opacity=1, strokeWidth=1.6)
         .configure_rule(opacity=1)

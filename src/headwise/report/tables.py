@@ -18,6 +18,7 @@ from headwise.report.model_facts import models_table
 from headwise.report.verdicts import adjust, roles, verdicts
 from headwise.study import Study
 
+Tables = Mapping[str, pd.DataFrame]
 CHECKS = ("head_permutation", "head_permutation_largest_change", "without_layer")
 
 
@@ -109,7 +110,13 @@ def identity(study: Study, metadata: Mapping[str, Any], path: Path) -> dict[str,
     for model in study.models:
         if model.name == name and seed in study.seeds_of(model):
             base, method = getattr(model, "base", None), getattr(model, "method", None)
-            return {"model": name, "family": study.family_of(model), "base": base, "method": method, "seed": seed}
+            return {
+                "model": name,
+                "family": study.family_of(model),
+                "base": base,
+                "method": method,
+                "seed": seed,
+            }
     raise ReportError(
         f"{path} belongs to model '{name}', seed {seed}, which is not in study '{study.name}': "
         "give the files of this study only"

@@ -46,16 +46,24 @@ def adjust(tests: pd.DataFrame, family: list[str]) -> pd.DataFrame:
     family reaches the smallest p that its design can give; adjustment, in words; and p_equivalence_adjusted.
     """
     adjusted = tests.copy()
-    columns = {"p": "p_adjusted", "p_attainable": "p_adjusted_attainable", "p_equivalence": "p_equivalence_adjusted"}
+    columns = {
+        "p": "p_adjusted",
+        "p_attainable": "p_adjusted_attainable",
+        "p_equivalence": "p_equivalence_adjusted",
+    }
     columns = {source: target for source, target in columns.items() if source in tests}
     for target in columns.values():
         adjusted[target] = np.nan
     adjusted["adjustment"] = pd.Series(pd.NA, index=tests.index, dtype="string")
-    for (role, *_), group in tests[tests["role"] != REPEAT].groupby(["role", *family], dropna=False, sort=False):
+    for (role, *_), group in tests[tests["role"] != REPEAT].groupby(
+        ["role", *family], dropna=False, sort=False
+    ):
         results = {source: METHODS[role](group[source].to_numpy(np.float64)) for source in columns}
         for source, target in columns.items():
             adjusted.loc[group.index, target] = results[source].p
-        words = f"{results['p'].method} over {results['p'].tests} test{'' if results['p'].tests == 1 else 's'}"
+        words = (
+            f"{results['p'].method} over {results['p'].tests} test{'' if results['p'].tests == 1 else 's'}"
+        )
         adjusted.loc[group.index[group["p"].notna()], "adjustment"] = words
     return adjusted
 

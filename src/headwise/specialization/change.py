@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from headwise.specialization.evaluate import Features
 from headwise.specialization.measured import FloatArray, defined_mean
@@ -23,9 +24,8 @@ class Change:
     level, layer        "model" and None, or "layer" and the index of the layer in the model
     delta_absolute      aligned minus base, in the estimator's units, as are ci_low, ci_high and the margin
     delta_relative      delta_absolute / base_value, a fraction; None where the base value is 0 or undefined
-    p_equivalence       p of "the change is at least the margin"; only for the primary estimator at model
-                        level
-    equivalence_margin  largest change that still counts as none; only there, too
+    p_equivalence       p of "the change is at least the margin"; for the primary estimator at model level
+    equivalence_margin  largest change that still counts as none; only there
     test                how p and the interval were made, in words
     reason              why something is undefined or must be read with care
     """
@@ -91,12 +91,10 @@ def changes_in_refit(
         settings.level,
         clusters,
     )
-    values, aligned_values = (
-        outcomes(defined_mean(each_side, axis=0)[None])[0] for each_side in (before, after)
-    )
+    base_values, aligned_values = (outcomes(defined_mean(side, axis=0)[None])[0] for side in (before, after))
     changes = []
     for position, (test, interval) in enumerate(zip(tests, intervals, strict=True)):
-        base_value, aligned_value = _number(values[position]), _number(aligned_values[position])
+        base_value, aligned_value = _number(base_values[position]), _number(aligned_values[position])
         absolute, relative = difference(base_value, aligned_value)
         changes.append(
             Change(
@@ -184,11 +182,11 @@ def _with_equivalence(
 ) -> Change:
     """The change of the model with its equivalence test, where the estimator has values of single prompts."""
     if not each.per_layer:
-        reason = "no equivalence test: the estimator has no value for a single prompt"
-        return replace(change, equivalence_margin=margin, reason=joined(change.reason, reason))
+        remark = "no equivalence test: the estimator has no value for a single prompt"
+        return replace(change, equivalence_margin=margin, reason=joined(change.reason, remark))
     result = equivalence(each.summary(after) - each.summary(before), margin, clusters)
-    reason_of_both = joined(change.reason, result.reason)
-    return replace(change, p_equivalence=result.p, equivalence_margin=margin, reason=reason_of_both)
+    reason = joined(change.reason, result.reason)
+    return replace(change, p_equivalence=result.p, equivalence_margin=margin, reason=reason)
 
 
 def difference(base: float | None, aligned: float | None) -> tuple[float | None, float | None]:
@@ -212,5 +210,5 @@ def _array(values: Sequence[float | None]) -> FloatArray:
     return np.array(values, dtype=np.float64)
 
 
-def _mean(values: Sequence[float | None], chosen: np.ndarray) -> float | None:
+def _mean(values: Sequence[float | None], chosen: npt.NDArray[np.bool_]) -> float | None:
     return float(_array(values)[chosen].mean()) if chosen.any() else None

@@ -63,7 +63,7 @@ def compare_pair(
     identity = ("comparison", names["base"], names["aligned"])
     tasks = [(refit, *key) for refit in refits for key in refit.features]
     changes: list[Change] = []
-    for refit, name, sink in track(tasks, f"Comparing {names['aligned']} with {names['base']}", len(tasks)):
+    for refit, name, sink in track(tasks, f"{names['aligned']} against {names['base']}", len(tasks)):
         base, aligned = refit.features[name, sink]
         changes += changes_in_refit(
             estimator(name),
@@ -118,15 +118,19 @@ def read_refit(base: Path, aligned: Path, seed: int) -> Refit:
             raise refuse("their prompts are in different orders. Extract both models again.")
         if first.layers != second.layers or first.values.shape != second.values.shape:
             raise refuse("the models differ in layers or heads. Correct the base in the study file.")
+    confounds = [field for field in CONFOUNDERS if metadata.get(field) != aligned_metadata.get(field)]
+    counts = metadata["tokens_per_prompt"], aligned_metadata["tokens_per_prompt"]
+    if counts[0] != counts[1] and "template" not in confounds:
+        prompts = next(iter(ours.values())).prompts
+        prompt, *numbers = next(row for row in zip(prompts, *counts, strict=True) if row[1] != row[2])
+        raise refuse(
+            f"prompt '{prompt}' has {numbers[0]} and {numbers[1]} tokens. Give both models one tokenizer."
+        )
     return Refit(
         seed=seed,
         features={key: (ours[key], theirs[key]) for key in ours},
         weights=(metadata["weights_digest"], aligned_metadata["weights_digest"]),
-        confounds=tuple(
-            f"{field}s differ: confounded"
-            for field in CONFOUNDERS
-            if metadata.get(field) != aligned_metadata.get(field)
-        ),
+        confounds=tuple(f"{field}s differ: confounded" for field in confounds),
         metadata=metadata,
     )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from headwise.models.progress import track
 from headwise.provenance import write_table
 from headwise.specialization.measured import FloatArray, Measured, defined_mean, load_measured
 from headwise.specialization.registry import Estimator, estimator
@@ -67,20 +68,13 @@ def evaluate(
     """
     measured = load_measured(heads, pairs)
     chosen = [estimator(name) for name in settings.estimators]
-    computed = {(each.name, sink): each.features(measured, sink) for each in chosen for sink in each.sinks}
-    rows = [
-        row
-        for each in chosen
-        for sink in each.sinks
-        for row in summarize(
-            each,
-            sink,
-            measured,
-            computed[each.name, sink],
-            settings.head_permutations,
-            generator_for("head permutation", seed, each.name, sink),
-        )
-    ]
+    tasks = [(each, sink) for each in chosen for sink in each.sinks]
+    computed: dict[tuple[str, str], FloatArray] = {}
+    rows: list[Summary] = []
+    for each, sink in track(tasks, f"specialization from {heads}", len(tasks)):
+        values = computed[each.name, sink] = each.features(measured, sink)
+        rng = generator_for("head permutation", seed, each.name, sink)
+        rows += summarize(each, sink, measured, values, settings.head_permutations, rng)
     described = {
         each.name: {
             "definition": each.definition,
@@ -91,7 +85,11 @@ def evaluate(
         }
         for each in chosen
     }
-    metadata: dict[str, Any] = {**measured.metadata, "estimators": described}
+    metadata: dict[str, Any] = {
+        **measured.metadata,
+        "tokens_per_prompt": measured.tokens.tolist(),
+        "estimators": described,
+    }
     write_table(_features_table(measured, computed), features, metadata)
     write_table(_summary_table(rows), summary, metadata)
 

@@ -17,13 +17,8 @@ FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 
 SINKS = ("kept", "dropped")  # key 0 kept; key 0 removed and rows renormalised
-IDENTITY = (
-    "study",
-    "model",
-    "seed",
-    "weights_digest",
-    "prompts_digest",
-)  # what both tables of a measurement share
+# What both tables of a measurement share.
+IDENTITY = ("study", "model", "seed", "weights_digest", "prompts_digest")
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +78,7 @@ def load_measured(heads: Path, pairs: Path) -> Measured:
                 f"{heads} and {pairs} come from different measurements: their {key} is "
                 f"{metadata.get(key)!r} and {pair_metadata.get(key)!r}. Extract the model again."
             )
-    by_sink = _split(pyarrow.parquet.read_table(heads, columns=None), heads)
+    by_sink = _split(pyarrow.parquet.read_table(heads), heads)
     prompts, layers, units = _axes(by_sink, ("prompt", "layer", "head"), heads)
     shape = (len(prompts), len(layers), len(units))
     tokens = next(iter(by_sink.values()))["tokens"].to_numpy().reshape(shape)[:, 0, 0]

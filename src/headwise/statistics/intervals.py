@@ -1,4 +1,7 @@
-"""Confidence intervals: bootstrap over clusters, and Student's t where units are few."""
+"""Confidence intervals: bootstrap over clusters, and Student's t where units are few.
+
+scipy.stats.bootstrap resamples units one by one; prompts come in domains, which must be drawn whole.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -3,6 +3,9 @@
 All tests are two-sided. An exact p-value is the share of arrangements whose statistic is at least as far from
 zero as the observed one. A Monte Carlo p-value is (b + 1) / (m + 1) for b of m random arrangements (Phipson &
 Smyth 2010): it is never zero, and the test keeps its level.
+
+scipy.stats.permutation_test would do for single samples. It doubles the smaller tail, does not say which
+p-values a design can attain, and knows neither missing features nor many outcomes of one arrangement.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -132,7 +135,7 @@ def label_swap(
     p_attainable = 2.0 ** (1 - n) if exact else max(2.0 ** (1 - n), 1 / (resamples + 1))
     how = f"exact over {2**n:,} arrangements" if exact else f"Monte Carlo with {resamples:,} resamples"
 
-    remarks = [f"{left_out} units without a finite value left out"] if left_out else []
+    remarks = [f"units without a finite value, left out: {left_out}"] if left_out else []
     if n == 1:
         remarks.append("one unit: no result can be significant")
     elif not halves.any():
@@ -189,7 +192,7 @@ def two_sample(
     smallest = (2 if n == m else 1) / splits
     p = extreme / splits if exact else (extreme + 1) / (resamples + 1)
     how = f"exact over {splits:,} splits" if exact else f"Monte Carlo with {resamples:,} resamples"
-    remarks = [f"{left_out} units without a finite value left out"] if left_out else []
+    remarks = [f"units without a finite value, left out: {left_out}"] if left_out else []
     if smallest >= 1:
         remarks.append("one unit in each sample: no result can be significant")
     elif np.ptp(pooled) == 0:

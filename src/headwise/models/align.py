@@ -1,0 +1,186 @@
+"""Aligned descendants of a base: supervised fine-tuning, direct preference optimisation; one factor each."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+from torch.nn.functional import logsigmoid
+from transformers import PreTrainedModel
+
+from headwise.models.corpus import read_documents
+from headwise.models.excerpts import evaluate, spread_excerpts, token_stream
+from headwise.models.load import load_checkpoint, weights_digest
+from headwise.models.optimization import adamw, descend, learning_rate_at, one_thread
+from headwise.models.pairs import (
+    RESPONSE_TOKENS,
+    Pairs,
+    pair_log_probabilities,
+    preference_pairs,
+    response_log_probabilities,
+)
+from headwise.models.progress import track
+from headwise.models.save import save_checkpoint
+from headwise.provenance import write_table
+from headwise.study import Dpo, Sft
+
+HELD_OUT_PAIRS = 256
+# Length of the held-out excerpts that show what alignment costs as a language model.
+CORPUS_TOKENS = 128
+EVALUATION_BATCH = 64
+
+
+@one_thread()
+def align_model(
+    base: Path,
+    documents: Path,
+    method: Literal["sft", "dpo"],
+    settings: Sft | Dpo,
+    seed: int,
+    checkpoint: Path,
+    curve: Path,
+    metadata: Mapping[str, Any],
+) -> None:
+    """Fine-tune the checkpoint folder `base`; `seed` sets which pairs are seen, and in which order.
+
+    Both methods start from the base and learn from pairs made as `headwise.models.pairs` says: `sft` from the
+    chosen responses alone, by their cross-entropy per token; `dpo` by `dpo_loss`, with the base as the frozen
+    reference. Train pairs come from train documents; held-out pairs, the same for every model and seed, from
+    held-out documents.
+
+    `checkpoint` receives a folder in the layout of transformers. Its facts.json holds under `alignment` the
+    settings, the numbers of pairs, and `before` and `after`: corpus_loss_nats (per token of held-out excerpts
+    of the corpus) and what `pair_facts` says of the held-out pairs. `curve` receives the columns step (number
+    of updates made), split, loss_nats (of the method), learning_rate and, for dpo, accuracy (share of pairs
+    whose chosen response is the likelier).
+
+    Raises CorpusError where the documents are too short for pairs, CheckpointError where the base cannot be
+    read, and TrainingError where the loss is not finite.
+    """
+    if (method == "dpo") != isinstance(settings, Dpo):
+        raise ValueError(f"alignment: method '{method}' got the settings of another: pass alignment.{method}")
+    model, tokenizer = load_checkpoint(
+        base
+    )  # in evaluation mode: dropout would draw from the global random state
+    train = preference_pairs(
+        read_documents(documents, "train"),
+        tokenizer,
+        settings.steps * settings.batch,
+        torch.Generator().manual_seed(seed),
+    )
+    held_out = preference_pairs(
+        read_documents(documents, "held_out"), tokenizer, HELD_OUT_PAIRS, torch.Generator().manual_seed(0)
+    )
+    length = min(CORPUS_TOKENS, model.config.max_position_embeddings)
+    excerpts = spread_excerpts(
+        token_stream(documents, tokenizer, "held_out", length), length, tokenizer.bos_token_id
+    )
+    reference = _evaluate_pairs(model, train) if isinstance(settings, Dpo) else torch.zeros(len(train), 2)
+    held_out_reference = _evaluate_pairs(model, held_out)
+    before = {"corpus_loss_nats": evaluate(model, excerpts), **pair_facts(held_out_reference)}
+
+    optimizer = adamw(model, weight_decay=0.0)
+    rows = [_curve_row(0, "held_out", held_out_reference, held_out_reference, settings, 0.0)]
+    for step in track(range(settings.steps), f"alignment ({method})", settings.steps):
+        learning_rate = learning_rate_at(step, settings.steps, settings.warmup, settings.learning_rate)
+        seen = torch.arange(step * settings.batch, (step + 1) * settings.batch) % len(train)
+        batch = train.take(seen)
+        if isinstance(settings, Dpo):
+            log_probabilities = pair_log_probabilities(model, batch)
+        else:
+            log_probabilities = response_log_probabilities(model, batch.prompts, batch.chosen)[:, None]
+        loss = objective(log_probabilities, reference[seen], settings)
+        rows.append(
+            _curve_row(step, "train", log_probabilities.detach(), reference[seen], settings, learning_rate)
+        )
+        descend(model, optimizer, loss, learning_rate, step)
+    aligned = _evaluate_pairs(model, held_out)
+    rows.append(_curve_row(settings.steps, "held_out", aligned, held_out_reference, settings, 0.0))
+    after = {"corpus_loss_nats": evaluate(model, excerpts), **pair_facts(aligned)}
+    if isinstance(settings, Dpo):
+        after |= reward_facts(aligned, held_out_reference, settings.beta)
+
+    facts = {
+        "alignment": {
+            "method": method,
+            **settings.model_dump(),
+            "base_weights_digest": weights_digest(base),
+            "train_pairs": len(train),
+            "held_out_pairs": len(held_out),
+            "before": before,
+            "after": after,
+        }
+    }
+    digests = save_checkpoint(model, base, documents, checkpoint, metadata, facts)
+    write_table(pd.DataFrame(rows), curve, {**metadata, **digests})
+
+
+def objective(log_probabilities: torch.Tensor, reference: torch.Tensor, settings: Sft | Dpo) -> torch.Tensor:
+    """What a method minimises, nats: the DPO loss per pair, or the cross-entropy per token of chosen
+    responses.
+
+    `log_probabilities` and `reference` have the shape (pairs, 2), chosen response first; sft reads the first
+    column.
+    """
+    if isinstance(settings, Dpo):
+        return dpo_loss(log_probabilities, reference, settings.beta)
+    return -log_probabilities[:, 0].mean() / RESPONSE_TOKENS
+
+
+def dpo_loss(log_probabilities: torch.Tensor, reference: torch.Tensor, beta: float) -> torch.Tensor:
+    """Direct preference optimisation: the mean over pairs of −ln σ(margin) (Rafailov et al. 2023, eq. 7),
+    nats.
+
+    `log_probabilities` and `reference`: ln p of chosen and rejected response under the model and under the
+    frozen reference, shape (pairs, 2).
+    """
+    return -logsigmoid(reward_margin(log_probabilities, reference, beta)).mean()
+
+
+def reward_margin(log_probabilities: torch.Tensor, reference: torch.Tensor, beta: float) -> torch.Tensor:
+    """Implicit reward β ln(p / p_reference) of the chosen less the rejected response, shape (pairs,), nats."""
+    chosen, rejected = (beta * (log_probabilities - reference)).unbind(dim=1)
+    return chosen - rejected
+
+
+def pair_facts(log_probabilities: torch.Tensor) -> dict[str, float]:
+    """Of pairs, shape (pairs, 2): cross-entropy per token of chosen responses, nats, and preference accuracy.
+
+    Preference accuracy is the share of pairs whose chosen response has the higher mean log-probability per
+    token. Both responses of a pair have the same number of tokens, so this is the share whose chosen response
+    is the likelier.
+    """
+    chosen, rejected = log_probabilities.unbind(dim=1)
+    return {
+        "response_loss_nats": float(-chosen.mean() / RESPONSE_TOKENS),
+        "preference_accuracy": float((chosen > rejected).float().mean()),
+    }
+
+
+def reward_facts(log_probabilities: torch.Tensor, reference: torch.Tensor, beta: float) -> dict[str, float]:
+    """Share of pairs with a positive reward margin, and the mean margin, nats."""
+    margin = reward_margin(log_probabilities, reference, beta)
+    return {"reward_accuracy": float((margin > 0).float().mean()), "reward_margin_nats": float(margin.mean())}
+
+
+@torch.no_grad()
+def _evaluate_pairs(model: PreTrainedModel, pairs: Pairs) -> torch.Tensor:
+    """ln p of all chosen and rejected responses, shape (pairs, 2)."""
+    batches = torch.arange(len(pairs)).split(EVALUATION_BATCH)
+    return torch.cat([pair_log_probabilities(model, pairs.take(rows)) for rows in batches])
+
+
+def _curve_row(
+    step: int,
+    split: str,
+    log_probabilities: torch.Tensor,
+    reference: torch.Tensor,
+    settings: Sft | Dpo,
+    learning_rate: float,
+) -> dict[str, Any]:
+    loss = objective(log_probabilities, reference, settings).item()
+    row = {"step": step, "split": split, "loss_nats": loss, "learning_rate": learning_rate}
+    if isinstance(settings, Dpo):
+        row["accuracy"] = pair_facts(log_probabilities)["preference_accuracy"]
+    return row

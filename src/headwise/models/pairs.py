@@ -1,0 +1,109 @@
+"""Preference pairs that any corpus yields: an opening, its true continuation, and one that goes round in a
+loop.
+
+How a pair is made. A document is cut at line breaks into passages. Of a passage, the first `PROMPT_TOKENS`
+tokens are what the user says, in the tokenizer's chat template; the next `RESPONSE_TOKENS` are the chosen
+response. The rejected response begins with the same `LOOP_TOKENS` tokens and repeats them to the same length:
+the degenerate repetition that maximum likelihood leaves in language models (Holtzman et al. 2020; Welleck et
+al. 2020). The two agree in their first tokens, in their words and in length, so a model can tell them apart
+only by attending to what was said before. Responses are cut, not finished; no end token follows.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from headwise.models.corpus import CorpusError, Document
+
+PROMPT_TOKENS = 16
+RESPONSE_TOKENS = 32
+LOOP_TOKENS = 8
+# A passage is cut long enough to hold prompt and response, unless its tokens are longer than this.
+CHARACTERS_PER_TOKEN = 6
+PLACEHOLDER = "\ue000"  # a private-use character: no template contains it
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Token ids, int64: `prompts` (pairs, prompt in its template), `chosen` and `rejected` (pairs, 32)."""
+
+    prompts: torch.Tensor
+    chosen: torch.Tensor
+    rejected: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def take(self, rows: torch.Tensor) -> "Pairs":
+        """The pairs of these rows, in this order."""
+        return Pairs(self.prompts[rows], self.chosen[rows], self.rejected[rows])
+
+
+def preference_pairs(
+    documents: list[Document], tokenizer: PreTrainedTokenizerBase, count: int, generator: torch.Generator
+) -> Pairs:
+    """Up to `count` pairs from passages of the documents in random order; fewer where the documents hold
+    fewer.
+
+    Raises CorpusError where no passage is long enough, ValueError where the tokenizer has no chat template.
+    """
+    before, after = _template(tokenizer)
+    passages = [passage for document in documents for passage in _passages(document.text)]
+    order = torch.randperm(len(passages), generator=generator)[:count].tolist()
+    length = PROMPT_TOKENS + RESPONSE_TOKENS
+    encoded = (
+        tokenizer([passages[row] for row in order], add_special_tokens=False)["input_ids"] if order else []
+    )
+    tokens = torch.tensor([ids[:length] for ids in encoded if len(ids) >= length])
+    if len(tokens) == 0:
+        raise CorpusError(
+            f"alignment: none of {len(documents)} documents has a passage of {length} tokens: "
+            "add longer documents to the corpus"
+        )
+    prompts, chosen = tokens.split([PROMPT_TOKENS, RESPONSE_TOKENS], dim=1)
+    rejected = chosen[:, :LOOP_TOKENS].repeat(1, RESPONSE_TOKENS // LOOP_TOKENS)
+    framed = [before.expand(len(tokens), -1), prompts, after.expand(len(tokens), -1)]
+    return Pairs(torch.cat(framed, dim=1), chosen, rejected)
+
+
+def response_log_probabilities(
+    model: PreTrainedModel, prompts: torch.Tensor, responses: torch.Tensor
+) -> torch.Tensor:
+    """ln p(response | prompt), shape (pairs,), nats: summed over the tokens of the response alone."""
+    tokens = torch.cat([prompts, responses], dim=1)
+    length = responses.shape[1]
+    logits = model(input_ids=tokens[:, :-1], use_cache=False, logits_to_keep=length).logits
+    return logits.log_softmax(-1).gather(-1, responses[..., None]).squeeze(-1).sum(1)
+
+
+def pair_log_probabilities(model: PreTrainedModel, pairs: Pairs) -> torch.Tensor:
+    """ln p of chosen and rejected response, shape (pairs, 2), nats."""
+    prompts, responses = pairs.prompts.repeat(2, 1), torch.cat([pairs.chosen, pairs.rejected])
+    return response_log_probabilities(model, prompts, responses).view(2, -1).T
+
+
+def _passages(text: str) -> list[str]:
+    """Whole lines, gathered until they hold enough characters; what is left at the end is dropped."""
+    enough = CHARACTERS_PER_TOKEN * (PROMPT_TOKENS + RESPONSE_TOKENS)
+    passages, passage = [], ""
+    for line in text.splitlines(keepends=True):
+        passage += line
+        if len(passage) >= enough:
+            passages.append(passage)
+            passage = ""
+    return passages
+
+
+def _template(tokenizer: PreTrainedTokenizerBase) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids that the chat template puts before and after what the user says."""
+    if tokenizer.chat_template is None:
+        raise ValueError(
+            "alignment: the tokenizer of the base has no chat template: add one to tokenizer_config.json"
+        )
+    message = [{"role": "user", "content": PLACEHOLDER}]
+    rendered = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+    before, after = (
+        tokenizer(part, add_special_tokens=False)["input_ids"] for part in str(rendered).split(PLACEHOLDER)
+    )
+    return torch.tensor(before, dtype=torch.int64), torch.tensor(after, dtype=torch.int64)

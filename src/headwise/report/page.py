@@ -1,0 +1,114 @@
+"""report.html: one file that holds everything it shows, and fetches nothing."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from headwise.provenance import atomic, read_json
+from headwise.report import page_tables
+from headwise.report.labels import amount, estimator_label, interval, p_value, plain, signed
+from headwise.report.tables import Tables, read_tables
+from headwise.study import Study
+
+
+def write_page(study: Study, *, tables: Path, results: Path, figures: Path, page: Path) -> None:
+    """Write the report of a study.
+
+    `tables` and `figures` are the folders that `aggregate` and `draw_figures` wrote, `results` is results.json. Figures
+    are inlined as SVG, which is what is seen without JavaScript and on paper; where JavaScript runs, pointing at a
+    figure replaces it by its interactive form. The page forbids itself to load anything (Content-Security-Policy).
+    """
+    context = page_context(study, read_tables(tables), read_json(results), figures)
+    with atomic(page) as temporary:
+        temporary.write_text(render(context), encoding="utf-8")
+
+
+def render(context: dict[str, Any]) -> str:
+    """The page of a context as `page_context` makes it. All text is escaped."""
+    # Vega's own bundle, for the interactive form; its start takes a second or two.
+    import vl_convert
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["signed"], environment.filters["p_value"] = signed, p_value
+    environment.globals["interval"] = interval
+    scripts = [_script(vl_convert.javascript_bundle()), _script(_part("page.js"))]
+    template = environment.from_string(_part("page.html.jinja"))
+    return template.render(**context, style=Markup(_part("page.css")), scripts=scripts) + "\n"
+
+
+def page_context(study: Study, tables: Tables, results: dict[str, Any], figures: Path) -> dict[str, Any]:
+    """Everything that the page's template shows."""
+    return {
+        "study": study,
+        "title": study.title or plain(study.name),
+        "primary": estimator_label(study.comparison.primary),
+        "coverage": f"{100 * (1 - study.comparison.level):g} %",
+        "measured": results["measured"],
+        "counts": _counts(results["measured"]),
+        "headlines": [finding for finding in results["findings"] if finding["headline"]],
+        "others": [finding for finding in results["findings"] if not finding["headline"]],
+        "attainable": _attainable(results),
+        "figures": [_figure(figures, listed) for listed in read_json(figures / "figures.json")],
+        "confirmatory_comparisons": page_tables.comparisons_view(study, tables, confirmatory=True),
+        "exploratory_comparisons": page_tables.comparisons_view(study, tables, confirmatory=False),
+        "confirmatory_contrasts": page_tables.contrasts_view(study, tables, confirmatory=True),
+        "exploratory_contrasts": page_tables.contrasts_view(study, tables, confirmatory=False),
+        "models": page_tables.models_view(tables),
+        "estimators": page_tables.estimators_view(tables),
+        "agreement": page_tables.agreement_view(tables),
+        "head_permutation": page_tables.head_permutation_view(tables),
+        "descriptors": page_tables.descriptors_view(tables),
+        "provenance": results["provenance"],
+        "digest": results["study"]["digest"],
+        "weights": tables["models"][["model", "seed", "weights_digest"]].to_dict("records"),
+        "study_file": yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+    }
+
+
+def _counts(measured: dict[str, Any]) -> str:
+    """What was measured, in one sentence."""
+    aligned = f" and {amount(measured['aligned'], 'aligned descendant')}" if measured["aligned"] else ""
+    return (
+        f"{amount(measured['bases'], 'base model')}{aligned} in {amount(measured['families'], 'family', 'families')}, "
+        f"{amount(measured['checkpoints'], 'checkpoint')} in all, on {amount(measured['prompts'], 'prompt')} of "
+        f"{amount(measured['prompt_domains'], 'domain')}, by {amount(len(measured['estimators']), 'estimator')}; "
+        f"{amount(measured['confirmatory_tests'], 'test')} declared in advance, "
+        f"{measured['exploratory_tests']} exploratory."
+    )
+
+
+def _attainable(results: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Per kind of unit: how many there are, and the smallest p that they can give."""
+    found: dict[tuple[str, str], float] = {}
+    for row in [*results["comparisons"], *results["contrasts"]]:
+        if row["p_attainable"] is not None:
+            reference = row.get("n_reference")
+            count = f"{row['n']} + {reference}" if reference else str(row["n"])
+            key = (row["unit"], count)
+            found[key] = max(found.get(key, 0.0), row["p_attainable"])
+    return [(unit, count, p_value(p)) for (unit, count), p in sorted(found.items(), key=lambda item: item[1])]
+
+
+def _figure(folder: Path, listed: dict[str, str]) -> dict[str, Any]:
+    """A figure's words, its SVG, and its specification as JSON that is safe inside a script element."""
+    svg = (folder / f"{listed['name']}.svg").read_text(encoding="utf-8")
+    specification = json.dumps(
+        read_json(folder / f"{listed['name']}.vl.json"), ensure_ascii=False, separators=(",", ":")
+    )
+    return {**listed, "svg": Markup(svg), "specification": Markup(specification.replace("<", "\\u003c"))}
+
+
+def _part(name: str) -> str:
+    return files("headwise.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _script(source: str) -> Markup:
+    """JavaScript that cannot end its script element early."""
+    return Markup(source.replace("</script", "<\\/script").replace("<!--", "<\\!--"))

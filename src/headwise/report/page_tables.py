@@ -1,0 +1,285 @@
+"""The report's tables: rows of text for people, from the tables of a study."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from headwise.report.labels import (
+    DESCRIPTORS,
+    amount,
+    estimator_title,
+    interval,
+    method_label,
+    missing,
+    number,
+    p_value,
+    percent,
+    plain,
+    signed,
+    sink_label,
+    titled,
+)
+from headwise.report.verdicts import CONFIRMATORY
+from headwise.study import Study
+
+Tables = Mapping[str, pd.DataFrame]
+Row = Mapping[str, Any]
+# Heading, text of a row's cell, and how the column is set.
+ColumnView = tuple[str, Callable[[Row], str], str]
+NUMBER, NAME, TEXT = "number", "name", "text"
+MOST_ROWS = 500
+
+KINDS = ["alignment_pooled", "architecture", "alignment_difference"]
+SOURCES = {"train": "trained from scratch", "align": "aligned here", "folder": "read from disk"}
+
+
+@dataclass(frozen=True)
+class View:
+    """A table for people.
+
+    `head` names the columns; `kinds` says how each is set: "number" flush right, "name" on one line, "text" in as many
+    lines as it needs; `rows` are cells of text; `note` says what was left out, if anything.
+    """
+
+    head: list[str]
+    kinds: list[str]
+    rows: list[list[str]]
+    note: str = ""
+
+
+def view(rows: pd.DataFrame, columns: list[ColumnView]) -> View:
+    """Rows as text: Rows beyond MOST_ROWS are left out."""
+    shown = rows.head(MOST_ROWS).to_dict("records")
+    cells = [[cell(row) for _, cell, _ in columns] for row in shown]
+    left_out = len(rows) - len(shown)
+    note = f"{amount(left_out, 'further row')} in the file of this table." if left_out else ""
+    return View([head for head, _, _ in columns], [kind for _, _, kind in columns], cells, note)
+
+
+def comparisons_view(study: Study, tables: Tables, confirmatory: bool) -> View:
+    """Tests of whole models against their bases: the confirmatory ones, or all others."""
+    rows = tables["comparisons"]
+    rows = rows[rows["level"].eq("model") & rows["role"].eq(CONFIRMATORY).eq(confirmatory)]
+    which = [
+        ("Estimator", lambda row: estimator_title(row["estimator"]), NAME),
+        ("Keys", lambda row: sink_label(row["sink"]), NAME),
+    ]
+    return view(
+        rows,
+        [
+            ("Aligned model", lambda row: plain(row["aligned"]), NAME),
+            ("Seed", lambda row: "all" if missing(row["seed"]) else str(row["seed"]), NUMBER),
+            *([] if confirmatory else which),
+            ("Base", lambda row: number(row["base_value"], 4), NUMBER),
+            ("Aligned", lambda row: number(row["aligned_value"], 4), NUMBER),
+            ("Change", lambda row: signed(row["delta_absolute"]), NUMBER),
+            (_interval_head(study), lambda row: interval(row["ci_low"], row["ci_high"]), NUMBER),
+            ("Relative change", lambda row: percent(row["delta_relative"]), NUMBER),
+            *_test_columns(),
+        ],
+    )
+
+
+def contrasts_view(study: Study, tables: Tables, confirmatory: bool) -> View:
+    """Contrasts between models: the confirmatory ones, or all others."""
+    rows = tables["contrasts"]
+    rows = rows[rows["role"].eq(CONFIRMATORY).eq(confirmatory)]
+    rows = rows.sort_values("kind", key=lambda kinds: kinds.map(KINDS.index), kind="stable")
+    which = [
+        ("Estimator", lambda row: estimator_title(row["estimator"]), NAME),
+        ("Keys", lambda row: sink_label(row["sink"]), NAME),
+    ]
+    return view(
+        rows,
+        [
+            ("Contrast", _contrast, NAME),
+            *([] if confirmatory else which),
+            ("Estimate", lambda row: signed(row["estimate"]), NUMBER),
+            (_interval_head(study), lambda row: interval(row["ci_low"], row["ci_high"]), NUMBER),
+            *_test_columns(),
+        ],
+    )
+
+
+def models_view(tables: Tables) -> View:
+    """One row per model; numbers of training are means over its refits."""
+    numbers = ["held_out_loss_nats", "corpus_loss_nats_before", "corpus_loss_nats_after"]
+    numbers += ["preference_accuracy_before", "preference_accuracy_after"]
+    grouped = tables["models"].groupby("model", sort=False)
+    rows = grouped.first()
+    rows[numbers] = grouped[numbers].mean()
+    rows["refits"] = grouped["repeats_seed"].apply(lambda repeats: int(repeats.isna().sum()))
+    return view(
+        rows.reset_index(),
+        [
+            ("Model", lambda row: plain(row["model"]), NAME),
+            ("Made", lambda row: _made(row), NAME),
+            ("Refits", lambda row: str(row["refits"]), NUMBER),
+            ("Attention", lambda row: _text(row["attention"]), NAME),
+            ("Layers", lambda row: _text(row["layers"]), NUMBER),
+            ("Heads", lambda row: _text(row["heads"]), NUMBER),
+            ("Key-value heads", lambda row: _text(row["key_value_heads"]), NUMBER),
+            ("Head width", lambda row: _text(row["head_width"]), NUMBER),
+            ("Window (tokens)", lambda row: _window(row), NUMBER),
+            ("Crowding", lambda row: number(row["crowding"], 2), NUMBER),
+            (
+                "Parameters",
+                lambda row: "–" if missing(row["parameters"]) else f"{row['parameters']:,}",
+                NUMBER,
+            ),
+            ("Held-out loss (nats)", lambda row: _loss(row), NUMBER),
+            ("Preference accuracy", lambda row: _preference(row), NUMBER),
+        ],
+    )
+
+
+def estimators_view(tables: Tables) -> View:
+    """Formula, source and range of every estimator."""
+    return view(
+        tables["estimators"],
+        [
+            ("Estimator", lambda row: f"{estimator_title(row['estimator'])} ({row['role']})", NAME),
+            ("Definition", lambda row: _text(row["definition"]), TEXT),
+            ("Source", lambda row: _text(row["source"]), TEXT),
+            ("Range", lambda row: _range(row), NUMBER),
+        ],
+    )
+
+
+def agreement_view(tables: Tables) -> View:
+    """How far the estimators agree with the primary one."""
+    return view(
+        tables["agreement"],
+        [
+            ("Estimator", lambda row: estimator_title(row["estimator"]), NAME),
+            ("Keys", lambda row: sink_label(row["sink"]), NAME),
+            ("Models", lambda row: str(row["models_compared"]), NUMBER),
+            ("Rank correlation", lambda row: number(row["rank_correlation"], 2), NUMBER),
+            (
+                "Changes with the same sign",
+                lambda row: (
+                    f"{row['same_direction']} of {row['changes_compared']}"
+                    if row["changes_compared"]
+                    else "–"
+                ),
+                NUMBER,
+            ),
+        ],
+    )
+
+
+def head_permutation_view(tables: Tables) -> View:
+    """What shuffling heads does to every estimator, over all models."""
+    checks = tables["checks"]
+    checks = checks[checks["check"].eq("head_permutation") & checks["change"].notna()]
+    sizes = checks.assign(value=checks["value"].abs(), change=checks["change"].abs())
+    grouped = sizes.groupby(["estimator", "sink"], sort=False)
+    rows = grouped.agg(
+        models=("value", "size"),
+        value=("value", "mean"),
+        change=("change", "mean"),
+        largest_change=("largest_change", "max"),
+    )
+    return view(
+        rows.reset_index(),
+        [
+            ("Estimator", lambda row: estimator_title(row["estimator"]), NAME),
+            ("Keys", lambda row: sink_label(row["sink"]), NAME),
+            ("Models", lambda row: str(row["models"]), NUMBER),
+            ("Mean value", lambda row: number(row["value"], 4), NUMBER),
+            ("Mean change", lambda row: number(row["change"], 4), NUMBER),
+            ("Largest change of one order", lambda row: number(row["largest_change"], 4), NUMBER),
+        ],
+    )
+
+
+def descriptors_view(tables: Tables) -> View:
+    """For every base: the mean over heads and refits, and the highest head, of each descriptor."""
+    rows = tables["descriptors"]
+    grouped = rows[rows["base"].isna()].groupby("model", sort=False)[list(DESCRIPTORS)]
+    means, highest = grouped.mean(), grouped.max()
+    both = means.join(highest, lsuffix="_mean", rsuffix="_highest").reset_index()
+
+    def column(name: str) -> ColumnView:
+        digits = 1 if name in ("distance_tokens", "effective_keys") else 3
+        return (
+            DESCRIPTORS[name],
+            lambda row: f"{number(row[f'{name}_mean'], digits)} ({number(row[f'{name}_highest'], digits)})",
+            NUMBER,
+        )
+
+    return view(both, [("Model", lambda row: plain(row["model"]), NAME), *map(column, DESCRIPTORS)])
+
+
+def _contrast(row: Row) -> str:
+    """What is contrasted with what."""
+    if row["kind"] == "alignment_pooled":
+        return f"Change under {method_label(row['method'])}, mean over {_units(row)}"
+    against = f"{plain(row['group'])} against {plain(row['reference'])}"
+    return (
+        titled(against)
+        if missing(row["method"])
+        else f"Change under {method_label(row['method'])}: {against}"
+    )
+
+
+def _test_columns() -> list[ColumnView]:
+    return [
+        ("Unit", lambda row: _units(row), NUMBER),
+        ("p", lambda row: p_value(row["p"]), NUMBER),
+        ("Smallest attainable p", lambda row: p_value(row["p_attainable"]), NUMBER),
+        ("Adjusted p", lambda row: p_value(row["p_adjusted"]), NUMBER),
+        # Why it is undecidable, the column of attainable p shows.
+        ("Verdict", lambda row: titled(row["verdict"].split(": the smallest")[0]), TEXT),
+    ]
+
+
+def _units(row: Row) -> str:
+    reference = row.get("n_reference")
+    plural = {"family": "families"}.get(row["unit"], f"{row['unit']}s")
+    return (
+        amount(row["n"], row["unit"], plural) if missing(reference) else f"{row['n']} + {reference} {plural}"
+    )
+
+
+def _interval_head(study: Study) -> str:
+    return f"{100 * (1 - study.comparison.level):g} % interval"
+
+
+def _text(value: object) -> str:
+    return "–" if missing(value) else str(value)
+
+
+def _made(row: Row) -> str:
+    if missing(row["base"]):
+        return SOURCES.get(row["source"], plain(row["source"]))
+    return f"{method_label(row['method'])} of {plain(row['base'])}"
+
+
+def _window(row: Row) -> str:
+    if missing(row["window_layers"]):
+        return "–"
+    if not row["window_layers"]:
+        return "none"
+    everywhere = row["window_layers"] == row["layers"]
+    return f"{row['window_tokens']}" + ("" if everywhere else f" in {amount(row['window_layers'], 'layer')}")
+
+
+def _loss(row: Row) -> str:
+    if not missing(row["corpus_loss_nats_after"]):
+        return f"{number(row['corpus_loss_nats_before'], 2)} → {number(row['corpus_loss_nats_after'], 2)}"
+    return number(row["held_out_loss_nats"], 2)
+
+
+def _preference(row: Row) -> str:
+    if missing(row["preference_accuracy_after"]):
+        return "–"
+    return f"{number(row['preference_accuracy_before'], 2)} → {number(row['preference_accuracy_after'], 2)}"
+
+
+def _range(row: Row) -> str:
+    low = "−∞" if missing(row["low"]) else f"{row['low']:g}"
+    high = "∞" if missing(row["high"]) else f"{row['high']:g}"
+    return f"{low} … {high}"
