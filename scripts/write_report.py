@@ -1,1 +1,20 @@
+"""Rule write_report."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from headwise.logs import logged
+from headwise.report.page import write_page
+from headwise.study import Study
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with logged(snakemake.log[0]):
+    write_page(
+        Study(**snakemake.params.settings),
+        tables=Path(snakemake.input.tables),
+        results=Path(snakemake.input.results),
+        figures=Path(snakemake.input.figures),
+        page=Path(snakemake.output.page),
+    )

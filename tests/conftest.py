@@ -27,10 +27,23 @@ def snakemake() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `snakemake ARGUMENTS` with this checkout's Snakefile in a folder; output and errors come back as text."""
 
     def run(folder: Path, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"COLUMNS": "200"})
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--snakefile",
+            ROOT / "Snakefile",
+            "--directory",
+            folder,
+            *arguments,
+        ]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=os.environ | {"COLUMNS": "200"}
+        )
         if check and done.returncode != 0:
-            pytest.fail(f"{' '.join(map(str, arguments))} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+            pytest.fail(
+                f"{' '.join(map(str, arguments))} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+            )
         return done
 
     return run
@@ -51,7 +64,10 @@ def run_script(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
         wildcards: dict[str, str] | None = None,
     ) -> None:
         def text(files: dict[str, Any]) -> dict[str, Any]:
-            return {key: [str(f) for f in value] if isinstance(value, list) else str(value) for key, value in files.items()}
+            return {
+                key: [str(f) for f in value] if isinstance(value, list) else str(value)
+                for key, value in files.items()
+            }
 
         job = SimpleNamespace(
             input=InputFiles(fromdict=text(input)),
@@ -60,6 +76,8 @@ def run_script(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
             wildcards=Wildcards(fromdict=wildcards or {}),
             log=Log(toclone=[str(logs / f"{name}.log")]),
         )
-        runpy.run_path(str(ROOT / "scripts" / f"{name}.py"), init_globals={"snakemake": job}, run_name="__main__")
+        runpy.run_path(
+            str(ROOT / "scripts" / f"{name}.py"), init_globals={"snakemake": job}, run_name="__main__"
+        )
 
     return run

@@ -10,7 +10,14 @@ import yaml
 
 SUBJECTS = ["the river", "a small bird", "the old clock", "my neighbour", "the garden", "a quiet engine"]
 VERBS = ["follows", "remembers", "carries", "repairs", "describes", "leaves"]
-OBJECTS = ["the stone bridge", "a letter", "the morning light", "every window", "the long road", "its own shadow"]
+OBJECTS = [
+    "the stone bridge",
+    "a letter",
+    "the morning light",
+    "every window",
+    "the long road",
+    "its own shadow",
+]
 ENDINGS = ["before noon", "without a sound", "once a year", "near the sea", "for no reason", "as always"]
 
 
@@ -33,7 +40,13 @@ def write_prompts(path: Path, count: int = 12) -> None:
     draw = random.Random(8)
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [
-        json.dumps({"id": f"p{number:02}", "domain": f"domain{number % 3}", "text": sentence(draw) + " " + sentence(draw)})
+        json.dumps(
+            {
+                "id": f"p{number:02}",
+                "domain": f"domain{number % 3}",
+                "text": sentence(draw) + " " + sentence(draw),
+            }
+        )
         for number in range(count)
     ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -102,7 +102,8 @@ def measure(
             return made[name, seed]
         place = folder / name / f"seed{seed}"
         result = Measurement(
-            place / "checkpoint", *(place / f"{table}.parquet" for table in list(Measurement.__dataclass_fields__)[1:])
+            place / "checkpoint",
+            *(place / f"{table}.parquet" for table in list(Measurement.__dataclass_fields__)[1:]),
         )
         model = study.model(name)
         wildcards = {"model": name, "seed": str(seed)}
@@ -152,3 +153,59 @@ def measure(
         return made.setdefault((name, seed), result)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def comparison(
+    folder: Path,
+    study: Study,
+    measure: Callable[[str, int], Measurement],
+    prompts: tuple[Path, Path],
+    run_script: RunScript,
+) -> Path:
+    """multi_head against multi_head-sft at both seeds."""
+    path = folder / "comparison.parquet"
+    run_script(
+        "compare_pair",
+        input={
+            "base": [measure("multi_head", seed).features for seed in (1, 2)],
+            "aligned": [measure("multi_head-sft", seed).features for seed in (1, 2)],
+            "prompts": prompts[0],
+        },
+        output={"comparison": path},
+        settings={
+            "base": "multi_head",
+            "aligned": "multi_head-sft",
+            "family": "multi_head",
+            "method": "sft",
+            "seeds": [1, 2],
+            "comparison": study.comparison.model_dump(),
+        },
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def contrasts(
+    folder: Path,
+    study: Study,
+    measure: Callable[[str, int], Measurement],
+    comparison: Path,
+    run_script: RunScript,
+) -> Path:
+    """grouped_query against multi_head, over refits."""
+    models = [
+        ("multi_head", 1),
+        ("multi_head", 2),
+        ("grouped_query", 1),
+        ("multi_head-sft", 1),
+        ("multi_head-sft", 2),
+    ]
+    path = folder / "contrasts.parquet"
+    run_script(
+        "contrast_models",
+        input={"summaries": [measure(*model).summary for model in models], "comparisons": [comparison]},
+        output={"contrasts": path},
+        settings={"comparison": study.comparison.model_dump(), "reference": "multi_head"},
+    )
+    return path

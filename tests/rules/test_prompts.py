@@ -20,7 +20,11 @@ def test_verified_prompts_are_those_of_the_file(folder: Path, prompts: tuple[Pat
 
 
 def test_a_changed_byte_writes_nothing_and_ends_with_an_error(
-    tmp_path: Path, folder: Path, study: Study, run_script: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    folder: Path,
+    study: Study,
+    run_script: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     content = (folder / "prompts" / "tiny.jsonl").read_bytes()
     damaged = content.replace(b"domain1", b"domain7", 1)

@@ -24,7 +24,12 @@ def squared_hellinger(stored: pd.DataFrame) -> float:
             full[np.tril_indices(row.tokens)] = row.weights
             patterns.append(full)
         pairs = [
-            np.mean([1 - sum(np.sqrt(p * q) for p, q in zip(*rows, strict=True)) for rows in list(zip(a, b, strict=True))[1:]])
+            np.mean(
+                [
+                    1 - sum(np.sqrt(p * q) for p, q in zip(*rows, strict=True))
+                    for rows in list(zip(a, b, strict=True))[1:]
+                ]
+            )
             for a, b in combinations(patterns, 2)
         ]
         values.append(np.mean(pairs))
@@ -41,7 +46,9 @@ def model_value(summary: Path, estimator: str = "hellinger", sink: str = "kept")
 def test_the_primary_estimator_equals_plain_loops_over_stored_attention(measure: Measure) -> None:
     made = measure("multi_head", 1)
     # The stored attention is float16; statistics were computed from float32.
-    assert model_value(made.summary) == pytest.approx(squared_hellinger(pd.read_parquet(made.tensors)), abs=1e-3)
+    assert model_value(made.summary) == pytest.approx(
+        squared_hellinger(pd.read_parquet(made.tensors)), abs=1e-3
+    )
 
 
 def test_every_estimator_is_evaluated(measure: Measure, study: Study) -> None:
@@ -51,35 +58,11 @@ def test_every_estimator_is_evaluated(measure: Measure, study: Study) -> None:
     assert values.notna().all()
 
 
-@pytest.fixture(scope="module")
-def comparison(
-    folder: Path, study: Study, measure: Measure, prompts: tuple[Path, Path], run_script: Callable[..., None]
-) -> Path:
-    """multi_head against multi_head-sft at both seeds."""
-    path = folder / "comparison.parquet"
-    run_script(
-        "compare_pair",
-        input={
-            "base": [measure("multi_head", seed).features for seed in (1, 2)],
-            "aligned": [measure("multi_head-sft", seed).features for seed in (1, 2)],
-            "prompts": prompts[0],
-        },
-        output={"comparison": path},
-        settings={
-            "base": "multi_head",
-            "aligned": "multi_head-sft",
-            "family": "multi_head",
-            "method": "sft",
-            "seeds": [1, 2],
-            "comparison": study.comparison.model_dump(),
-        },
-    )
-    return path
-
-
 def test_the_change_in_a_refit_and_its_sign_flip_p(comparison: Path, measure: Measure) -> None:
     table = pd.read_parquet(comparison)
-    chosen = table[(table["estimator"] == "hellinger") & (table["sink"] == "kept") & (table["level"] == "model")]
+    chosen = table[
+        (table["estimator"] == "hellinger") & (table["sink"] == "kept") & (table["level"] == "model")
+    ]
     row = chosen[(chosen["scope"] == "refit") & (chosen["seed"] == 1)].iloc[0]
     base, aligned = (model_value(measure(name, 1).summary) for name in ("multi_head", "multi_head-sft"))
     assert row["delta_absolute"] == pytest.approx(aligned - base, abs=1e-12)
@@ -90,7 +73,9 @@ def test_the_change_in_a_refit_and_its_sign_flip_p(comparison: Path, measure: Me
         kept = features[(features["estimator"] == "hellinger") & (features["sink"] == "kept")]
         return kept.groupby("prompt")["value"].mean().sort_index().to_numpy()
 
-    differences = per_prompt(measure("multi_head-sft", 1).features) - per_prompt(measure("multi_head", 1).features)
+    differences = per_prompt(measure("multi_head-sft", 1).features) - per_prompt(
+        measure("multi_head", 1).features
+    )
     flips = np.array(list(product([1, -1], repeat=12)))
     means = np.abs(flips @ differences)
     assert row["n"] == 12
@@ -98,22 +83,16 @@ def test_the_change_in_a_refit_and_its_sign_flip_p(comparison: Path, measure: Me
     assert row["p_attainable"] == pytest.approx(2 / 2**12)
 
 
-def test_contrasts_take_refits_as_the_unit(
-    folder: Path, study: Study, measure: Measure, comparison: Path, run_script: Callable[..., None]
-) -> None:
-    models = [("multi_head", 1), ("multi_head", 2), ("grouped_query", 1), ("multi_head-sft", 1), ("multi_head-sft", 2)]
-    output = folder / "contrasts.parquet"
-    run_script(
-        "contrast_models",
-        input={"summaries": [measure(*model).summary for model in models], "comparisons": [comparison]},
-        output={"contrasts": output},
-        settings={"comparison": study.comparison.model_dump(), "reference": "multi_head"},
-    )
-    table = pd.read_parquet(output)
-    rows = table[(table["kind"] == "architecture") & (table["estimator"] == "hellinger") & (table["sink"] == "kept")]
+def test_contrasts_take_refits_as_the_unit(measure: Measure, contrasts: Path) -> None:
+    table = pd.read_parquet(contrasts)
+    rows = table[
+        (table["kind"] == "architecture") & (table["estimator"] == "hellinger") & (table["sink"] == "kept")
+    ]
     row = rows[rows["group"] == "grouped_query"].iloc[0]
     reference = np.mean([model_value(measure("multi_head", seed).summary) for seed in (1, 2)])
-    assert row["estimate"] == pytest.approx(model_value(measure("grouped_query", 1).summary) - reference, abs=1e-12)
+    assert row["estimate"] == pytest.approx(
+        model_value(measure("grouped_query", 1).summary) - reference, abs=1e-12
+    )
     assert (row["n"], row["n_reference"]) == (1, 2)
     assert row["p_attainable"] >= 1 / 3
     assert row["unit"] == "refit"

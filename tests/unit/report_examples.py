@@ -1,4 +1,4 @@
-"""Small, plausible inputs of the report: what the jobs of a study leave behind, with numbers drawn at random."""
+"""Small, plausible inputs of the report: what the jobs of a study leave behind, with random numbers."""
 
 from itertools import product
 from pathlib import Path

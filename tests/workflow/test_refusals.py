@@ -17,7 +17,10 @@ MODELS = tiny_content()["models"]
     [
         ({"seed": 3}, "seed: unknown key"),
         ({"training": {"steps": "many"}}, "training.steps: Input should be a valid integer"),
-        ({"specialization": {"estimators": ["hellinger", "gini"]}}, "specialization.estimators: unknown estimator 'gini'"),
+        (
+            {"specialization": {"estimators": ["hellinger", "gini"]}},
+            "specialization.estimators: unknown estimator 'gini'",
+        ),
         ({"models": [*MODELS, MODELS[0]]}, "models: 'multi_head' is defined 2 times"),
         ({"models": MODELS[1:]}, "models.1 ('multi_head-sft').base: there is no model 'multi_head'"),
     ],

@@ -50,7 +50,12 @@ class Project:
 
     def run(self, *arguments: str) -> str:
         done = subprocess.run(
-            self.command(*arguments), cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
@@ -119,7 +124,13 @@ def test_an_edited_report_reruns_the_report_alone(project: Project) -> None:
 
 def test_a_changed_value_reruns_what_depends_on_it(project: Project) -> None:
     project.change_study("comparison", resamples=299)
-    assert project.planned() == {"compare_pair", "contrast_models", "aggregate", "draw_figures", "write_report"}
+    assert project.planned() == {
+        "compare_pair",
+        "contrast_models",
+        "aggregate",
+        "draw_figures",
+        "write_report",
+    }
 
 
 def test_a_changed_alignment_leaves_the_bases_alone(project: Project) -> None:
@@ -151,11 +162,15 @@ def test_two_runs_give_identical_files(finished: Project, tmp_path: Path, root: 
     again.run("--cores", "1")
     first, second = digests(finished.folder / "results/tiny"), digests(again.folder / "results/tiny")
     assert first == second
-    assert {"results.json", "report.html", "tables/comparisons.parquet", "tables/comparisons.csv"} <= set(first)
+    assert {"results.json", "report.html", "tables/comparisons.parquet", "tables/comparisons.csv"} <= set(
+        first
+    )
 
 
 @pytest.mark.parametrize("seconds", [8, 20])
-def test_a_killed_run_finishes_with_the_same_files(finished: Project, tmp_path: Path, root: Path, seconds: int) -> None:
+def test_a_killed_run_finishes_with_the_same_files(
+    finished: Project, tmp_path: Path, root: Path, seconds: int
+) -> None:
     killed = Project(tmp_path / "killed", root)
     running = subprocess.Popen(
         killed.command("--cores", "2"),

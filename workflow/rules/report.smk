@@ -10,6 +10,7 @@ rule aggregate:
         descriptors=per_seed(study.models, "statistics/{model}/seed{seed}/descriptors.parquet"),
         comparisons=[results(f"comparison/{model.name}.parquet") for model in study.descendants()],
         contrasts=rules.contrast_models.output.contrasts,
+        prompts=rules.verify_prompts.output.facts,
         library=library("aggregate.py"),
     output:
         tables=directory(results("tables")),

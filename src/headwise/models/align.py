@@ -139,7 +139,7 @@ def dpo_loss(log_probabilities: torch.Tensor, reference: torch.Tensor, beta: flo
 
 
 def reward_margin(log_probabilities: torch.Tensor, reference: torch.Tensor, beta: float) -> torch.Tensor:
-    """Implicit reward β ln(p / p_reference) of the chosen less the rejected response, shape (pairs,), nats."""
+    """Implicit reward β ln(p / p_reference) of chosen less that of rejected, shape (pairs,), nats."""
     chosen, rejected = (beta * (log_probabilities - reference)).unbind(dim=1)
     return chosen - rejected
 

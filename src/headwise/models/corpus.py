@@ -99,7 +99,7 @@ def _documents(texts: Iterable[tuple[str, str, str]], held_out: float) -> list[D
 
 
 def _split(identity: str, held_out: float) -> Split:
-    """The split that a document's id decides: its hash, read as a number in [0, 1), below the share or not."""
+    """The split that an id decides: its hash as a number in [0, 1) lies below the share held out, or not."""
     number = int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big") / 2**64
     return "held_out" if number < held_out else "train"
 

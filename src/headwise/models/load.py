@@ -44,7 +44,7 @@ def load_checkpoint(
 
 
 def weights_digest(folder: str | Path) -> str:
-    """SHA-256 over names and contents of the safetensors files. Raises CheckpointError where there are none."""
+    """SHA-256 over names and contents of safetensors files. Raises CheckpointError where there are none."""
     return json_digest({path.name: file_digest(path) for path in _weight_files(Path(folder))})
 
 

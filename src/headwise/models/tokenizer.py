@@ -50,7 +50,7 @@ def train_tokenizer(documents: Path, settings: Tokenizer, folder: Path) -> None:
     encoder.train_from_iterator((document.text for document in read_documents(documents, "train")), trainer)
     if encoder.get_vocab_size() < settings.vocabulary:
         raise ValueError(
-            f"tokenizer.vocabulary: {documents} yields {encoder.get_vocab_size()} of {settings.vocabulary} tokens: "
+            f"tokenizer.vocabulary: {settings.vocabulary} tokens, and the corpus yields {encoder.get_vocab_size()}: "
             "lower the vocabulary, or add text to the corpus"
         )
     encoder.post_processor = processors.TemplateProcessing(

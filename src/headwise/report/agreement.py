@@ -17,11 +17,11 @@ def agreement_table(
 ) -> pd.DataFrame:
     """One row per estimator and sink, set beside the primary estimator with all keys kept.
 
-    Refits in `repeats`, which have the weights of an earlier one, are not counted. Columns: `models_compared`, the
-    number of models (each refit counts) that both have a value for;
-    `rank_correlation`, Spearman's over these models (null, with a reason, below three models or where all values are
-    equal); `changes_compared`, the number of changes under alignment within one refit that both have;
-    `same_direction`, how many of these have the same sign.
+    Refits in `repeats`, which have the weights of an earlier one, are not counted. Columns:
+    `models_compared`, the number of models (each refit counts) that both have a value for;
+    `rank_correlation`, Spearman's over these models (null, with a reason, below three models or where all
+    values are equal); `changes_compared`, the number of changes under alignment within one refit that both
+    have; `same_direction`, how many of these have the same sign.
     """
     values = specialization[specialization["scope"] == "model"]
     levels = _wide(values, ["model", "seed"], "value").drop(index=list(repeats), errors="ignore")
@@ -33,7 +33,7 @@ def agreement_table(
             comparisons[at_model & comparisons["role"].ne(REPEAT)], ["aligned", "seed"], "delta_absolute"
         )
     rows = []
-    for estimator, sink in levels.columns:
+    for estimator, sink in levels.columns.to_list():
         if (estimator, sink) == reference:
             continue
         both = levels[[reference, (estimator, sink)]].dropna()
@@ -55,7 +55,7 @@ def agreement_table(
 
 
 def _wide(rows: pd.DataFrame, index: list[str], value: str) -> pd.DataFrame:
-    """One column per (estimator, sink), in the order of first appearance; one row per combination of `index`."""
+    """One column per (estimator, sink), in the order of the rows; one row per combination of `index`."""
     wide = rows.pivot(index=index, columns=["estimator", "sink"], values=value)
     order = pd.MultiIndex.from_frame(rows[["estimator", "sink"]].drop_duplicates())
     return wide.reindex(columns=order).astype("float64")
@@ -66,4 +66,4 @@ def _rank_correlation(pair: pd.DataFrame) -> tuple[float | None, str | None]:
         return None, f"only {len(pair)} models have both values; ranks need {SMALLEST_FOR_RANKS}"
     if (pair.nunique() == 1).any():
         return None, "all values are equal"
-    return float(pair.corr(method="spearman").iloc[0, 1]), None
+    return float(pair.corr(method="spearman").to_numpy()[0, 1]), None

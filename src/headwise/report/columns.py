@@ -1,10 +1,14 @@
-"""Every column of every table: type, meaning, unit. Tables, results.json and its schema are built from this list."""
+"""Every column of every table: type, meaning, unit. Tables, results.json and its schema follow this list."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
-TYPES = {str: "string", int: "Int64", float: "float64"}
+Tables = Mapping[str, pd.DataFrame]
+
+TYPES: dict[type, Any] = {str: "string", int: "Int64", float: "float64"}
 
 
 @dataclass(frozen=True)
@@ -214,8 +218,8 @@ class TableError(ValueError):
 def typed(table: str, frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with the columns of the table, in their order and with nullable types.
 
-    A frame without rows gets all columns, and a nullable column that is missing is empty. Raises TableError when
-    another column is missing, or one is there that should not be.
+    A frame without rows gets all columns, and a nullable column that is missing is empty. Raises TableError
+    when another column is missing, or one is there that should not be.
     """
     columns = COLUMNS[table]
     if frame.empty:
@@ -227,7 +231,13 @@ def typed(table: str, frame: pd.DataFrame) -> pd.DataFrame:
     if wrong := sorted(expected.symmetric_difference(frame.columns)):
         problem = "is missing" if wrong[0] in expected else "is unknown"
         raise TableError(
-            f"table '{table}': column '{wrong[0]}' {problem}: the columns are listed in headwise.report.columns; "
-            "compute the inputs of the table again, or change the list"
+            f"table '{table}': column '{wrong[0]}' {problem}: the columns are listed in "
+            "headwise.report.columns; compute the inputs of the table again, or change the list"
         )
     return pd.DataFrame({column.name: frame[column.name].astype(TYPES[column.type]) for column in columns})
+
+
+def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as dictionaries of Python values; an empty cell is None."""
+    plain = rows.astype(object).where(rows.notna(), None)
+    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]

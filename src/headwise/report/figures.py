@@ -8,7 +8,8 @@ from typing import Any
 
 from headwise.models.progress import track
 from headwise.provenance import atomic
-from headwise.report import charts
+from headwise.report import charts, control_charts
+from headwise.report.columns import Tables
 from headwise.report.labels import estimator_title
 from headwise.report.style import styled
 from headwise.report.tables import read_tables
@@ -17,7 +18,7 @@ from headwise.study import Study
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: name of its files, title, caption (what is drawn and how to read it) and Vega-Lite specification."""
+    """A figure: name of its files, title, caption (what is drawn, how to read it), Vega-Lite specification."""
 
     name: str
     title: str
@@ -25,7 +26,7 @@ class Figure:
     specification: dict[str, Any]
 
 
-def figures(study: Study, tables: charts.Tables) -> list[Figure]:
+def figures(study: Study, tables: Tables) -> list[Figure]:
     """The figures of a study, in the order of the report. A figure that would be empty is left out."""
     found = []
     for name, draw, title, caption in _descriptions(study):
@@ -81,17 +82,17 @@ def _descriptions(study: Study) -> list[tuple[str, Any, str, str]]:
             "specialization",
             charts.specialization_chart,
             "How specialized the heads of each model are",
-            f"{primary}, the primary estimator, with all keys kept. One symbol per refit; the bar is the mean over "
-            "refits. Higher values: heads of a layer differ more from each other.",
+            f"{primary}, the primary estimator, with all keys kept. One symbol per refit; the bar is the "
+            "mean over refits. Higher values: heads of a layer differ more from each other.",
         ),
         (
             "change",
             charts.change_chart,
             "What alignment changes",
-            f"Aligned model minus its base, refit by refit, with the {coverage} interval over prompts. White centre: "
-            f"the test within that refit is not significant after adjustment. Grey band: {margin}, the largest change "
-            "that is still called preserved. Prompts are the unit here: an interval says what holds for other "
-            "prompts, not for other refits.",
+            f"Aligned model minus its base, refit by refit, with the {coverage} interval over prompts. "
+            "White centre: the test within that refit is not significant after adjustment. Grey band: "
+            f"{margin}, the largest change that is still called preserved. Prompts are the unit here: an "
+            "interval says what holds for other prompts, not for other refits.",
         ),
         (
             "layers",
@@ -101,27 +102,27 @@ def _descriptions(study: Study) -> list[tuple[str, Any, str, str]]:
         ),
         (
             "training",
-            charts.training_chart,
+            control_charts.training_chart,
             "How the models were trained",
-            "Loss on training and on held-out text, a line per refit. Dashed grey: entropy of the token frequencies, "
-            "which a model reaches that knows nothing but how common each token is. The loss of DPO is not a loss of "
-            "language modelling and starts at ln 2.",
+            "Loss on training and on held-out text, a line per refit. Dashed grey: entropy of the token "
+            "frequencies, which a model reaches that knows nothing but how common each token is. The loss "
+            "of DPO is not a loss of language modelling and starts at ln 2.",
         ),
         (
             "head_permutation",
-            charts.head_permutation_chart,
+            control_charts.head_permutation_chart,
             "What the estimators measure: heads shuffled within their layers",
-            "Value of each model against its value when the heads of every layer are put in a random order (mean over "
-            "orders; rules: one standard deviation). An estimator that compares heads within a layer gives no meaning "
-            "to their numbers and lies on the line by construction, as the primary one; others that do are not shown. "
-            "One that compares head numbers across layers should move; if it hardly does, it measures how a quantity "
-            "changes with depth, not how heads differ.",
+            "Value of each model against its value when the heads of every layer are put in a random order "
+            "(mean over orders; rules: one standard deviation). An estimator that compares heads within a "
+            "layer gives no meaning to their numbers and lies on the line by construction, as the primary "
+            "one; others that do are not shown. One that compares head numbers across layers should move; "
+            "if it hardly does, it measures how a quantity changes with depth, not how heads differ.",
         ),
         (
             "descriptors",
-            charts.descriptor_chart,
+            control_charts.descriptor_chart,
             "What the heads of the base models do",
-            "For each layer the head that scores highest and the median head, mean over refits. A high peak above a "
-            "low median: few heads do this, and they do it clearly.",
+            "For each layer the head that scores highest and the median head, mean over refits. A high "
+            "peak above a low median: few heads do this, and they do it clearly.",
         ),
     ]

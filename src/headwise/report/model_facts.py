@@ -34,9 +34,9 @@ def models_table(
 ) -> pd.DataFrame:
     """One row per measured model and seed, in the order of the study.
 
-    `facts` are those of the models that the study made (facts.json); `measured` the summaries' paths and metadata. Of
-    a model that the study did not make the table holds what its measurement recorded; the rest is null. `repeats`
-    says which seeds have the weights of an earlier seed.
+    `facts` are those of the models that the study made (facts.json); `measured` the summaries' paths and
+    metadata. Of a model that the study did not make the table holds what its measurement recorded; the rest
+    is null. `repeats` says which seeds have the weights of an earlier seed.
     """
     made = {(each["model"]["model"], each["model"]["seed"]): each for each in facts}
     recorded = {(metadata["model"], metadata["seed"]): metadata for _, metadata in measured}

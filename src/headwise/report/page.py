@@ -11,17 +11,19 @@ from markupsafe import Markup
 
 from headwise.provenance import atomic, read_json
 from headwise.report import page_tables
+from headwise.report.columns import Tables
 from headwise.report.labels import amount, estimator_label, interval, p_value, plain, signed
-from headwise.report.tables import Tables, read_tables
+from headwise.report.tables import read_tables
 from headwise.study import Study
 
 
 def write_page(study: Study, *, tables: Path, results: Path, figures: Path, page: Path) -> None:
     """Write the report of a study.
 
-    `tables` and `figures` are the folders that `aggregate` and `draw_figures` wrote, `results` is results.json. Figures
-    are inlined as SVG, which is what is seen without JavaScript and on paper; where JavaScript runs, pointing at a
-    figure replaces it by its interactive form. The page forbids itself to load anything (Content-Security-Policy).
+    `tables` and `figures` are the folders that `aggregate` and `draw_figures` wrote, `results` is
+    results.json. Figures are inlined as SVG, which is what is seen without JavaScript and on paper; where
+    JavaScript runs, pointing at a figure replaces it by its interactive form. The page forbids itself to load
+    anything (Content-Security-Policy).
     """
     context = page_context(study, read_tables(tables), read_json(results), figures)
     with atomic(page) as temporary:
@@ -38,7 +40,10 @@ def render(context: dict[str, Any]) -> str:
     )
     environment.filters["signed"], environment.filters["p_value"] = signed, p_value
     environment.globals["interval"] = interval
-    scripts = [_script(vl_convert.javascript_bundle()), _script(_part("page.js"))]
+    scripts = [
+        _script(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")),
+        _script(_part("page.js")),
+    ]
     template = environment.from_string(_part("page.html.jinja"))
     return template.render(**context, style=Markup(_part("page.css")), scripts=scripts) + "\n"
 
@@ -76,9 +81,11 @@ def _counts(measured: dict[str, Any]) -> str:
     """What was measured, in one sentence."""
     aligned = f" and {amount(measured['aligned'], 'aligned descendant')}" if measured["aligned"] else ""
     return (
-        f"{amount(measured['bases'], 'base model')}{aligned} in {amount(measured['families'], 'family', 'families')}, "
-        f"{amount(measured['checkpoints'], 'checkpoint')} in all, on {amount(measured['prompts'], 'prompt')} of "
-        f"{amount(measured['prompt_domains'], 'domain')}, by {amount(len(measured['estimators']), 'estimator')}; "
+        f"{amount(measured['bases'], 'base model')}{aligned} in "
+        f"{amount(measured['families'], 'family', 'families')}, "
+        f"{amount(measured['checkpoints'], 'checkpoint')} in all, on {amount(measured['prompts'], 'prompt')} "
+        f"of {amount(measured['prompt_domains'], 'domain')}, by "
+        f"{amount(len(measured['estimators']), 'estimator')}; "
         f"{amount(measured['confirmatory_tests'], 'test')} declared in advance, "
         f"{measured['exploratory_tests']} exploratory."
     )

@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from headwise.report.columns import Tables, records
+from headwise.report.finding import units
 from headwise.report.labels import (
     DESCRIPTORS,
     amount,
@@ -24,7 +26,6 @@ from headwise.report.labels import (
 from headwise.report.verdicts import CONFIRMATORY
 from headwise.study import Study
 
-Tables = Mapping[str, pd.DataFrame]
 Row = Mapping[str, Any]
 # Heading, text of a row's cell, and how the column is set.
 ColumnView = tuple[str, Callable[[Row], str], str]
@@ -39,8 +40,8 @@ SOURCES = {"train": "trained from scratch", "align": "aligned here", "folder": "
 class View:
     """A table for people.
 
-    `head` names the columns; `kinds` says how each is set: "number" flush right, "name" on one line, "text" in as many
-    lines as it needs; `rows` are cells of text; `note` says what was left out, if anything.
+    `head` names the columns; `kinds` says how each is set: "number" flush right, "name" on one line, "text"
+    in as many lines as it needs; `rows` are cells of text; `note` says what was left out, if anything.
     """
 
     head: list[str]
@@ -51,7 +52,7 @@ class View:
 
 def view(rows: pd.DataFrame, columns: list[ColumnView]) -> View:
     """Rows as text: Rows beyond MOST_ROWS are left out."""
-    shown = rows.head(MOST_ROWS).to_dict("records")
+    shown = records(rows.head(MOST_ROWS))
     cells = [[cell(row) for _, cell, _ in columns] for row in shown]
     left_out = len(rows) - len(shown)
     note = f"{amount(left_out, 'further row')} in the file of this table." if left_out else ""
@@ -216,7 +217,7 @@ def descriptors_view(tables: Tables) -> View:
 def _contrast(row: Row) -> str:
     """What is contrasted with what."""
     if row["kind"] == "alignment_pooled":
-        return f"Change under {method_label(row['method'])}, mean over {_units(row)}"
+        return f"Change under {method_label(row['method'])}, mean over {units(row)}"
     against = f"{plain(row['group'])} against {plain(row['reference'])}"
     return (
         titled(against)
@@ -227,21 +228,13 @@ def _contrast(row: Row) -> str:
 
 def _test_columns() -> list[ColumnView]:
     return [
-        ("Unit", lambda row: _units(row), NUMBER),
+        ("Units", units, NUMBER),
         ("p", lambda row: p_value(row["p"]), NUMBER),
         ("Smallest attainable p", lambda row: p_value(row["p_attainable"]), NUMBER),
         ("Adjusted p", lambda row: p_value(row["p_adjusted"]), NUMBER),
         # Why it is undecidable, the column of attainable p shows.
         ("Verdict", lambda row: titled(row["verdict"].split(": the smallest")[0]), TEXT),
     ]
-
-
-def _units(row: Row) -> str:
-    reference = row.get("n_reference")
-    plural = {"family": "families"}.get(row["unit"], f"{row['unit']}s")
-    return (
-        amount(row["n"], row["unit"], plural) if missing(reference) else f"{row['n']} + {reference} {plural}"
-    )
 
 
 def _interval_head(study: Study) -> str:

@@ -8,8 +8,9 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from headwise.provenance import library_versions, read_json, write_json
-from headwise.report.columns import COLUMNS
-from headwise.report.findings import Finding, findings
+from headwise.report.columns import COLUMNS, Tables, records
+from headwise.report.finding import Finding
+from headwise.report.findings import findings
 from headwise.report.tables import Inputs, build_tables, study_digest, table_metadata, write_tables
 from headwise.report.verdicts import CONFIRMATORY, EXPLORATORY
 from headwise.study import Study
@@ -76,20 +77,21 @@ class Measured(BaseModel):
 
 ROWS = ("models", "estimators", "specialization", "checks", "comparisons", "contrasts", "agreement")
 
-Results = create_model(
-    "Results",
-    __config__=STRICT,
-    __doc__="Results of a headwise study.",
-    format_version=(int, Field(ge=FORMAT_VERSION, le=FORMAT_VERSION, description="Version of this format")),
-    study=(StudyFacts, ...),
-    provenance=(Provenance, ...),
-    measured=(Measured, ...),
-    findings=(list[Finding], Field(description="What was found, the most general first")),
-    **{
-        table: (list[_row_model(table)], Field(description=f"Main rows of the table {table}"))  # type: ignore[misc]
-        for table in ROWS
-    },
-)
+_FIELDS: dict[str, Any] = {
+    "format_version": (
+        int,
+        Field(ge=FORMAT_VERSION, le=FORMAT_VERSION, description="Version of this format"),
+    ),
+    "study": (StudyFacts, ...),
+    "provenance": (Provenance, ...),
+    "measured": (Measured, ...),
+    "findings": (list[Finding], Field(description="What was found, the most general first")),
+}
+_FIELDS |= {
+    table: (list[_row_model(table)], Field(description=f"Main rows of the table {table}")) for table in ROWS
+}  # type: ignore[misc]
+
+Results = create_model("Results", __config__=STRICT, __doc__="Results of a headwise study.", **_FIELDS)
 
 
 def results_schema() -> dict[str, Any]:
@@ -98,7 +100,7 @@ def results_schema() -> dict[str, Any]:
 
 
 def aggregate(study: Study, inputs: Inputs, *, tables: Path, results: Path) -> None:
-    """Gather what the jobs of a study left behind: the folder `tables` (Parquet and CSV) and the file `results`.
+    """Gather what the jobs of a study left behind into a folder of `tables` and the file `results`.
 
     Raises ReportError when a file belongs to no model of the study, or when models were measured on different
     prompts.
@@ -108,10 +110,11 @@ def aggregate(study: Study, inputs: Inputs, *, tables: Path, results: Path) -> N
     write_json(summarize(study, built, read_json(inputs.prompts)), results)
 
 
-def summarize(study: Study, tables: Mapping[str, pd.DataFrame], prompts: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of results.json, from the tables and the facts about the prompt set (sha256, count, domains).
+def summarize(study: Study, tables: Tables, prompts: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of results.json, from the tables and the facts about the prompts (sha256, count, domains).
 
-    Rows are those of whole models, and those checks that shuffle heads: layers and single heads stay in the tables.
+    Rows are those of whole models, and those checks that shuffle heads: layers and single heads stay in the
+    tables.
     """
     content = {
         "format_version": FORMAT_VERSION,
@@ -124,13 +127,13 @@ def summarize(study: Study, tables: Mapping[str, pd.DataFrame], prompts: Mapping
         },
         "measured": _measured(study, tables, prompts),
         "findings": [finding.model_dump(mode="json") for finding in findings(study, tables)],
-        **{name: _records(rows) for name, rows in main_rows(tables).items()},
+        **{name: records(rows) for name, rows in main_rows(tables).items()},
     }
     Results.model_validate(content)
     return content
 
 
-def main_rows(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+def main_rows(tables: Tables) -> dict[str, pd.DataFrame]:
     """The rows of each table that results.json holds: those of whole models."""
     specialization, checks, comparisons = tables["specialization"], tables["checks"], tables["comparisons"]
     chosen = {
@@ -146,7 +149,7 @@ def _study_facts(study: Study) -> dict[str, Any]:
     return {"name": study.name, "title": study.title, "digest": study_digest(study), **declared}
 
 
-def _measured(study: Study, tables: Mapping[str, pd.DataFrame], prompts: Mapping[str, Any]) -> dict[str, Any]:
+def _measured(study: Study, tables: Tables, prompts: Mapping[str, Any]) -> dict[str, Any]:
     models = tables["models"]
     names = models.drop_duplicates("model")
     tested = pd.concat(
@@ -164,11 +167,6 @@ def _measured(study: Study, tables: Mapping[str, pd.DataFrame], prompts: Mapping
         "confirmatory_tests": int((tested == CONFIRMATORY).sum()),
         "exploratory_tests": int((tested == EXPLORATORY).sum()),
     }
-
-
-def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as JSON objects; an empty cell is null."""
-    return rows.astype(object).where(rows.notna(), None).to_dict("records")
 
 
 def _distinct(values: "pd.Series[str]") -> list[str]:

@@ -1,4 +1,4 @@
-"""The look of the figures: one font, full opacity, colours that people with any colour vision can tell apart."""
+"""The look of the figures: one font, full opacity, colours that any colour vision can tell apart."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,9 @@ SHAPES = (
     "triangle-right",
     "triangle-left",
 )
+DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2], [4, 4], [1, 3])
 GREY = "#808080"
+BAND = "#ECECEC"
 # One weight of one font, and nothing translucent: with more, the PDF writer numbers its resources at random.
 FONT = "Liberation Sans, Arimo, Arial, Helvetica, sans-serif"
 LONGEST_LEGEND = 14
@@ -26,7 +28,7 @@ ROW = 20  # pixels
 
 
 def family_scale(families: Sequence[str]) -> alt.Scale:
-    """A colour per family, the same in every figure. More families than colours repeat colours, so labels name them."""
+    """A colour per family, the same in every figure. Where families outnumber colours, these repeat."""
     return alt.Scale(
         domain=list(families), range=[COLOURS[position % len(COLOURS)] for position in range(len(families))]
     )
@@ -52,6 +54,12 @@ def method_shape(methods: Sequence[str], shown: Sequence[str]) -> alt.Shape:
         if len(shown) > 1
         else None,
     )
+
+
+def method_dash(methods: Sequence[str]) -> alt.StrokeDash:
+    """Line by method of alignment; bases are solid. The symbols on the lines have the legend."""
+    dashes = [DASHES[position % len(DASHES)] for position in range(len(methods))]
+    return alt.StrokeDash("method:N", scale=alt.Scale(domain=list(methods), range=dashes), legend=None)
 
 
 def styled(chart: Any) -> Any:

@@ -1,7 +1,7 @@
 """The tables of a study: what single jobs measured, gathered into tidy Parquet and CSV files.
 
-Every row names model, family, base, method and seed, so that each table can be read alone. Which model and seed a
-file belongs to is read from the metadata that the file carries, never from its path.
+Every row names model, family, base, method and seed, so that each table can be read alone. Which model and
+seed a file belongs to is read from the metadata that the file carries, never from its path.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,12 +13,11 @@ import pandas as pd
 
 from headwise.provenance import atomic, json_digest, read_json, read_metadata, write_table
 from headwise.report.agreement import agreement_table
-from headwise.report.columns import COLUMNS, IDENTITY, typed
+from headwise.report.columns import COLUMNS, IDENTITY, Tables, typed
 from headwise.report.model_facts import models_table
 from headwise.report.verdicts import adjust, roles, verdicts
 from headwise.study import Study
 
-Tables = Mapping[str, pd.DataFrame]
 CHECKS = ("head_permutation", "head_permutation_largest_change", "without_layer")
 
 
@@ -74,7 +73,7 @@ def build_tables(study: Study, inputs: Inputs) -> dict[str, pd.DataFrame]:
     return {name: typed(name, tables[name]) for name in COLUMNS}
 
 
-def write_tables(tables: Mapping[str, pd.DataFrame], folder: Path, metadata: Mapping[str, Any]) -> None:
+def write_tables(tables: Tables, folder: Path, metadata: Mapping[str, Any]) -> None:
     """Write every table to `folder`/{table}.parquet and .csv, replacing the folder at once."""
     with atomic(folder) as temporary:
         for name, table in tables.items():
@@ -124,7 +123,7 @@ def identity(study: Study, metadata: Mapping[str, Any], path: Path) -> dict[str,
 
 
 def gather(study: Study, paths: Iterable[Path]) -> pd.DataFrame:
-    """Files with the same columns in one table: IDENTITY in front, models and seeds in the order of the study."""
+    """Files with the same columns as one table: IDENTITY in front, models and seeds as in the study."""
     parts = {}
     for path in paths:
         names = identity(study, read_metadata(path), path)
@@ -144,7 +143,8 @@ def check_prompts(measured: Iterable[tuple[Path, Mapping[str, Any]]]) -> None:
     if len(seen) > 1:
         first, second, *_ = seen.values()
         raise ReportError(
-            f"{first} and {second} were measured on different prompts: measure both models on the same prompt set"
+            f"{first} and {second} were measured on different prompts: measure both models on the same "
+            "prompt set"
         )
 
 
@@ -200,9 +200,9 @@ def split_checks(summaries: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def comparison_table(study: Study, paths: Iterable[Path]) -> pd.DataFrame:
     """All tests of aligned models against their bases, with role, adjusted p-values and verdict.
 
-    Confirmatory, as declared before anything was computed: the primary estimator with all keys kept, over the whole
-    model, within one refit. All others are exploratory, adjusted within estimator, level, scope and sink. A refit
-    with the weights of an earlier one is no test of its own.
+    Confirmatory, as declared before anything was computed: the primary estimator with all keys kept, over the
+    whole model, within one refit. All others are exploratory, adjusted within estimator, level, scope and
+    sink. A refit with the weights of an earlier one is no test of its own.
     """
     parts = {}
     for path in paths:
@@ -216,20 +216,17 @@ def comparison_table(study: Study, paths: Iterable[Path]) -> pd.DataFrame:
     declared = tests["level"].eq("model") & tests["scope"].eq("refit") & _primary(study, tests)
     tests["role"] = roles(declared, tests.pop("repeat"))
     tests = adjust(tests, ["estimator", "level", "scope", "sink"])
-    tests["verdict"] = verdicts(
-        tests.assign(estimate=tests["delta_absolute"]),
-        study.comparison,
-        pd.Series("comparison", index=tests.index),
-    )
+    estimates = tests.assign(estimate=tests["delta_absolute"])
+    tests["verdict"] = verdicts(estimates, study.comparison, ["comparison"] * len(tests))
     return tests
 
 
 def contrast_table(study: Study, path: Path) -> pd.DataFrame:
     """All contrasts between models, with role, adjusted p-values and verdict.
 
-    Confirmatory within each kind of contrast: the primary estimator with all keys kept, pooled over families, not
-    over refits (refits of one family say nothing about another). All others are exploratory, adjusted within kind,
-    estimator, sink and unit.
+    Confirmatory within each kind of contrast: the primary estimator with all keys kept, pooled over families,
+    not over refits (refits of one family say nothing about another). All others are exploratory, adjusted
+    within kind, estimator, sink and unit.
     """
     tests = pd.read_parquet(path)
     if tests.empty:

@@ -1,0 +1,90 @@
+"""What the figures share: rows with readable labels, panels by family, tooltips."""
+
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from headwise.report.columns import records
+from headwise.report.labels import method_label, plain
+from headwise.report.style import GREY, PLAIN_LABEL
+from headwise.study import Study
+
+PANELS_PER_ROW = 3
+
+
+def primary_values(study: Study, specialization: pd.DataFrame, scope: str) -> pd.DataFrame:
+    """Defined values of the primary estimator with all keys kept, of the scope "model" or "layer"."""
+    return specialization[
+        specialization["scope"].eq(scope)
+        & specialization["estimator"].eq(study.comparison.primary)
+        & specialization["sink"].eq("kept")
+        & specialization["value"].notna()
+    ]
+
+
+def labelled(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with labels of models and methods; families together, each base before its descendants."""
+    order = families(study)
+    together = sorted(study.models, key=lambda model: order.index(study.family_of(model)))
+    position = {model.name: place for place, model in enumerate(together)}
+    rows = rows.sort_values("model", key=lambda names: names.map(position).astype("int64"), kind="stable")
+    labels = [plain(name) for name in rows["model"]]
+    return rows.assign(label=labels, method=[method_label(method) for method in rows["method"]])
+
+
+def families(study: Study) -> list[str]:
+    """Families in the order of the study."""
+    return list(dict.fromkeys(study.family_of(model) for model in study.models))
+
+
+def methods(study: Study) -> list[str]:
+    """Labels of the methods of alignment in the order of the study, "base" among them."""
+    return list(dict.fromkeys(method_label(getattr(model, "method", None)) for model in study.models))
+
+
+def estimators(study: Study, rows: pd.DataFrame) -> list[str]:
+    """Estimators that the rows have, the primary one first."""
+    present = set(rows["estimator"])
+    names = [study.comparison.primary, *study.specialization.estimators]
+    return [name for name in dict.fromkeys(names) if name in present]
+
+
+def data(rows: pd.DataFrame, *columns: str) -> alt.InlineData:
+    """Columns of the rows (all, where none is named) in the specification itself; an empty cell is null."""
+    return alt.InlineData(values=records(rows[list(columns)] if columns else rows))
+
+
+def layer_axis() -> alt.X:
+    """Layers, counted from 0."""
+    axis = alt.Axis(tickMinStep=1, format="d")
+    return alt.X("layer:Q", title="Layer", axis=axis, scale=alt.Scale(padding=6))
+
+
+def model_axis(rows: pd.DataFrame, labels: bool = True) -> alt.Y:
+    """One row per model, in the order of the rows."""
+    axis = alt.Axis(labels=labels, ticks=False, grid=True, labelLimit=260)
+    return alt.Y("label:N", sort=list(dict.fromkeys(rows["label"])), title=None, axis=axis)
+
+
+def by_family(study: Study, chart: Any, columns: int = PANELS_PER_ROW) -> Any:
+    """A panel per family."""
+    header = alt.Header(labelExpr=PLAIN_LABEL)
+    return chart.facet(
+        facet=alt.Facet("family:N", sort=families(study), title=None, header=header), columns=columns
+    )
+
+
+def vertical(at: float) -> alt.Chart:
+    """A thin vertical line."""
+    line = alt.Chart(data(pd.DataFrame({"at": [at]})))
+    return line.mark_rule(color=GREY, strokeWidth=1).encode(x="at:Q")
+
+
+def tooltip(**fields: str) -> list[alt.Tooltip]:
+    """Title and field of each line, underscores of a title as spaces; numbers with up to four decimals."""
+    lines = []
+    for title, field in fields.items():
+        line = alt.Tooltip(field, title=plain(title))
+        lines.append(line.format(".4~f") if field.endswith(":Q") else line)
+    return lines

@@ -1,0 +1,140 @@
+"""The figures of what stands behind the findings: training, the head-permutation check, what the heads do."""
+
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from headwise.report.chart_parts import (
+    PANELS_PER_ROW,
+    by_family,
+    data,
+    estimators,
+    families,
+    labelled,
+    layer_axis,
+    methods,
+    tooltip,
+)
+from headwise.report.columns import Tables
+from headwise.report.labels import BASE, DESCRIPTORS, estimator_title, plain
+from headwise.report.style import GREY, family_colour, method_shape
+from headwise.study import Study
+
+POINTS_OF_A_CURVE = 75
+SPLITS = {"train": "training text", "held_out": "held-out text"}
+ROUNDING = 1e-9
+
+
+def training_chart(study: Study, tables: Tables) -> Any:
+    """Loss curves of everything that was trained: a row of panels per stage, a panel per family."""
+    curves = tables["training"]
+    if curves.empty:
+        return None
+    rows = labelled(study, curves)
+    stages = [
+        _stage(study, method, rows[rows["method"] == method], tables["models"])
+        for method in dict.fromkeys(rows["method"])
+    ]
+    return alt.vconcat(*stages, spacing=14)
+
+
+def _stage(study: Study, method: str, rows: pd.DataFrame, models: pd.DataFrame) -> Any:
+    # Training loss exists for every step; a curve needs no more points than it has pixels.
+    every = max(1, int(rows["step"].max()) // POINTS_OF_A_CURVE)
+    rows = rows[rows["split"].ne("train") | (rows["step"] % every == 0)]
+    entropy = models.groupby("family")["unigram_entropy_nats"].mean()
+    rows = rows.assign(
+        split=rows["split"].map(SPLITS), unigram=rows["family"].map(entropy) if method == BASE else None
+    )
+    points = data(rows, "label", "model", "family", "seed", "step", "split", "loss_nats", "unigram")
+    base = alt.Chart(points, width=170, height=110)
+    dashes = alt.Scale(domain=list(SPLITS.values()), range=[[2, 2], [1, 0]])
+    lines = base.mark_line(strokeWidth=1.2).encode(
+        x=alt.X("step:Q", title="Step", axis=alt.Axis(tickCount=5)),
+        y=alt.Y("loss_nats:Q", title="Loss (nats)", scale=alt.Scale(zero=False)),
+        color=family_colour(families(study), legend=False),
+        strokeDash=alt.StrokeDash(
+            "split:N", scale=dashes, legend=alt.Legend(title="Text", symbolType="stroke")
+        ),
+        detail=["model:N", "seed:N"],
+        tooltip=tooltip(Model="label:N", Seed="seed:O", Step="step:Q", Loss="loss_nats:Q"),
+    )
+    chart = alt.layer(lines)
+    if rows["unigram"].notna().any():
+        rule = base.mark_rule(color=GREY, strokeDash=[6, 3]).encode(y="mean(unigram):Q")
+        chart = alt.layer(rule, lines)
+    title = "Training from scratch" if method == BASE else f"Alignment by {method}"
+    return by_family(study, chart, columns=4).properties(title=title)
+
+
+def head_permutation_chart(study: Study, tables: Tables) -> Any:
+    """Value against value with heads shuffled within layers; on the line, nothing changed.
+
+    A panel for the primary estimator, and for every other that the order of heads makes a difference to.
+    """
+    checks = tables["checks"]
+    rows = checks[
+        checks["check"].eq("head_permutation") & checks["sink"].eq("kept") & checks["change"].notna()
+    ]
+    moved = rows[rows["estimator"].eq(study.comparison.primary) | rows["largest_change"].gt(ROUNDING)]
+    if moved.empty:
+        return None
+    rows = labelled(study, rows[rows["estimator"].isin(set(moved["estimator"]))])
+    panels = [
+        _permutation_panel(study, name, rows[rows["estimator"] == name]) for name in estimators(study, rows)
+    ]
+    return alt.concat(*panels, columns=PANELS_PER_ROW, spacing=16)
+
+
+def _permutation_panel(study: Study, estimator: str, rows: pd.DataFrame) -> Any:
+    deviation = rows["deviation"].fillna(0)
+    rows = rows.assign(low=rows["checked_value"] - deviation, high=rows["checked_value"] + deviation)
+    ends = [rows[["value", "low"]].min().min(), rows[["value", "high"]].max().max()]
+    scale, axis = alt.Scale(domain=ends, nice=True, zero=False, padding=6), alt.Axis(tickCount=5)
+    points = data(rows, "label", "model", "family", "method", "seed", "value", "checked_value", "low", "high")
+    base = alt.Chart(points, width=190, height=190, title=estimator_title(estimator)).encode(
+        x=alt.X("value:Q", title="Value", scale=scale, axis=axis), color=family_colour(families(study))
+    )
+    y = alt.Y("low:Q", title="Value with heads shuffled", scale=scale, axis=axis)
+    deviations = base.mark_rule().encode(y=y, y2="high:Q")
+    means = base.mark_point(filled=True, size=30).encode(
+        y="checked_value:Q",
+        shape=method_shape(methods(study), methods(study)),
+        tooltip=tooltip(Model="label:N", Seed="seed:O", Value="value:Q", Heads_shuffled="checked_value:Q"),
+    )
+    diagonal = alt.Chart(data(pd.DataFrame({"value": ends, "checked_value": ends})))
+    line = diagonal.mark_line(color=GREY, strokeWidth=1).encode(x="value:Q", y="checked_value:Q")
+    return alt.layer(line, deviations, means)
+
+
+def descriptor_chart(study: Study, tables: Tables) -> Any:
+    """What heads of the bases do, by layer: the highest and the median head; a panel per descriptor."""
+    rows = tables["descriptors"]
+    rows = rows[rows["base"].isna()]
+    if rows.empty:
+        return None
+    names = list(DESCRIPTORS)
+    heads = rows.groupby(["model", "family", "seed", "layer"], sort=False)[names]
+    spread = pd.concat([heads.max().assign(head="highest head"), heads.median().assign(head="median head")])
+    spread = spread.reset_index()
+    spread["label"] = spread["model"].map(plain)
+    legend = alt.Legend(title="Head of the layer", symbolType="stroke")
+    dashes = alt.Scale(domain=["highest head", "median head"], range=[[1, 0], [4, 3]])
+    panels = []
+    for name in names:
+        points = data(
+            spread.rename(columns={name: "value"}), "label", "family", "seed", "layer", "head", "value"
+        )
+        chart = alt.Chart(points, width=190, height=140, title=DESCRIPTORS[name])
+        panels.append(
+            chart.mark_line(point=alt.OverlayMarkDef(size=18, opacity=1)).encode(
+                x=layer_axis(),
+                y=alt.Y("mean(value):Q", title=None),
+                color=family_colour(families(study)),
+                strokeDash=alt.StrokeDash("head:N", scale=dashes, legend=legend),
+                detail="label:N",
+                tooltip=tooltip(Model="label:N", Layer="layer:O", Mean_over_refits="mean(value):Q"),
+            )
+        )
+    return alt.concat(*panels, columns=PANELS_PER_ROW, spacing=16)

@@ -1,0 +1,63 @@
+"""One finding: a sentence, and the numbers that it rests on."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from headwise.report.labels import amount, missing
+from headwise.report.verdicts import CONFIRMATORY
+
+
+class Finding(BaseModel):
+    """A sentence about a study with its numbers; where one is null, `reason` says why."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(pattern=r"^[A-Za-z0-9_.:-]+$", description="Stable name within the study")
+    topic: str = Field(
+        description="alignment, method, architecture, interaction, model, training or check: what it is about"
+    )
+    headline: bool = Field(description="Whether it belongs to the first screen of the report")
+    sentence: str = Field(description="The finding in words")
+    estimate: float | None = Field(description="Null where the sentence is a count")
+    interval: tuple[float, float] | None = Field(description="Confidence interval of the estimate")
+    p: float | None = Field(description="Two-sided p before adjustment")
+    p_adjusted: float | None = Field(description="p adjusted for the number of tests")
+    p_attainable: float | None = Field(description="The smallest p that the design can give")
+    n: int = Field(ge=0, description="Number of units")
+    unit: str = Field(description="What is counted")
+    confirmatory: bool = Field(description="Whether it was declared before anything was computed")
+    reason: str | None = Field(description="Why a number is null, or what to read with care")
+
+
+def tested(row: Mapping[str, Any], **words: Any) -> Finding:
+    """A finding that rests on one row of the comparisons or contrasts."""
+    complete = not missing(row["ci_low"]) and not missing(row["ci_high"])
+    numbers = {name: row[name] for name in ("estimate", "p", "p_adjusted", "p_attainable", "n", "unit")}
+    return Finding(
+        **words,
+        **numbers,
+        interval=(row["ci_low"], row["ci_high"]) if complete else None,
+        confirmatory=row["role"] == CONFIRMATORY,
+        reason=row["reason"],
+    )
+
+
+def described(reason: str, confirmatory: bool = False, **words: Any) -> Finding:
+    """A finding that is a count or a description, and no test."""
+    numbers = {"estimate": None, "interval": None, "p": None, "p_adjusted": None, "p_attainable": None}
+    return Finding(**{**numbers, "reason": reason, "confirmatory": confirmatory, **words})
+
+
+def units(row: Mapping[str, Any]) -> str:
+    """How many units a test has, in words: "4 families", "3 + 3 refits"."""
+    plural = {"family": "families"}.get(row["unit"], f"{row['unit']}s")
+    if missing(row.get("n_reference")):
+        return amount(row["n"], row["unit"], plural)
+    return f"{row['n']} + {row['n_reference']} {plural}"
+
+
+def said(row: Mapping[str, Any]) -> str:
+    """A row's verdict for the end of a sentence, with the number of units that makes it undecidable."""
+    return str(row["verdict"]).replace("undecidable: the", f"undecidable: with {units(row)} the")

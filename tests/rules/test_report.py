@@ -1,0 +1,114 @@
+"""Rules aggregate, draw_figures and write_report."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from jsonschema import Draft202012Validator
+
+from headwise.study import Study
+from rules.conftest import Measurement
+
+Measure = Callable[[str, int], Measurement]
+MODELS = [
+    ("multi_head", 1),
+    ("multi_head", 2),
+    ("grouped_query", 1),
+    ("multi_head-sft", 1),
+    ("multi_head-sft", 2),
+]
+
+
+@pytest.fixture(scope="module")
+def report(
+    folder: Path,
+    study: Study,
+    measure: Measure,
+    prompts: tuple[Path, Path],
+    comparison: Path,
+    contrasts: Path,
+    run_script: Callable[..., None],
+) -> Path:
+    """The folder with tables/, results.json, figures/ and report.html."""
+    place = folder / "report"
+    made = [measure(*model) for model in MODELS]
+    settings = study.model_dump(mode="json")
+    outputs = {"tables": place / "tables", "results": place / "results.json"}
+    run_script(
+        "aggregate",
+        input={
+            "checkpoints": [one.checkpoint for one in made],
+            "training": [one.curve for one in made],
+            "summaries": [one.summary for one in made],
+            "descriptors": [one.descriptors for one in made],
+            "comparisons": [comparison],
+            "contrasts": contrasts,
+            "prompts": prompts[1],
+        },
+        output=outputs,
+        settings=settings,
+    )
+    run_script(
+        "draw_figures",
+        input={"tables": outputs["tables"]},
+        output={"figures": place / "figures"},
+        settings=settings,
+    )
+    run_script(
+        "write_report",
+        input={**outputs, "figures": place / "figures"},
+        output={"page": place / "report.html"},
+        settings=settings,
+    )
+    return place
+
+
+def test_tables_hold_what_the_jobs_measured(report: Path, measure: Measure) -> None:
+    table = pd.read_parquet(report / "tables" / "specialization.parquet")
+    for model, seed in MODELS:
+        summary = pd.read_parquet(measure(model, seed).summary)
+        expected = summary[summary["scope"] == "model"].set_index(["estimator", "sink"])["value"]
+        rows = table[(table["model"] == model) & (table["seed"] == seed) & (table["scope"] == "model")]
+        found = rows.set_index(["estimator", "sink"])["value"]
+        pd.testing.assert_series_equal(found.sort_index(), expected.sort_index(), check_dtype=False)
+
+
+def test_csv_says_what_parquet_says(report: Path) -> None:
+    for path in (report / "tables").glob("*.parquet"):
+        table = pd.read_parquet(path)
+        assert len(pd.read_csv(path.with_suffix(".csv"))) == len(table)
+        assert path.with_suffix(".csv").read_text().splitlines()[0] == ",".join(table.columns)
+
+
+def test_confirmatory_p_values_are_holm_adjusted(report: Path) -> None:
+    table = pd.read_parquet(report / "tables" / "comparisons.parquet")
+    rows = table[table["role"] == "confirmatory"].sort_values("p")
+    assert len(rows) == 2
+    smaller, larger = rows["p"]
+    assert rows["p_adjusted"].tolist() == pytest.approx(
+        [min(1, 2 * smaller), min(1, max(2 * smaller, larger))]
+    )
+
+
+def test_results_follow_the_published_schema(report: Path, root: Path) -> None:
+    schema = json.loads((root / "workflow" / "schemas" / "results.schema.json").read_text())
+    Draft202012Validator.check_schema(schema)
+    Draft202012Validator(schema).validate(json.loads((report / "results.json").read_text()))
+
+
+def test_every_figure_has_three_forms(report: Path) -> None:
+    stems = {path.name.removesuffix(".vl.json") for path in (report / "figures").glob("*.vl.json")}
+    assert len(stems) >= 5
+    for stem in stems:
+        assert (report / "figures" / f"{stem}.svg").read_text().startswith("<svg")
+        assert (report / "figures" / f"{stem}.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_the_page_needs_no_network(report: Path) -> None:
+    page = (report / "report.html").read_text()
+    assert "multi_head" in page or "multi head" in page
+    fetched = re.findall(r"<(?:script|img|link|iframe)[^>]*(?:src|href)=[\"']?(?!data:|#)([^\"'> ]+)", page)
+    assert fetched == []

@@ -1,0 +1,224 @@
+"""The corpus against what the files and the running Python say themselves."""
+
+import hashlib
+import inspect
+import json
+import platform
+import pydoc
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwise.models.corpus import CorpusError, build_corpus, read_documents
+from headwise.models.standard_library import standard_library_texts
+from headwise.study import Corpus
+
+
+def write_files(folder: Path, texts: dict[str, str]) -> Corpus:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return Corpus(source="text", path=str(folder), held_out=0.2)
+
+
+def many_texts(count: int = 50) -> dict[str, str]:
+    return {
+        f"part{number % 3}/text{number:03}.txt": f"Text number {number}. " * 20 for number in range(count)
+    }
+
+
+def build(settings: Corpus, folder: Path) -> tuple[list[dict[str, str]], dict]:
+    build_corpus(settings, folder / "documents.jsonl", folder / "corpus.json")
+    lines = (folder / "documents.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines], json.loads((folder / "corpus.json").read_text())
+
+
+def test_two_builds_give_the_same_bytes_whatever_the_order_of_the_files(tmp_path):
+    texts = many_texts()
+    build(write_files(tmp_path / "a", texts), tmp_path / "1")
+    build(write_files(tmp_path / "b", dict(reversed(texts.items()))), tmp_path / "2")
+    assert (tmp_path / "1/documents.jsonl").read_bytes() == (tmp_path / "2/documents.jsonl").read_bytes()
+
+
+def test_the_split_is_the_hash_of_the_id_and_ignores_other_documents(tmp_path):
+    few, _ = build(write_files(tmp_path / "a", many_texts(50)), tmp_path / "1")
+    many, _ = build(write_files(tmp_path / "b", many_texts(400)), tmp_path / "2")
+    for document in many:
+        number = int(hashlib.sha256(document["id"].encode()).hexdigest()[:16], 16)
+        assert document["split"] == ("held_out" if number / 16**16 < 0.2 else "train")
+    splits = {document["id"]: document["split"] for document in many}
+    assert {document["id"]: document["split"] for document in few}.items() <= splits.items()
+    held_out = sum(split == "held_out" for split in splits.values())
+    assert 400 * 0.2 - 5 * 8 < held_out < 400 * 0.2 + 5 * 8  # five standard deviations of the binomial
+
+
+def test_facts_count_what_the_documents_hold(tmp_path):
+    documents, facts = build(write_files(tmp_path / "text", many_texts()), tmp_path)
+    assert facts["digest"] == hashlib.sha256((tmp_path / "documents.jsonl").read_bytes()).hexdigest()
+    for split in ("train", "held_out"):
+        texts = [document["text"] for document in documents if document["split"] == split]
+        assert facts["documents"][split] == len(texts)
+        assert facts["characters"][split] == sum(map(len, texts))
+    assert facts["python"] is None
+
+
+def test_reading_a_split_gives_its_documents_alone(tmp_path):
+    documents, _ = build(write_files(tmp_path / "text", many_texts()), tmp_path)
+    read = {split: read_documents(tmp_path / "documents.jsonl", split) for split in ("train", "held_out")}
+    assert {d.id for d in read["train"]}.isdisjoint(d.id for d in read["held_out"])
+    assert sorted(d.id for part in read.values() for d in part) == [d["id"] for d in documents]
+
+
+def test_a_text_that_occurs_twice_is_kept_once_and_an_empty_one_not_at_all(tmp_path):
+    texts = many_texts() | {
+        "a.md": "The same words. " * 30,
+        "b.md": "The same words. " * 30,
+        "empty.txt": " \n",
+    }
+    documents, _ = build(write_files(tmp_path / "text", texts), tmp_path)
+    names = [document["id"] for document in documents]
+    assert "a.md" in names
+    assert not {"b.md", "empty.txt"} & set(names)
+
+
+def test_only_text_and_markdown_files_are_read(tmp_path):
+    settings = write_files(tmp_path / "text", many_texts() | {"code.py": "x = 1\n" * 500})
+    assert all(document["id"].endswith(".txt") for document in build(settings, tmp_path)[0])
+
+
+@pytest.mark.parametrize(
+    ("texts", "sentence"),
+    [
+        ({}, "holds no .txt or .md file"),
+        ({"a.txt": "too little"}, "and training needs 5,000: add text"),
+        ({"a.txt": "one document of many words. " * 300}, "fell into the split 'held_out'"),
+    ],
+)
+def test_text_that_cannot_be_trained_on_is_an_error(tmp_path, texts, sentence):
+    with pytest.raises(CorpusError, match=sentence):
+        build(write_files(tmp_path / "text", texts), tmp_path)
+    assert not (tmp_path / "documents.jsonl").exists()
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(CorpusError, match="there is no folder .*absent: correct the path"):
+        build(Corpus(source="text", path=str(tmp_path / "absent")), tmp_path)
+
+
+def test_a_file_that_is_not_utf8_is_named(tmp_path):
+    settings = write_files(tmp_path / "text", many_texts())
+    (tmp_path / "text" / "latin.txt").write_bytes("café".encode("latin-1"))
+    with pytest.raises(CorpusError, match=r"latin\.txt: not UTF-8 text .*byte 3"):
+        build(settings, tmp_path)
+
+
+@pytest.fixture
+def small_library(monkeypatch):
+    """A standard library of a few modules; importing `this` or `antigravity` would show."""
+    modules = {"antigravity", "json", "pydoc_data", "test", "textwrap", "this", "unittest"}
+    monkeypatch.setattr(sys, "stdlib_module_names", frozenset(modules))
+
+
+def test_standard_library_holds_the_docstrings_that_importing_shows(small_library):
+    texts = {identity: text for identity, _, text in standard_library_texts()}
+    import textwrap
+
+    assert f"json.loads\n\n{inspect.getdoc(json.loads)}" in texts["module/json"]
+    assert texts["module/json"].startswith(f"json\n\n{inspect.getdoc(json)}")
+    assert (
+        f"textwrap.TextWrapper.wrap\n\n{inspect.getdoc(textwrap.TextWrapper.wrap)}"
+        in texts["module/textwrap"]
+    )
+    assert "module/unittest.mock" in texts
+    assert not [identity for identity in texts if "test." in identity.removeprefix("module/unittest")]
+
+
+def test_standard_library_holds_every_topic_of_help(small_library):
+    from pydoc_data.topics import topics
+
+    texts = {identity: text for identity, _, text in standard_library_texts()}
+    assert {identity for identity in texts if identity.startswith("topic/")} == {
+        f"topic/{name}" for name in topics
+    }
+    assert texts["topic/assert"].split() == topics["assert"].split()
+    assert pydoc.Helper.keywords["assert"]  # the dictionary that help('assert') reads
+
+
+def test_standard_library_is_read_without_importing_it(small_library):
+    sys.modules.pop("this", None)
+    standard_library_texts()
+    assert not {"this", "antigravity"} & set(sys.modules)
+
+
+def test_a_docstring_occurs_once(small_library):
+    texts = [text for identity, _, text in standard_library_texts() if identity.startswith("module/unittest")]
+    repeated = inspect.getdoc(json.JSONEncoder.default)
+    assert sum(text.count(repeated) for _, _, text in standard_library_texts()) == 1
+    assert texts
+
+
+def test_a_python_without_sources_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr("sysconfig.get_paths", lambda: {"stdlib": str(tmp_path)})
+    with pytest.raises(FileNotFoundError, match="keeps no documentation sources.*set corpus.source to text"):
+        standard_library_texts()
+
+
+def test_facts_of_the_standard_library_name_the_python(small_library, tmp_path):
+    _, facts = build(Corpus(held_out=0.2), tmp_path)
+    assert facts["python"] == platform.python_version()
+    assert facts["source"] == "standard_library"
+
+
+def test_a_data_set_needs_the_library(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    settings = Corpus(source="dataset", path="someone/something", revision="a" * 40)
+    with pytest.raises(CorpusError, match=r"pip install 'headwise\[dataset\]'"):
+        build(settings, tmp_path)
+
+
+class Rows(dict):
+    """What `datasets` returns, as far as it is used."""
+
+    @property
+    def column_names(self) -> list[str]:
+        return list(self)
+
+
+def test_a_data_set_is_read_at_its_revision(monkeypatch, tmp_path):
+    asked = {}
+
+    def load_dataset(path, **options):
+        asked.update(options, path=path)
+        return Rows(words=[f"Row {number} of the data. " * 20 for number in range(50)])
+
+    monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
+    settings = Corpus(
+        source="dataset",
+        path="someone/something",
+        split="part",
+        column="words",
+        revision="b" * 40,
+        held_out=0.2,
+    )
+    documents, facts = build(settings, tmp_path)
+    assert asked == {"path": "someone/something", "split": "part", "revision": "b" * 40}
+    assert facts["revision"] == "b" * 40
+    assert len(documents) == 50
+    with pytest.raises(CorpusError, match="has no column 'text': choose from words"):
+        build(settings.model_copy(update={"column": "text"}), tmp_path)
+
+
+@given(
+    st.lists(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\r"), min_size=1), max_size=5)
+)
+def test_any_text_survives_the_file(tmp_path_factory, texts):
+    folder = tmp_path_factory.mktemp("corpus")
+    named = {f"own{number}.txt": f"{number} {text}" for number, text in enumerate(texts)}
+    documents, _ = build(write_files(folder / "text", many_texts() | named), folder)
+    written = {document["id"]: document["text"] for document in documents}
+    assert {name: written[name] for name in named} == named
