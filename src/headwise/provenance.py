@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 
 METADATA_KEY = b"headwise"
 FORMAT_VERSION = 1
-LIBRARIES = ("headwise", "torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "pyarrow", "pandas")
+LIBRARIES = (
+    "headwise",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "scipy",
+    "pyarrow",
+    "pandas",
+)
 
 
 def file_digest(path: str | Path) -> str:
@@ -55,22 +65,34 @@ def atomic(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{os.getpid()}.partial"
+    replaced = temporary.with_suffix(".replaced")
+    # A process that was killed may have had this number, above all in containers.
+    _remove(temporary)
+    _remove(replaced)
     try:
         yield temporary
         if temporary.is_dir() and path.exists():
-            shutil.rmtree(path)
+            # A folder cannot be replaced in one step; deleting the old one in place would show half of it.
+            os.replace(path, replaced)
         os.replace(temporary, path)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
+        _remove(replaced)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_json(value: Any, path: str | Path) -> None:
     """Write a JSON value atomically, readable by people: indented, keys in the order given."""
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+        )
 
 
 def read_json(path: str | Path) -> Any:
@@ -85,7 +107,9 @@ def with_metadata(schema: "pyarrow.Schema", metadata: Mapping[str, Any]) -> "pya
     return schema.with_metadata({**existing, METADATA_KEY: json.dumps(carried, ensure_ascii=False).encode()})
 
 
-def write_table(table: "pyarrow.Table | pandas.DataFrame", path: str | Path, metadata: Mapping[str, Any]) -> None:
+def write_table(
+    table: "pyarrow.Table | pandas.DataFrame", path: str | Path, metadata: Mapping[str, Any]
+) -> None:
     """Write a tidy table as Parquet (zstd), atomically, with its provenance in the schema metadata.
 
     The bytes depend on the table, the metadata and the library versions alone: no clock, no host name.
@@ -110,5 +134,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
 
     carried = (pyarrow.parquet.read_schema(path).metadata or {}).get(METADATA_KEY)
     if carried is None:
-        raise ValueError(f"{path} carries no headwise metadata: it was not written by headwise. Compute it again.")
+        raise ValueError(
+            f"{path} carries no headwise metadata: it was not written by headwise. Compute it again."
+        )
     return json.loads(carried)

@@ -29,12 +29,13 @@ class StudyError(ValueError):
 class Section(BaseModel):
     """A section of the study file. Unknown keys are errors: a misspelt option must not be ignored."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Positive = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, strict=True)]
 Rate = Annotated[float, Field(gt=0)]
 
 
@@ -79,9 +80,9 @@ class Tokenizer(Section):
 class Decoder(Section):
     """Shape of the Llama-style decoders that are trained here; what all of them share."""
 
-    layers: Positive = 4
+    layers: Positive = Field(4, description="Attention layers, each followed by a feed-forward layer")
     hidden: Positive = Field(64, description="Width of the residual stream")
-    heads: Positive = 8
+    heads: Positive = Field(8, description="Attention heads per layer")
     key_value_heads: Positive | None = Field(None, description="Heads that hold keys and values; default: `heads`")
     head_width: int = Field(16, ge=2, multiple_of=2, description="Width of one head; even, for rotary positions")
     feed_forward: Positive = Field(192, description="Width of the feed-forward layers")
@@ -100,31 +101,31 @@ class Decoder(Section):
 class Training(Section):
     """Training from scratch: AdamW on random excerpts of the corpus, linear warm-up, cosine decay."""
 
-    steps: Positive = 300
+    steps: Positive = Field(300, description="Optimiser steps")
     batch: Positive = Field(16, description="Excerpts per step")
     tokens: Positive = Field(128, description="Tokens per excerpt")
-    learning_rate: Rate = 3e-3
+    learning_rate: Rate = Field(3e-3, description="Peak learning rate, after warm-up")
     warmup: int = Field(20, ge=0, description="Steps of linear warm-up")
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of AdamW")
     evaluate_every: Positive = Field(50, description="Steps between evaluations on held-out text")
 
 
 class Sft(Section):
     """Supervised fine-tuning on prompt and response pairs derived from the corpus; loss on the response alone."""
 
-    steps: Positive = 40
-    batch: Positive = 16
-    learning_rate: Rate = 5e-4
-    warmup: int = Field(5, ge=0)
+    steps: Positive = Field(40, description="Optimiser steps")
+    batch: Positive = Field(16, description="Pairs per step")
+    learning_rate: Rate = Field(5e-4, description="Peak learning rate, after warm-up")
+    warmup: int = Field(5, ge=0, description="Steps of linear warm-up")
 
 
 class Dpo(Section):
     """Direct preference optimisation (Rafailov et al. 2023) on preference pairs derived from the corpus."""
 
-    steps: Positive = 40
+    steps: Positive = Field(40, description="Optimiser steps")
     batch: Positive = Field(8, description="Preference pairs per step")
-    learning_rate: Rate = 2e-4
-    warmup: int = Field(5, ge=0)
+    learning_rate: Rate = Field(2e-4, description="Peak learning rate, after warm-up")
+    warmup: int = Field(5, ge=0, description="Steps of linear warm-up")
     beta: Rate = Field(0.1, description="Strength of the pull towards the reference model")
 
 
@@ -138,15 +139,15 @@ class Alignment(Section):
 class Model(Section):
     """What every model of a study has."""
 
-    name: Name
+    name: Name = Field(description="Name of the model's folders, and in tables and figures")
     family: Name | None = Field(None, description="Unit of replication across models; default: the base's, or the name")
-    seeds: list[int] | None = Field(None, min_length=1, description="Default: the study's seeds")
+    seeds: list[Seed] | None = Field(None, min_length=1, description="Default: the study's seeds")
 
 
 class TrainedModel(Model):
     """A base model trained from scratch; a seed sets initialisation and data order."""
 
-    source: Literal["train"]
+    source: Literal["train"] = Field(description="Train this model here")
     decoder: dict[str, int | None] = Field({}, description="What differs from the study's decoder section")
     training: dict[str, int | float] = Field({}, description="What differs from the study's training section")
 
@@ -154,16 +155,16 @@ class TrainedModel(Model):
 class AlignedModel(Model):
     """An aligned descendant of a model of this study, made here; seed by seed."""
 
-    source: Literal["align"]
-    base: Name
-    method: Literal["sft", "dpo"]
+    source: Literal["align"] = Field(description="Make this model from a base of this study")
+    base: Name = Field(description="The base model that it is made from and compared with")
+    method: Literal["sft", "dpo"] = Field(description="sft: supervised fine-tuning; dpo: preference optimisation")
 
 
 class FolderModel(Model):
     """A checkpoint on disk in the layout of transformers, with safetensors weights."""
 
-    source: Literal["folder"]
-    path: str
+    source: Literal["folder"] = Field(description="Read this model from disk")
+    path: str = Field(description="Folder of the checkpoint")
     base: Name | None = Field(None, description="The base model that this model is compared with")
     method: Name | None = Field(None, description="How it was aligned, as its authors say")
 
@@ -174,7 +175,7 @@ StudyModel = Annotated[TrainedModel | AlignedModel | FolderModel, Field(discrimi
 class Extraction(Section):
     """One forward pass per prompt, without padding."""
 
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Precision of the forward pass")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where there is one")
     template: Literal["raw", "chat"] = Field("raw", description="chat: each prompt in the model's chat template")
     store: Literal["tensors", "statistics"] = Field(
@@ -186,7 +187,9 @@ class Extraction(Section):
 class Specialization(Section):
     """Which estimators are computed."""
 
-    estimators: list[str] = Field(default_factory=known_estimators, min_length=1)
+    estimators: list[str] = Field(
+        default_factory=known_estimators, min_length=1, description="Names of estimators; default: all there are"
+    )
     head_permutations: int = Field(200, ge=1, description="Random orders of heads within layers, for the check")
 
     @field_validator("estimators")
@@ -214,8 +217,8 @@ class Study(Section):
     """A study: models, prompts, seeds, analyses."""
 
     name: Name = Field(description="Folder under results/ that everything is written to")
-    title: str = ""
-    seeds: list[int] = Field([1, 2, 3], min_length=1, description="Refits of trained models; protocol seeds of others")
+    title: str = Field("", description="Headline of the report")
+    seeds: list[Seed] = Field([1, 2, 3], min_length=1, description="Refits of trained models; protocol seeds of others")
     prompts: Prompts
     corpus: Corpus = Corpus()
     tokenizer: Tokenizer = Tokenizer()
@@ -224,14 +227,15 @@ class Study(Section):
     alignment: Alignment = Alignment()
     models: list[StudyModel] = Field(min_length=1)
     extraction: Extraction = Extraction()
-    specialization: Specialization = Specialization()
+    # A factory keeps the names of today's estimators out of the published schema: a new one is one new file.
+    specialization: Specialization = Field(default_factory=Specialization)
     comparison: Comparison = Comparison()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Study":
         problems = [*self._model_problems(), *self._shape_problems(), *self._comparison_problems()]
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return self
 
     def _model_problems(self) -> list[str]:
@@ -242,9 +246,11 @@ class Study(Section):
             for name, count in names.items()
             if count > 1
         ]
+        if len(set(self.seeds)) < len(self.seeds):
+            problems.append("seeds: a seed is listed twice: remove one")
         for position, model in enumerate(self.models):
             field = f"models.{position} ('{model.name}')"
-            if len(set(self.seeds_of(model))) < len(self.seeds_of(model)):
+            if model.seeds is not None and len(set(model.seeds)) < len(model.seeds):
                 problems.append(f"{field}.seeds: a seed is listed twice: remove one")
             base = getattr(model, "base", None)
             if base is None:
@@ -272,6 +278,14 @@ class Study(Section):
                         f"models.{position} ('{model.name}').{section}{_dotted(detail['loc'])}: {_sentence(detail)}"
                         for detail in error.errors()
                     ]
+                    break
+            else:
+                tokens, positions = self.training_of(model).tokens, self.decoder_of(model).positions
+                if tokens > positions:
+                    problems.append(
+                        f"models.{position} ('{model.name}').training.tokens: {tokens} tokens do not fit into "
+                        f"{positions} positions: lower training.tokens, or raise decoder.positions"
+                    )
         return problems
 
     def _comparison_problems(self) -> list[str]:
@@ -296,8 +310,8 @@ class Study(Section):
         """The model's own seeds, else those of its base where it is made from one, else the study's."""
         if model.seeds is not None:
             return model.seeds
-        if isinstance(model, AlignedModel) and model.base in [other.name for other in self.models if other is not model]:
-            return self.seeds_of(self.model(model.base))
+        if isinstance(model, AlignedModel) and model.base in [other.name for other in self.models]:
+            return self.model(model.base).seeds or self.seeds
         return self.seeds
 
     def family_of(self, model: Model) -> str:
@@ -336,6 +350,10 @@ def _sentence(detail: Mapping[str, Any]) -> str:
         return "unknown key: correct its spelling or remove it"
     if detail["type"] == "missing":
         return "required but missing: add it"
+    if detail["type"] == "union_tag_not_found":
+        return "source is missing: add `source:` with one of 'train', 'align', 'folder'"
+    if detail["type"] == "union_tag_invalid":
+        return f"there is no source '{detail['ctx']['tag']}': choose from {detail['ctx']['expected_tags']}"
     message = str(detail["msg"]).removeprefix("Value error, ")
     if detail["type"] == "value_error":
         return message
@@ -362,7 +380,7 @@ def parse_study(content: Any, source: str) -> Study:
                 if not (position == 2 and detail["loc"][0] == "models" and part in tags)
             ]
             field = ".".join(map(str, parts))
-            lines += [f"{source}: {field + ': ' if field else ''}{problem}" for problem in _sentence(detail).split("; ")]
+            lines += [f"{source}: {field + ': ' if field else ''}{problem}" for problem in _sentence(detail).split("\n")]
         raise StudyError("\n".join(lines)) from None
 
 
@@ -372,8 +390,12 @@ def load_study(path: str | Path) -> Study:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StudyError(f"{path}: there is no such study file: check the path") from None
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read ({error.strerror}): give a readable file") from None
+    except UnicodeDecodeError:
+        raise StudyError(f"{path}: not UTF-8: save the file in that encoding") from None
     except yaml.YAMLError as error:
-        raise StudyError(f"{path}: not valid YAML: {error}") from None
+        raise StudyError(f"{path}: not valid YAML: {' '.join(str(error).split())}: correct the file") from None
     return parse_study(content, str(path))
 
 

@@ -15,7 +15,7 @@ METADATA = {
     "seed": 1,
     "weights_digest": "w1",
     "prompts_digest": "p",
-    "tokenizer_digest": "t",
+    "tokens_digest": "t",
     "dtype": "float32",
     "template": "raw",
 }

@@ -94,12 +94,15 @@ def test_gated_heads_are_captured_behind_the_gate():
     assert torch.equal(gated.head_outputs, plain.head_outputs * 3)
 
 
-def test_bfloat16_weights_are_the_rounded_ones_of_the_model():
-    model = tiny_model("llama", num_key_value_heads=2).bfloat16()
+@pytest.mark.parametrize("name", ["grouped-query", "gpt2", "gpt2 upcast"])
+def test_bfloat16_weights_are_the_rounded_ones_of_the_model(name):
+    kind, changes, _ = ARCHITECTURES[name]
+    model = tiny_model(kind, **changes).bfloat16()
     with torch.no_grad():
         reference = model(input_ids=token_ids(TOKENS), output_attentions=True).attentions
     layers, _ = captured(model, token_ids(TOKENS))
     for layer, weights in zip(layers, reference, strict=True):
+        assert weights.dtype == torch.bfloat16
         assert torch.equal(layer.weights, weights[0].float())
 
 
@@ -192,6 +195,12 @@ def test_layers_of_a_hybrid_keep_their_own_index():
     layers, _ = captured(model, token_ids(TOKENS))
     assert [layer.layer for layer in layers] == [1, 3]
     assert [layer.index for layer in attention_layers(model)] == [1, 3]
+
+
+def test_the_modules_own_count_is_the_layer():
+    model = tiny_model("llama", num_key_value_heads=4, use_cache=False)
+    model.model.layers[1].self_attn.layer_idx = 7
+    assert [layer.layer for layer in captured(model, token_ids(TOKENS))[0]] == [0, 7, 2]
 
 
 @pytest.mark.parametrize("kind", ["falcon", "bloom"])

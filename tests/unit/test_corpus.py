@@ -4,13 +4,12 @@ import hashlib
 import inspect
 import json
 import platform
-import pydoc
 import sys
 import types
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwise.models.corpus import CorpusError, build_corpus, read_documents
@@ -32,9 +31,9 @@ def many_texts(count: int = 50) -> dict[str, str]:
     }
 
 
-def build(settings: Corpus, folder: Path) -> tuple[list[dict[str, str]], dict]:
-    build_corpus(settings, folder / "documents.jsonl", folder / "corpus.json")
-    lines = (folder / "documents.jsonl").read_text(encoding="utf-8").splitlines()
+def build(wanted: Corpus, folder: Path) -> tuple[list[dict[str, str]], dict]:
+    build_corpus(wanted, folder / "documents.jsonl", folder / "corpus.json")
+    lines = (folder / "documents.jsonl").read_text(encoding="utf-8").removesuffix("\n").split("\n")
     return [json.loads(line) for line in lines], json.loads((folder / "corpus.json").read_text())
 
 
@@ -87,8 +86,8 @@ def test_a_text_that_occurs_twice_is_kept_once_and_an_empty_one_not_at_all(tmp_p
 
 
 def test_only_text_and_markdown_files_are_read(tmp_path):
-    settings = write_files(tmp_path / "text", many_texts() | {"code.py": "x = 1\n" * 500})
-    assert all(document["id"].endswith(".txt") for document in build(settings, tmp_path)[0])
+    wanted = write_files(tmp_path / "text", many_texts() | {"code.py": "x = 1\n" * 500})
+    assert all(document["id"].endswith(".txt") for document in build(wanted, tmp_path)[0])
 
 
 @pytest.mark.parametrize(
@@ -96,7 +95,10 @@ def test_only_text_and_markdown_files_are_read(tmp_path):
     [
         ({}, "holds no .txt or .md file"),
         ({"a.txt": "too little"}, "and training needs 5,000: add text"),
-        ({"a.txt": "one document of many words. " * 300}, "fell into the split 'held_out'"),
+        (
+            {"a.txt": "one document of many words. " * 300},
+            "no document of 1 fell into the split .*: add documents, or change corpus.held_out",
+        ),
     ],
 )
 def test_text_that_cannot_be_trained_on_is_an_error(tmp_path, texts, sentence):
@@ -106,15 +108,15 @@ def test_text_that_cannot_be_trained_on_is_an_error(tmp_path, texts, sentence):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(CorpusError, match="there is no folder .*absent: correct the path"):
+    with pytest.raises(CorpusError, match=r"there is no folder .*absent: correct the path"):
         build(Corpus(source="text", path=str(tmp_path / "absent")), tmp_path)
 
 
 def test_a_file_that_is_not_utf8_is_named(tmp_path):
-    settings = write_files(tmp_path / "text", many_texts())
+    wanted = write_files(tmp_path / "text", many_texts())
     (tmp_path / "text" / "latin.txt").write_bytes("café".encode("latin-1"))
     with pytest.raises(CorpusError, match=r"latin\.txt: not UTF-8 text .*byte 3"):
-        build(settings, tmp_path)
+        build(wanted, tmp_path)
 
 
 @pytest.fixture
@@ -146,7 +148,6 @@ def test_standard_library_holds_every_topic_of_help(small_library):
         f"topic/{name}" for name in topics
     }
     assert texts["topic/assert"].split() == topics["assert"].split()
-    assert pydoc.Helper.keywords["assert"]  # the dictionary that help('assert') reads
 
 
 def test_standard_library_is_read_without_importing_it(small_library):
@@ -156,15 +157,16 @@ def test_standard_library_is_read_without_importing_it(small_library):
 
 
 def test_a_docstring_occurs_once(small_library):
-    texts = [text for identity, _, text in standard_library_texts() if identity.startswith("module/unittest")]
-    repeated = inspect.getdoc(json.JSONEncoder.default)
+    from unittest.mock import AsyncMock, MagicMock
+
+    repeated = inspect.getdoc(MagicMock.mock_add_spec)
+    assert MagicMock.mock_add_spec is not AsyncMock.mock_add_spec
     assert sum(text.count(repeated) for _, _, text in standard_library_texts()) == 1
-    assert texts
 
 
 def test_a_python_without_sources_is_told(monkeypatch, tmp_path):
     monkeypatch.setattr("sysconfig.get_paths", lambda: {"stdlib": str(tmp_path)})
-    with pytest.raises(FileNotFoundError, match="keeps no documentation sources.*set corpus.source to text"):
+    with pytest.raises(FileNotFoundError, match=r"keeps no documentation sources.*set corpus.source to text"):
         standard_library_texts()
 
 
@@ -176,9 +178,9 @@ def test_facts_of_the_standard_library_name_the_python(small_library, tmp_path):
 
 def test_a_data_set_needs_the_library(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    settings = Corpus(source="dataset", path="someone/something", revision="a" * 40)
+    wanted = Corpus(source="dataset", path="someone/something", revision="a" * 40)
     with pytest.raises(CorpusError, match=r"pip install 'headwise\[dataset\]'"):
-        build(settings, tmp_path)
+        build(wanted, tmp_path)
 
 
 class Rows(dict):
@@ -197,7 +199,7 @@ def test_a_data_set_is_read_at_its_revision(monkeypatch, tmp_path):
         return Rows(words=[f"Row {number} of the data. " * 20 for number in range(50)])
 
     monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
-    settings = Corpus(
+    wanted = Corpus(
         source="dataset",
         path="someone/something",
         split="part",
@@ -205,14 +207,15 @@ def test_a_data_set_is_read_at_its_revision(monkeypatch, tmp_path):
         revision="b" * 40,
         held_out=0.2,
     )
-    documents, facts = build(settings, tmp_path)
+    documents, facts = build(wanted, tmp_path)
     assert asked == {"path": "someone/something", "split": "part", "revision": "b" * 40}
     assert facts["revision"] == "b" * 40
     assert len(documents) == 50
     with pytest.raises(CorpusError, match="has no column 'text': choose from words"):
-        build(settings.model_copy(update={"column": "text"}), tmp_path)
+        build(wanted.model_copy(update={"column": "text"}), tmp_path)
 
 
+@settings(max_examples=15, deadline=None)
 @given(
     st.lists(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\r"), min_size=1), max_size=5)
 )

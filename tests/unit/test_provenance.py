@@ -118,6 +118,29 @@ def test_a_failed_block_leaves_everything_as_it_was(
     assert tree() == earlier
 
 
+def test_what_a_killed_process_of_the_same_number_left_is_not_mixed_in(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    with atomic(path) as temporary:
+        temporary.mkdir()
+    stale = temporary
+    stale.mkdir()
+    (stale / "stale.txt").touch()
+    with atomic(path) as temporary:
+        assert temporary == stale
+        temporary.mkdir()
+        (temporary / "new.txt").touch()
+    assert os.listdir(path) == ["new.txt"]
+
+
+def test_a_folder_replaces_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "output"
+    path.write_text("old")
+    with atomic(path) as temporary:
+        temporary.mkdir()
+    assert path.is_dir()
+    assert os.listdir(tmp_path) == ["output"]
+
+
 def test_a_block_that_writes_nothing_is_an_error_and_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old")

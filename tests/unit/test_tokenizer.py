@@ -99,6 +99,6 @@ def test_documents_are_encoded_one_by_one(documents, folder, tokenizer):
 
 
 def test_a_vocabulary_that_the_text_cannot_fill_is_an_error(tmp_path, documents):
-    with pytest.raises(ValueError, match="99000 tokens, and the corpus yields .*: lower the vocabulary"):
+    with pytest.raises(ValueError, match=r"99000 tokens, and the corpus yields .*: lower the vocabulary"):
         train_tokenizer(documents, Tokenizer(vocabulary=99_000), tmp_path / "tokenizer")
     assert not (tmp_path / "tokenizer").exists()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from headwise.sources import import_closure
+from headwise.sources import PACKAGE, import_closure
 from headwise.study import ESTIMATOR_FOLDER, StudyError, parse_study
 
 ROOT = Path(workflow.basedir)
@@ -35,6 +35,11 @@ def library(script, *more):
 def estimator_files():
     """Modules of the selected estimators; they are loaded by name, so the import closure does not see them."""
     return [ESTIMATOR_FOLDER / f"{name}.py" for name in study.specialization.estimators]
+
+
+def page_files():
+    """What the page of the report is made of besides Python."""
+    return [path for path in sorted((PACKAGE / "report").iterdir()) if path.suffix in (".css", ".js", ".jinja")]
 
 
 def local_prompts(wildcards):

@@ -60,7 +60,7 @@ rule write_report:
         tables=rules.aggregate.output.tables,
         results=rules.aggregate.output.results,
         figures=rules.draw_figures.output.figures,
-        library=library("write_report.py"),
+        library=library("write_report.py", *page_files()),
     output:
         page=results("report.html"),
     log:

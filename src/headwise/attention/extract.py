@@ -27,7 +27,7 @@ from headwise.attention.store import HeadStatisticsWriter, PairStatisticsWriter,
 from headwise.models.load import load_checkpoint, weights_digest
 from headwise.models.progress import track
 from headwise.prompts import EncodedPrompt, encode, read_prompts
-from headwise.provenance import atomic, write_table
+from headwise.provenance import atomic, json_digest, write_table
 
 
 class ExtractionError(ValueError):
@@ -78,6 +78,7 @@ def extract_attention(
             "dtype": settings.dtype,
             "device": body.device.type,
             "template": settings.template,
+            "tokens_digest": json_digest({prompt.id: prompt.token_ids for prompt in prompts}),
         }
         # Writers close before the first of these moves a complete file to its name.
         paths = [path for path in (tensors, heads, pairs, descriptors) if path is not None]

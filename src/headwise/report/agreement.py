@@ -33,7 +33,7 @@ def agreement_table(
             comparisons[at_model & comparisons["role"].ne(REPEAT)], ["aligned", "seed"], "delta_absolute"
         )
     rows = []
-    for estimator, sink in levels.columns.to_list():
+    for estimator, sink in zip(*(levels.columns.get_level_values(level) for level in (0, 1)), strict=True):
         if (estimator, sink) == reference:
             continue
         both = levels[[reference, (estimator, sink)]].dropna()

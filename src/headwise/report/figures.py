@@ -18,7 +18,7 @@ from headwise.study import Study
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: name of its files, title, caption (what is drawn, how to read it), Vega-Lite specification."""
+    """A figure: name of its files, title, caption (what is drawn, how to read it) and specification."""
 
     name: str
     title: str

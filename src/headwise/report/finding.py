@@ -60,4 +60,5 @@ def units(row: Mapping[str, Any]) -> str:
 
 def said(row: Mapping[str, Any]) -> str:
     """A row's verdict for the end of a sentence, with the number of units that makes it undecidable."""
-    return str(row["verdict"]).replace("undecidable: the", f"undecidable: with {units(row)} the")
+    verdict, _, why = str(row["verdict"]).partition(": ")
+    return f"{verdict} (with {units(row)} {why})" if verdict == "undecidable" else str(row["verdict"])

@@ -31,6 +31,10 @@ def _row_model(table: str) -> type[BaseModel]:
     return create_model(f"{table.capitalize()}Row", __config__=STRICT, **fields)
 
 
+def _rows(table: str) -> Any:
+    return list[_row_model(table)]  # type: ignore[misc]  # a type that is made while running
+
+
 class StudyFacts(BaseModel):
     """What was declared before anything was computed."""
 
@@ -87,9 +91,7 @@ _FIELDS: dict[str, Any] = {
     "measured": (Measured, ...),
     "findings": (list[Finding], Field(description="What was found, the most general first")),
 }
-_FIELDS |= {
-    table: (list[_row_model(table)], Field(description=f"Main rows of the table {table}")) for table in ROWS
-}  # type: ignore[misc]
+_FIELDS |= {table: (_rows(table), Field(description=f"Main rows of the table {table}")) for table in ROWS}
 
 Results = create_model("Results", __config__=STRICT, __doc__="Results of a headwise study.", **_FIELDS)
 

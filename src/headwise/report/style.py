@@ -74,6 +74,9 @@ def styled(chart: Any) -> Any:
             gridColor="#E4E4E4",
             domainColor=GREY,
             tickColor=GREY,
+            labelFlush=False,
+            labelOverlap="greedy",
+            labelSeparation=5,
         )
         .configure_title(fontWeight="normal", fontSize=13, anchor="start", frame="group", offset=6)
         .configure_header(

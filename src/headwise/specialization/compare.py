@@ -17,7 +17,6 @@ from headwise.study import Comparison
 if TYPE_CHECKING:
     import pyarrow
 
-SAME_TOKENS = ("prompts_digest", "tokenizer_digest")  # what two measurements must share to be compared
 CONFOUNDERS = ("template", "dtype")  # what may differ, but is then a second factor
 
 
@@ -87,7 +86,7 @@ def compare_pair(
         f"same weights as an earlier seed, not counted: seed {repeated}" if repeated else None,
     )
     changes += changes_over_refits(changes, counted, settings, generator_for(*identity, "refits"), remark)
-    shared = {key: refits[0].metadata.get(key) for key in ("study", *SAME_TOKENS)}
+    shared = {key: refits[0].metadata.get(key) for key in ("study", "prompts_digest", "tokens_digest")}
     weights = {
         str(refit.seed): dict(zip(("base", "aligned"), refit.weights, strict=True)) for refit in refits
     }
@@ -103,10 +102,9 @@ def read_refit(base: Path, aligned: Path, seed: int) -> Refit:
     def refuse(problem: str) -> ValueError:
         return ValueError(f"{base} and {aligned} cannot be compared: {problem}")
 
-    for field in SAME_TOKENS:
-        values = metadata.get(field), aligned_metadata.get(field)
-        if values[0] != values[1]:
-            raise refuse(f"their {field} is {values[0]} and {values[1]}. Measure both on the same tokens.")
+    digests = metadata.get("prompts_digest"), aligned_metadata.get("prompts_digest")
+    if digests[0] != digests[1]:
+        raise refuse(f"their prompts_digest is {digests[0]} and {digests[1]}. Measure both on the same prompts.")
     ours, theirs = read_features(base), read_features(aligned)
     if list(ours) != list(theirs):
         raise refuse("they hold different estimators. Evaluate both models again.")
@@ -119,13 +117,15 @@ def read_refit(base: Path, aligned: Path, seed: int) -> Refit:
         if first.layers != second.layers or first.values.shape != second.values.shape:
             raise refuse("the models differ in layers or heads. Correct the base in the study file.")
     confounds = [field for field in CONFOUNDERS if metadata.get(field) != aligned_metadata.get(field)]
-    counts = metadata["tokens_per_prompt"], aligned_metadata["tokens_per_prompt"]
-    if counts[0] != counts[1] and "template" not in confounds:
-        prompts = next(iter(ours.values())).prompts
-        prompt, *numbers = next(row for row in zip(prompts, *counts, strict=True) if row[1] != row[2])
-        raise refuse(
-            f"prompt '{prompt}' has {numbers[0]} and {numbers[1]} tokens. Give both models one tokenizer."
+    if metadata["tokens_digest"] != aligned_metadata["tokens_digest"] and "template" not in confounds:
+        counts = zip(
+            next(iter(ours.values())).prompts,
+            metadata["tokens_per_prompt"],
+            aligned_metadata["tokens_per_prompt"],
+            strict=True,
         )
+        differing = [f" (prompt '{prompt}': {one} and {other})" for prompt, one, other in counts if one != other]
+        raise refuse(f"their prompts became different tokens{''.join(differing[:1])}. Give both models one tokenizer.")
     return Refit(
         seed=seed,
         features={key: (ours[key], theirs[key]) for key in ours},

@@ -1,0 +1,165 @@
+"""Architecture facts against published models, and against the weights that a configuration builds."""
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    CohereConfig,
+    DeepseekV3Config,
+    FalconConfig,
+    Gemma2Config,
+    GPT2Config,
+    GPTBigCodeConfig,
+    GPTJConfig,
+    GPTNeoXConfig,
+    LlamaConfig,
+    MambaConfig,
+    MistralConfig,
+    OPTConfig,
+    Phi3Config,
+    PreTrainedConfig,
+    Qwen2Config,
+)
+
+from headwise.models.architecture import ArchitectureError, architecture_facts, window_acts
+
+SMALL = {"vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
+
+LLAMA_2_7B = LlamaConfig()
+LLAMA_3_8B = LlamaConfig(vocab_size=128256, intermediate_size=14336, num_key_value_heads=8)
+GEMMA_2_9B = Gemma2Config(
+    hidden_size=3584,
+    intermediate_size=14336,
+    num_hidden_layers=42,
+    num_attention_heads=16,
+    num_key_value_heads=8,
+)
+FALCON_7B = FalconConfig()
+PYTHIA_70M = GPTNeoXConfig(
+    vocab_size=50304,
+    hidden_size=512,
+    intermediate_size=2048,
+    num_hidden_layers=6,
+    num_attention_heads=8,
+)
+
+
+@pytest.mark.parametrize(
+    ("config", "parameters"),
+    [
+        (GPT2Config(), 124_439_808),
+        (LLAMA_2_7B, 6_738_415_616),
+        (LLAMA_3_8B, 8_030_261_248),
+        (GEMMA_2_9B, 9_241_705_984),
+        (PYTHIA_70M, 70_426_624),
+    ],
+)
+def test_parameters_are_those_of_the_published_models(config, parameters):
+    assert architecture_facts(config)["parameters"] == parameters
+
+
+@pytest.mark.parametrize(
+    ("config", "crowding"),
+    [
+        (LLAMA_2_7B, 0.25),  # D'Elia 2026: 32 heads of width 128
+        (LLAMA_3_8B, 32 / 8 * 32 / 128),
+        (GEMMA_2_9B, 0.125),  # by the paper's formula: 16 heads of width 256, 8 for keys and values
+        (FALCON_7B, 71 / 1 * 71 / 64),
+        (MistralConfig(), 1.0),
+    ],
+)
+def test_crowding_follows_the_formula(config, crowding):
+    assert architecture_facts(config)["crowding"] == pytest.approx(crowding, rel=1e-12)
+
+
+SMALL_CONFIGS = [
+    (GPT2Config(vocab_size=100, n_embd=32, n_layer=3, n_head=4), "multi-head", "learned"),
+    (GPTNeoXConfig(**SMALL, intermediate_size=64), "multi-head", "rotary"),
+    (GPTJConfig(vocab_size=100, n_embd=32, n_layer=3, n_head=4, rotary_dim=4), "multi-head", "rotary"),
+    (OPTConfig(**SMALL, ffn_dim=64, word_embed_proj_dim=32), "multi-head", "learned"),
+    (GPTBigCodeConfig(vocab_size=100, n_embd=32, n_layer=3, n_head=4, multi_query=True), "multi-query", "learned"),
+    (GPTBigCodeConfig(vocab_size=100, n_embd=32, n_layer=3, n_head=4, multi_query=False), "multi-head", "learned"),
+    (LlamaConfig(**SMALL, intermediate_size=64), "multi-head", "rotary"),
+    (LlamaConfig(**SMALL, intermediate_size=64, num_key_value_heads=2), "grouped-query", "rotary"),
+    (MistralConfig(**SMALL, intermediate_size=64, num_key_value_heads=1, head_dim=16), "multi-query", "rotary"),
+    (Gemma2Config(**SMALL, intermediate_size=64, num_key_value_heads=2, head_dim=16), "grouped-query", "rotary"),
+    (Qwen2Config(**SMALL, intermediate_size=64, num_key_value_heads=2), "grouped-query", "rotary"),
+    (Phi3Config(**SMALL, intermediate_size=64, num_key_value_heads=2, pad_token_id=0), "grouped-query", "rotary"),
+    (CohereConfig(**SMALL, intermediate_size=64, num_key_value_heads=2), "grouped-query", "rotary"),
+    (FalconConfig(**SMALL), "multi-query", "rotary"),
+    (FalconConfig(**SMALL, multi_query=False), "multi-head", "rotary"),
+    (FalconConfig(**SMALL, multi_query=False, alibi=True), "multi-head", "alibi"),
+    # In the new architecture `multi_query` is ignored: Falcon-40B has 8 key and value heads.
+    (FalconConfig(**SMALL, new_decoder_architecture=True, num_kv_heads=2), "grouped-query", "rotary"),
+]
+
+
+def built_widths(model: torch.nn.Module, heads: int) -> set[tuple[int, int]]:
+    """(query width, key and value width) of each attention layer, from the shapes of the weights."""
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters() if name.endswith("weight")}
+    widths = set()
+    for name, (*_, last) in shapes.items():
+        stem, part = name.removesuffix(".weight").rpartition(".")[::2]
+        first = shapes[name][0]
+        if part == "q_proj":
+            widths.add((first, shapes[f"{stem}.k_proj.weight"][0]))
+        elif part in ("query_key_value", "qkv_proj", "c_attn"):
+            # The output projection reads what the queries are wide; GPT-2 stores weights (input, output).
+            output = {"query_key_value": "dense", "qkv_proj": "o_proj", "c_attn": "c_proj"}[part]
+            transposed = part == "c_attn" and first == last // 3
+            query = shapes[f"{stem}.{output}.weight"][1]
+            widths.add((query, ((last if transposed else first) - query) // 2))
+    return widths
+
+
+@pytest.mark.parametrize(("config", "kind", "positions"), SMALL_CONFIGS)
+def test_facts_are_what_the_built_model_has(config, kind, positions):
+    model = AutoModelForCausalLM.from_config(config)
+    facts = architecture_facts(config)
+    assert facts["attention"] == kind
+    assert facts["positions"] == positions
+    assert facts["layers"] == len(facts["windows"]) == 3
+    assert facts["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+    query, key_value = facts["heads"] * facts["head_width"], facts["key_value_heads"] * facts["head_width"]
+    assert built_widths(model, facts["heads"]) == {(query, key_value)}
+    assert facts["key_value_ratio"] == facts["key_value_heads"] / facts["heads"]
+
+
+def test_windows_per_layer():
+    def windows(config: PreTrainedConfig) -> list[int | None]:
+        return architecture_facts(config)["windows"]
+
+    small = {**SMALL, "intermediate_size": 64, "num_key_value_heads": 2}
+    assert windows(MistralConfig(**small, sliding_window=None)) == [None] * 3
+    assert windows(MistralConfig(**small, sliding_window=8)) == [8] * 3
+    assert windows(Gemma2Config(**small, head_dim=8, sliding_window=8)) == [8, None, 8]
+    assert windows(Phi3Config(**small, sliding_window=2047, pad_token_id=0)) == [2047] * 3
+    assert windows(Qwen2Config(**small, sliding_window=8)) == [None] * 3
+    upper = Qwen2Config(**small, sliding_window=8, use_sliding_window=True, max_window_layers=1)
+    assert windows(upper) == [None, 8, 8]
+    # A key that the architecture does not know stays in the configuration and acts on nothing.
+    assert windows(LlamaConfig(**small, sliding_window=8)) == [None] * 3
+
+
+def test_a_window_acts_when_it_is_shorter_than_the_prompt():
+    facts = {"windows": [8, None, 4096]}
+    assert window_acts(facts, 8) == [False, False, False]
+    assert window_acts(facts, 9) == [True, False, False]
+    assert window_acts(facts, 5000) == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (DeepseekV3Config(), "deepseek_v3: keys and values are made from a latent vector"),
+        (LlamaConfig(**SMALL, rope_parameters=None), None),
+        (Qwen2Config(**SMALL, num_key_value_heads=2, layer_types=["chunked_attention"] * 3), "holds 'chunked_attention'"),
+        (MambaConfig(), "mamba"),
+    ],
+)
+def test_attention_that_is_not_understood_is_an_error(config, sentence):
+    if sentence is None:
+        assert architecture_facts(config)["positions"] == "rotary"
+        return
+    with pytest.raises(ArchitectureError, match=sentence):
+        architecture_facts(config)
