@@ -84,7 +84,7 @@ class Decoder(Section):
     hidden: Positive = Field(64, description="Width of the residual stream")
     heads: Positive = Field(8, description="Attention heads per layer")
     key_value_heads: Positive | None = Field(None, description="Heads that hold keys and values; default: `heads`")
-    head_width: int = Field(16, ge=2, multiple_of=2, description="Width of one head; even, for rotary positions")
+    head_width: int = Field(8, ge=2, multiple_of=2, description="Width of one head; even, for rotary positions")
     feed_forward: Positive = Field(192, description="Width of the feed-forward layers")
     positions: Positive = Field(256, description="Longest sequence, in tokens")
     window: Positive | None = Field(None, description="Sliding window in tokens; default: attend to all positions")
@@ -101,13 +101,13 @@ class Decoder(Section):
 class Training(Section):
     """Training from scratch: AdamW on random excerpts of the corpus, linear warm-up, cosine decay."""
 
-    steps: Positive = Field(300, description="Optimiser steps")
-    batch: Positive = Field(16, description="Excerpts per step")
+    steps: Positive = Field(450, description="Optimiser steps")
+    batch: Positive = Field(4, description="Excerpts per step")
     tokens: Positive = Field(128, description="Tokens per excerpt")
-    learning_rate: Rate = Field(3e-3, description="Peak learning rate, after warm-up")
-    warmup: int = Field(20, ge=0, description="Steps of linear warm-up")
+    learning_rate: Rate = Field(6e-3, description="Peak learning rate, after warm-up")
+    warmup: int = Field(50, ge=0, description="Steps of linear warm-up")
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of AdamW")
-    evaluate_every: Positive = Field(50, description="Steps between evaluations on held-out text")
+    evaluate_every: Positive = Field(150, description="Steps between evaluations on held-out text")
 
 
 class Sft(Section):
@@ -115,7 +115,7 @@ class Sft(Section):
 
     steps: Positive = Field(40, description="Optimiser steps")
     batch: Positive = Field(16, description="Pairs per step")
-    learning_rate: Rate = Field(5e-4, description="Peak learning rate, after warm-up")
+    learning_rate: Rate = Field(7e-4, description="Peak learning rate, after warm-up")
     warmup: int = Field(5, ge=0, description="Steps of linear warm-up")
 
 
@@ -124,7 +124,7 @@ class Dpo(Section):
 
     steps: Positive = Field(40, description="Optimiser steps")
     batch: Positive = Field(8, description="Preference pairs per step")
-    learning_rate: Rate = Field(2e-4, description="Peak learning rate, after warm-up")
+    learning_rate: Rate = Field(1e-3, description="Peak learning rate, after warm-up")
     warmup: int = Field(5, ge=0, description="Steps of linear warm-up")
     beta: Rate = Field(0.1, description="Strength of the pull towards the reference model")
 

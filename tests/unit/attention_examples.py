@@ -28,9 +28,7 @@ WIDE = dict(
     bos_token_id=1,
     eos_token_id=2,
 )
-GPT2 = dict(
-    vocab_size=VOCABULARY, n_embd=32, n_layer=3, n_head=4, n_positions=64, bos_token_id=1, eos_token_id=2
-)
+GPT2 = dict(vocab_size=VOCABULARY, n_embd=32, n_layer=3, n_head=4, n_positions=64, bos_token_id=1, eos_token_id=2)
 # Model type, configuration, and the path of the first layer's output projection.
 ARCHITECTURES = {
     "multi-head": ("llama", dict(num_key_value_heads=4), "model.layers.0.self_attn.o_proj"),
@@ -89,9 +87,7 @@ def random_attention(heads: int, tokens: int, support: str, seed: int, sharpness
     return scores.softmax(-1)
 
 
-def layer_attention(
-    weights: Tensor, support: str = "causal", *, layer: int = 0, seed: int = 0
-) -> LayerAttention:
+def layer_attention(weights: Tensor, support: str = "causal", *, layer: int = 0, seed: int = 0) -> LayerAttention:
     """A layer with these weights, random head outputs of width 5 and a random output projection to 7."""
     heads, tokens, _ = weights.shape
     generator = torch.Generator().manual_seed(seed)
@@ -110,9 +106,7 @@ def word_tokenizer() -> PreTrainedTokenizerFast:
     vocabulary = {word: index for index, word in enumerate(words)}
     encoder = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
     encoder.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=encoder, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>"
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=encoder, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>")
 
 
 def save_checkpoint(model: PreTrainedModel, folder: Path) -> Path:

@@ -74,9 +74,7 @@ def write_inputs(study: Study, folder: Path, generator: np.random.Generator) -> 
     for model in study.descendants():
         comparisons.append(_comparison(study, model.name, values, generator))
         paths["comparisons"].append(folder / "comparison" / f"{model.name}.parquet")
-        write_table(
-            comparisons[-1], paths["comparisons"][-1], {"study": study.name, "refits": study.seeds_of(model)}
-        )
+        write_table(comparisons[-1], paths["comparisons"][-1], {"study": study.name, "refits": study.seeds_of(model)})
     contrasts = folder / "contrasts.parquet"
     write_table(_contrasts(study, values, generator), contrasts, {"study": study.name})
     prompts = folder / "prompts.json"
@@ -144,7 +142,7 @@ def _facts(metadata: dict[str, Any], generator: np.random.Generator) -> dict[str
 
 
 def _training(method: str | None, generator: np.random.Generator) -> pd.DataFrame:
-    steps = np.arange(0, 301, 50) if method is None else np.arange(0, 41, 10)
+    steps = np.arange(0, 301, 20) if method is None else np.arange(0, 41, 10)
     rows = []
     for split, step in product(("train", "held_out"), steps):
         start, end = (6.9, 3.4) if method is None else (0.69, 0.4) if method == "dpo" else (3.4, 2.6)
@@ -175,9 +173,7 @@ def _summary(values: dict[str, float], generator: np.random.Generator) -> pd.Dat
         rows.append({**own, "scope": "head_permutation_largest_change", "value": 2 * shuffled})
         if estimator == "entropy_profile":
             rows.append({**own, "scope": "mean_head_correlation", "reason": "one layer has no correlation"})
-    table = pd.DataFrame(
-        rows, columns=["estimator", "sink", "scope", "layer", "value", "deviation", "reason"]
-    )
+    table = pd.DataFrame(rows, columns=["estimator", "sink", "scope", "layer", "value", "deviation", "reason"])
     return table.astype({"layer": "Int16", "value": "float64", "deviation": "float64", "reason": "string"})
 
 
@@ -269,18 +265,12 @@ def _contrasts(
         own = {"estimator": estimator, "sink": sink}
         for base in bases[1:]:
             seeds = study.seeds_of(study.model(base))
-            estimate = float(
-                np.mean([values[base, s][estimator] - values[bases[0], s][estimator] for s in seeds])
-            )
+            estimate = float(np.mean([values[base, s][estimator] - values[bases[0], s][estimator] for s in seeds]))
             of_refits = {"n": len(seeds), "n_reference": len(seeds), "unit": "refit", "reference": bases[0]}
-            tested = (
-                {"p": 0.1, "p_attainable": 0.1} if len(seeds) == 3 else {"reason": "too few refits to test"}
-            )
+            tested = {"p": 0.1, "p_attainable": 0.1} if len(seeds) == 3 else {"reason": "too few refits to test"}
             interval = {"ci_low": estimate - 0.03, "ci_high": estimate + 0.03} if len(seeds) > 1 else {}
             shared = {**own, **of_refits, **tested, **interval, "group": base}
-            rows.append(
-                {**shared, "kind": "architecture", "estimate": estimate, "test": "permutation of labels"}
-            )
+            rows.append({**shared, "kind": "architecture", "estimate": estimate, "test": "permutation of labels"})
             for method in methods:
                 effect = float(generator.normal(0, 0.01))
                 interval = {"ci_low": effect - 0.03, "ci_high": effect + 0.03} if len(seeds) > 1 else {}

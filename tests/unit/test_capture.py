@@ -63,9 +63,7 @@ def test_head_writes_add_up_to_what_the_layer_writes(architecture):
 def test_head_outputs_are_attention_times_values():
     model = tiny_model("llama", num_key_value_heads=2)
     values = []
-    model.model.layers[0].self_attn.v_proj.register_forward_hook(
-        lambda m, i, output: values.append(output[0])
-    )
+    model.model.layers[0].self_attn.v_proj.register_forward_hook(lambda m, i, output: values.append(output[0]))
     first = captured(model, token_ids(TOKENS))[0][0]
     for head in range(4):
         shared = values[0].view(TOKENS, 2, 8)[:, head // 2]

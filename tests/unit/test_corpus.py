@@ -26,9 +26,7 @@ def write_files(folder: Path, texts: dict[str, str]) -> Corpus:
 
 
 def many_texts(count: int = 50) -> dict[str, str]:
-    return {
-        f"part{number % 3}/text{number:03}.txt": f"Text number {number}. " * 20 for number in range(count)
-    }
+    return {f"part{number % 3}/text{number:03}.txt": f"Text number {number}. " * 20 for number in range(count)}
 
 
 def build(wanted: Corpus, folder: Path) -> tuple[list[dict[str, str]], dict]:
@@ -132,10 +130,7 @@ def test_standard_library_holds_the_docstrings_that_importing_shows(small_librar
 
     assert f"json.loads\n\n{inspect.getdoc(json.loads)}" in texts["module/json"]
     assert texts["module/json"].startswith(f"json\n\n{inspect.getdoc(json)}")
-    assert (
-        f"textwrap.TextWrapper.wrap\n\n{inspect.getdoc(textwrap.TextWrapper.wrap)}"
-        in texts["module/textwrap"]
-    )
+    assert f"textwrap.TextWrapper.wrap\n\n{inspect.getdoc(textwrap.TextWrapper.wrap)}" in texts["module/textwrap"]
     assert "module/unittest.mock" in texts
     assert not [identity for identity in texts if "test." in identity.removeprefix("module/unittest")]
 
@@ -144,9 +139,7 @@ def test_standard_library_holds_every_topic_of_help(small_library):
     from pydoc_data.topics import topics
 
     texts = {identity: text for identity, _, text in standard_library_texts()}
-    assert {identity for identity in texts if identity.startswith("topic/")} == {
-        f"topic/{name}" for name in topics
-    }
+    assert {identity for identity in texts if identity.startswith("topic/")} == {f"topic/{name}" for name in topics}
     assert texts["topic/assert"].split() == topics["assert"].split()
 
 
@@ -216,9 +209,7 @@ def test_a_data_set_is_read_at_its_revision(monkeypatch, tmp_path):
 
 
 @settings(max_examples=15, deadline=None)
-@given(
-    st.lists(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\r"), min_size=1), max_size=5)
-)
+@given(st.lists(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\r"), min_size=1), max_size=5))
 def test_any_text_survives_the_file(tmp_path_factory, texts):
     folder = tmp_path_factory.mktemp("corpus")
     named = {f"own{number}.txt": f"{number} {text}" for number, text in enumerate(texts)}

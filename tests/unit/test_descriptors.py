@@ -73,17 +73,13 @@ def test_descriptors_by_loops(support):
             self_attention=np.mean([rows[q][q] for q in queries]),
             first_token=np.mean([rows[q][0] for q in queries]),
             distance_tokens=np.mean([sum(abs(q - k) * rows[q][k] for k in range(7)) for q in queries]),
-            effective_keys=np.mean(
-                [np.prod([share**-share for share in rows[q] if share > 0]) for q in queries]
-            ),
+            effective_keys=np.mean([np.prod([share**-share for share in rows[q] if share > 0]) for q in queries]),
         )
         assert named(values[head]) == pytest.approx(expected, rel=1e-9)
 
 
 def test_means_weigh_prompts_equally_and_pass_over_single_tokens():
-    layers = [
-        layer_attention(random_attention(2, tokens, "causal", seed=tokens), layer=4) for tokens in (3, 9, 1)
-    ]
+    layers = [layer_attention(random_attention(2, tokens, "causal", seed=tokens), layer=4) for tokens in (3, 9, 1)]
     means = DescriptorMeans()
     for layer in layers:
         means.add(layer)
@@ -130,9 +126,7 @@ def test_measured_induction_is_that_of_the_drawn_sequences():
     sequences = [repeated_tokens(ordinary, INDUCTION_PERIOD, generator) for _ in range(INDUCTION_SEQUENCES)]
     with torch.no_grad():
         induction = measure_induction(model, word_tokenizer(), np.random.default_rng(3))
-        reference = [
-            model(input_ids=torch.tensor([ids]), output_attentions=True).attentions for ids in sequences
-        ]
+        reference = [model(input_ids=torch.tensor([ids]), output_attentions=True).attentions for ids in sequences]
     assert (induction.period, induction.support) == (INDUCTION_PERIOD, "causal")
     for layer in range(3):
         scores = [induction_score(attentions[layer][0], INDUCTION_PERIOD) for attentions in reference]

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
@@ -16,9 +17,9 @@ from headwise.attention.descriptors import DESCRIPTORS
 from headwise.attention.extract import ExtractionError, extract_attention
 from headwise.attention.reduce import SINKS, head_statistics
 from headwise.attention.store import read_layer
-from headwise.models.load import weights_digest
+from headwise.models.load import load_checkpoint, weights_digest
 from headwise.prompts import PromptError
-from headwise.provenance import read_metadata
+from headwise.provenance import json_digest, read_metadata
 from headwise.study import PAIR_STATISTICS, Extraction
 
 # Not in the order of their ids; one of a single token.
@@ -40,6 +41,12 @@ def prompt_file(folder: Path, lengths: dict[str, int]) -> Path:
     ]
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def token_ids_of(name: str) -> list[int]:
+    """The prompt as the tokenizer of words reads it."""
+    text = random_words(LENGTHS[name], seed=list(LENGTHS).index(name))
+    return [int(word.removeprefix("w")) for word in text.split()]
 
 
 def extract(checkpoint: Path, prompts: Path, out: Path, **settings: object) -> dict[str, Path]:
@@ -69,10 +76,9 @@ def reference(checkpoint) -> dict[str, list[torch.Tensor]]:
     """Attention of each prompt as the model library returns it: one (heads, T, T) per layer."""
     model = AutoModelForCausalLM.from_pretrained(checkpoint, attn_implementation="eager").eval()
     attention = {}
-    for index, (name, length) in enumerate(LENGTHS.items()):
-        ids = [int(word[1:]) for word in random_words(length, seed=index).split()]
+    for name in LENGTHS:
         with torch.no_grad():
-            output = model(input_ids=torch.tensor([ids]), output_attentions=True)
+            output = model(input_ids=torch.tensor([token_ids_of(name)]), output_attentions=True)
         attention[name] = [layer[0] for layer in output.attentions]
     return attention
 
@@ -87,18 +93,12 @@ def test_tensors_are_the_models_attention_rounded(extracted, reference):
 def test_head_statistics_come_from_unrounded_attention(extracted, reference):
     table = pandas.read_parquet(extracted["heads"])
     assert list(table[["prompt", "layer", "head", "sink"]].itertuples(index=False, name=None)) == [
-        (prompt, layer, head, sink)
-        for prompt in "abc"
-        for layer in range(3)
-        for head in range(4)
-        for sink in SINKS
+        (prompt, layer, head, sink) for prompt in "abc" for layer in range(3) for head in range(4) for sink in SINKS
     ]
     for row in table.itertuples():
         expected = head_statistics(reference[row.prompt][row.layer], row.sink)
         assert np.array_equal(row.received, expected.received[row.head].float(), equal_nan=True)
-        assert np.array_equal(
-            row.row_entropy_nats, expected.row_entropy_nats[row.head].float(), equal_nan=True
-        )
+        assert np.array_equal(row.row_entropy_nats, expected.row_entropy_nats[row.head].float(), equal_nan=True)
 
 
 def test_pair_statistics_of_every_prompt_and_layer(extracted, reference):
@@ -145,21 +145,32 @@ def test_every_output_says_where_it_comes_from(checkpoint, extracted):
             "dtype": "float32",
             "device": "cpu",
             "template": "raw",
+            "tokens_digest": json_digest({name: token_ids_of(name) for name in LENGTHS}),
         }
         assert facts.items() <= metadata.items(), name
         assert str(checkpoint) not in json.dumps(metadata)
 
 
-def test_a_second_run_gives_the_same_bytes_and_restores_the_threads(checkpoint, extracted, tmp_path):
+def test_a_second_run_gives_the_same_bytes(checkpoint, extracted, tmp_path):
+    again = extract(checkpoint, prompt_file(tmp_path, LENGTHS), tmp_path)
+    for name, path in extracted.items():
+        assert again[name].read_bytes() == path.read_bytes(), name
+
+
+def test_torch_computes_on_one_thread_meanwhile(checkpoint, tmp_path, monkeypatch):
+    def note_threads(*arguments: object) -> tuple:
+        threads.append(torch.get_num_threads())
+        return load_checkpoint(*arguments)
+
+    threads: list[int] = []
+    monkeypatch.setattr("headwise.attention.extract.load_checkpoint", note_threads)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        again = extract(checkpoint, prompt_file(tmp_path, LENGTHS), tmp_path)
-        assert torch.get_num_threads() == 2
+        extract(checkpoint, prompt_file(tmp_path, LENGTHS), tmp_path)
+        assert (threads, torch.get_num_threads()) == ([1], 2)
     finally:
         torch.set_num_threads(before)
-    for name, path in extracted.items():
-        assert again[name].read_bytes() == path.read_bytes(), name
 
 
 def test_statistics_alone_are_the_same_without_a_tensor_file(checkpoint, extracted, tmp_path):
@@ -194,18 +205,31 @@ def test_a_failure_half_way_leaves_nothing_and_names_model_prompt_and_layer(chec
         "".join(json.dumps({"id": k, "domain": "words", "text": text}) + "\n" for k, text in texts.items())
     )
     out = tmp_path / "out"
-    with pytest.raises(
-        ExtractionError, match=r"broken, prompt 'overflowing', layer 0: attention is not finite"
-    ):
+    with pytest.raises(ExtractionError, match=r"broken, prompt 'overflowing', layer 0: attention is not finite"):
         extract(broken, prompts, out)
     assert list(out.iterdir()) == []
 
 
+def test_outputs_appear_together_or_not_at_all(checkpoint, tmp_path, monkeypatch):
+    """The attention of the only prompt is written last of all, when the statistics are complete."""
+
+    write_table = pyarrow.parquet.ParquetWriter.write_table
+
+    def fail_on_tensors(writer: pyarrow.parquet.ParquetWriter, table: pyarrow.Table, **options: Any) -> None:
+        if "weights" in table.column_names:
+            raise OSError("no space left on device")
+        write_table(writer, table, **options)
+
+    monkeypatch.setattr(pyarrow.parquet.ParquetWriter, "write_table", fail_on_tensors)
+    prompts = prompt_file(tmp_path, {"a": 5})
+    with pytest.raises(OSError, match="no space left"):
+        extract(checkpoint, prompts, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_a_prompt_longer_than_the_models_positions_is_refused(checkpoint, tmp_path):
     prompts = prompt_file(tmp_path, {"long": 65})
-    with pytest.raises(
-        ExtractionError, match=r"prompt 'long': 65 tokens are more than the model's 64 positions"
-    ):
+    with pytest.raises(ExtractionError, match=r"prompt 'long': 65 tokens are more than the model's 64 positions"):
         extract(checkpoint, prompts, tmp_path / "out")
     with pytest.raises(PromptError, match="'long'"):
         extract(checkpoint, prompts, tmp_path / "out", max_tokens=60)

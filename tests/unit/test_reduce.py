@@ -73,9 +73,7 @@ def test_head_statistics_by_loops(example):
         assert statistics.rows_left_out[head] == TOKENS - len(rows)
         expected = [entropy(rows[query]) if query in rows else math.nan for query in range(TOKENS)]
         np.testing.assert_allclose(statistics.row_entropy_nats[head], expected, atol=1e-7)
-        np.testing.assert_allclose(
-            statistics.received[head], np.mean(list(rows.values()), axis=0), atol=1e-12
-        )
+        np.testing.assert_allclose(statistics.received[head], np.mean(list(rows.values()), axis=0), atol=1e-12)
     if sink == "dropped":
         assert (statistics.received[:, 0] == 0).all()
         assert statistics.received.sum(-1) == pytest.approx(1, abs=1e-12)
@@ -112,9 +110,7 @@ def test_pattern_correlation_by_loops(example):
 def unbiased_hsic(first: np.ndarray, second: np.ndarray) -> float:
     """The U-statistic of Song et al. (2012): a mean over all ordered quadruples of different samples."""
     quadruples = list(permutations(range(len(first)), 4))
-    return np.mean(
-        [first[i, j] * (second[i, j] + second[q, r] - 2 * second[i, q]) for i, j, q, r in quadruples]
-    ).item()
+    return np.mean([first[i, j] * (second[i, j] + second[q, r] - 2 * second[i, q]) for i, j, q, r in quadruples]).item()
 
 
 def test_output_cka_is_the_ratio_of_u_statistics(example):
@@ -140,9 +136,7 @@ def test_output_cka_ignores_rotation_scale_and_offset_of_the_writes():
     layer = layer_attention(random_attention(HEADS, TOKENS, "causal", seed=1))
     expected = output_cka(layer.head_outputs, layer.output_projection)
     rotation = torch.linalg.qr(torch.randn(7, 7, generator=torch.Generator().manual_seed(1)))[0]
-    assert output_cka(layer.head_outputs, layer.output_projection @ rotation * 3) == pytest.approx(
-        expected, abs=1e-5
-    )
+    assert output_cka(layer.head_outputs, layer.output_projection @ rotation * 3) == pytest.approx(expected, abs=1e-5)
     identity = torch.eye(5).repeat(HEADS, 1, 1)
     moved = layer.head_outputs + torch.arange(5.0)
     assert output_cka(moved, identity) == pytest.approx(output_cka(layer.head_outputs, identity), abs=1e-5)
@@ -290,6 +284,11 @@ def test_columns_are_what_is_computed():
     assert list(pair_statistics(layer, EVERYTHING, "kept")) == pair_columns(EVERYTHING)
     assert list(pair_statistics(layer, EVERYTHING, "dropped")) == pair_columns(ROW_STATISTICS)
     assert list(pair_statistics(layer, ["output_cka"], "dropped")) == []
+
+
+def test_an_unknown_statistic_is_refused():
+    with pytest.raises(ValueError, match="unknown statistic of pairs 'helinger'"):
+        pair_columns(["helinger"])
 
 
 def test_cka_without_an_output_projection_is_an_error_that_says_so():

@@ -198,9 +198,7 @@ def test_head_statistics_have_one_row_per_head_and_sink(tmp_path):
                 writer.add(prompt, layer, {sink: head_statistics(weights, sink) for sink in SINKS})
     table = pandas.read_parquet(path)
     assert read_metadata(path)["model"] == "tiny"
-    keys = [
-        (p, layer, head, sink) for p in PROMPTS for layer in LAYERS for head in range(HEADS) for sink in SINKS
-    ]
+    keys = [(p, layer, head, sink) for p in PROMPTS for layer in LAYERS for head in range(HEADS) for sink in SINKS]
     assert list(table[["prompt", "layer", "head", "sink"]].itertuples(index=False, name=None)) == keys
     assert table.dtypes[["layer", "head", "tokens", "rows_left_out"]].astype(str).tolist() == [
         "int16",

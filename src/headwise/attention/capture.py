@@ -50,13 +50,11 @@ class CaptureError(ValueError):
 class LayerAttention:
     """The attention of one layer on one prompt of T tokens.
 
-    layer: index of the layer in the model, as its own modules count (hybrid models skip layers without
-        attention).
-    weights: float32 (heads, T, T), after softmax; rows are queries. Exact for the dtype that the model
-        computes in: most models compute the softmax in float32 and round it to their own dtype, and the
-        rounded values are what is given.
-    head_outputs: (T, heads, head width) in the model's dtype, each head's output as the output projection
-        reads it.
+    layer: index of the layer in the model, as its own modules count (hybrid models have layers without attention).
+    weights: float32 (heads, T, T), after softmax; rows are queries and sum to 1 (less in the few models that keep a
+        share for no key at all). They are what the model multiplies values with: most models compute the softmax in
+        float32 and round it to their own dtype, which is exact in float32 and rounded in bfloat16.
+    head_outputs: (T, heads, head width) in the model's dtype, each head's output as the output projection reads it.
     output_projection: (heads, head width, hidden), a view of W_O; None where it is no plain matrix.
     support: "causal" if nothing above the diagonal may be attended to, "full" for encoders.
     """
@@ -172,16 +170,21 @@ class _Capture:
                 "have no single pattern: choose a checkpoint of another architecture."
             )
         weights = weights[0].detach().float()
-        self.waiting = layer, weights, self._support(layer, weights, declared_causal)
+        support = self._support(layer, weights, declared_causal)
         if layer.projection is None:
-            self._deliver(output[0], None)
+            self._deliver(LayerAttention(layer.index, weights, output[0].detach(), None, support))
+        else:
+            self.waiting = layer, weights, support
 
     def projected(self, layer: AttentionLayer, projection: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         """Take what the output projection reads: the heads' outputs, after the gates of some models."""
         if self.waiting is None or self.waiting[0] is not layer:
             return  # called outside the model's forward pass
-        heads, tokens, _ = self.waiting[1].shape
-        self._deliver(inputs[0].reshape(tokens, heads, -1), _per_head(projection, heads))
+        _, weights, support = self.waiting
+        self.waiting = None
+        heads, tokens, _ = weights.shape
+        outputs = inputs[0].detach().reshape(tokens, heads, -1)
+        self._deliver(LayerAttention(layer.index, weights, outputs, _per_head(projection, heads), support))
 
     def finish(self, *_: Any) -> None:
         if missing := sorted({layer.index for layer in self.layers.values()} - self.delivered):
@@ -202,12 +205,9 @@ class _Capture:
             )
         return "full" if looks_ahead else "causal"
 
-    def _deliver(self, head_outputs: Tensor, output_projection: Tensor | None) -> None:
-        assert self.waiting is not None
-        layer, weights, support = self.waiting
-        self.waiting = None
-        self.delivered.add(layer.index)
-        self.receive(LayerAttention(layer.index, weights, head_outputs.detach(), output_projection, support))
+    def _deliver(self, attention: LayerAttention) -> None:
+        self.delivered.add(attention.layer)
+        self.receive(attention)
 
     def _error(self, problem: str) -> CaptureError:
         return CaptureError(f"model type '{self.kind}': {problem}")
@@ -272,7 +272,8 @@ def _output_projection(model: nn.Module, path: str, module: nn.Module) -> nn.Mod
 def _per_head(projection: nn.Module, heads: int) -> Tensor | None:
     """W_O as (heads, head width, hidden); None for one that is no plain matrix, such as a quantized one."""
     weight = projection.weight
-    if not isinstance(weight, Tensor) or not weight.is_floating_point() or weight.ndim != 2:
+    # One byte per value: an 8-bit float, which means nothing without its scale.
+    if not isinstance(weight, Tensor) or not weight.is_floating_point() or weight.element_size() == 1:
         return None
     matrix = weight.detach() if isinstance(projection, Conv1D) else weight.detach().T
     return matrix.view(heads, -1, matrix.shape[1])

@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 
 from headwise.attention.capture import LayerAttention, Support
+from headwise.study import PAIR_STATISTICS
 
 Sink = Literal["kept", "dropped"]
 
 SINKS: tuple[Sink, ...] = ("kept", "dropped")
-# Statistics of attention rows; the only other one, output_cka, knows no sink.
-ROW_STATISTICS = ("hellinger", "js_divergence", "pattern_correlation")
 # A row that has less than this left without key 0 says nothing about the other keys.
 SMALLEST_MASS = 1e-6
 # Variance below this share of the mean square is rounding of float32 (its square is 1.4e-14), not a pattern.
@@ -63,44 +62,44 @@ def entropy_nats(weights: Tensor) -> Tensor:
 
 
 def pair_columns(names: Sequence[str]) -> list[str]:
-    """Names of what `pair_statistics` gives for these names, in their order."""
+    """Names of what `pair_statistics` gives for these names, in their order. Raises ValueError for an unknown one."""
     columns = []
     for name in names:
+        if name not in PAIR_STATISTICS:
+            raise ValueError(f"unknown statistic of pairs '{name}': choose from {', '.join(PAIR_STATISTICS)}")
         columns += [name, "pattern_correlation_full"] if name == "pattern_correlation" else [name]
     return columns
 
 
 def pair_statistics(layer: LayerAttention, names: Sequence[str], sink: Sink) -> dict[str, Tensor]:
-    """Statistics of all pairs of heads of a layer, each float64 (H (H - 1) / 2,).
+    """Statistics of all pairs of heads of a layer, by name: each float64, one value per pair.
 
-    Pairs i < j are in the order of `numpy.triu_indices(H, 1)`.
+    Pairs i < j are in the order of `numpy.triu_indices(heads, 1)`. The keys are `pair_columns(names)`, without
+    output_cka where the sink is dropped.
 
-    Row statistics use the query rows q >= 1 that neither head leaves out (row 0 of a causal model is the
-    same in all heads); NaN where there are none.
+    hellinger: mean squared Hellinger distance of query rows, within 0..1. With row masses m it is
+        (m_i + m_j) / 2 - sum_k sqrt(A_i A_j), which for rows that sum to 1 is 1 - sum_k sqrt(A_i A_j); equal heads get
+        0 although float32 rows sum to 1 within rounding only.
+    js_divergence: mean Jensen-Shannon divergence (Lin 1991) of query rows, base 2, within 0..1.
+    pattern_correlation: Pearson correlation of the attention entries over the support (lower triangle with diagonal;
+        the full matrix for encoders), within -1..1. Without the sink, key 0 is outside. NaN where a pattern is constant
+        within float32 rounding.
+    pattern_correlation_full: the same over the full matrix, structural zeros included.
+    output_cka: see `output_cka`.
 
-    hellinger: mean squared Hellinger distance of the rows, in 0..1. With row masses m it is (m_i + m_j) / 2
-        - sum_k sqrt(A_i A_j), which is 1 - sum_k sqrt(A_i A_j) for rows that sum to 1, and exact for equal
-        heads where float32 rows sum to 1 only within rounding.
-    js_divergence: mean Jensen-Shannon divergence (Lin 1991) of the rows, base 2, in 0..1.
-    pattern_correlation: Pearson correlation of the attention entries over the support (lower triangle with
-        diagonal; the full matrix for encoders), in -1..1. With the sink dropped, key 0 and the rows left
-        out by either head are outside. NaN where a pattern is constant within float32 rounding.
-    pattern_correlation_full: the same over the full matrix, structural zeros included. Comes with
-        pattern_correlation.
-    output_cka: debiased linear CKA (see `output_cka`); absent where the sink is dropped, since it has no
-        meaning there.
+    Rows of attention that either head leaves out do not count. hellinger and js_divergence pass over row 0, too, which
+    in a causal model is the same for all heads; they are NaN where no row remains.
     """
     statistics = {}
-    if any(name in ROW_STATISTICS for name in names):
-        rows = _rows(layer.weights, sink)
-        if "hellinger" in names:
-            statistics["hellinger"] = _upper(_hellinger(rows.after_first()))
-        if "js_divergence" in names:
-            statistics["js_divergence"] = _js_divergence(rows.after_first())
-        if "pattern_correlation" in names:
-            over_support, over_matrix = _pearson(rows, layer.support, sink)
-            statistics["pattern_correlation"] = _upper(over_support)
-            statistics["pattern_correlation_full"] = _upper(over_matrix)
+    rows = _rows(layer.weights, sink)
+    if "hellinger" in names:
+        statistics["hellinger"] = _upper(_hellinger(rows.after_first()))
+    if "js_divergence" in names:
+        statistics["js_divergence"] = _js_divergence(rows.after_first())
+    if "pattern_correlation" in names:
+        over_support, over_matrix = _pearson(rows, layer.support, sink)
+        statistics["pattern_correlation"] = _upper(over_support)
+        statistics["pattern_correlation_full"] = _upper(over_matrix)
     if "output_cka" in names and sink == "kept":
         if layer.output_projection is None:
             raise ValueError(
@@ -114,11 +113,11 @@ def pair_statistics(layer: LayerAttention, names: Sequence[str], sink: Sink) -> 
 def output_cka(head_outputs: Tensor, output_projection: Tensor) -> Tensor:
     """Debiased linear CKA of the heads' writes z_h W_O^h over the T tokens of a prompt, for all pairs i < j.
 
-    head_outputs: (T, heads, head width); output_projection: (heads, head width, hidden). Returns float64 (H
-        (H - 1) / 2,), within -1..1. CKA after Kornblith et al. (2019), with the unbiased estimator of HSIC
-        of Song et al. (2012, eq. 5), computed as the inner product of U-centred Gram matrices (Székely and
-        Rizzo 2014), which is the same number. NaN below 4 tokens, and where a head writes the same at every
-        token within float32 rounding.
+    head_outputs: (T, heads, head width); output_projection: (heads, head width, hidden). Returns one float64 value per
+    pair, within -1..1, NaN below 4 tokens and where a head writes the same at every token within float32 rounding.
+
+    CKA after Kornblith et al. (2019), with the unbiased estimator of HSIC of Song et al. (2012), computed as the inner
+    product of U-centred Gram matrices (Székely and Rizzo 2014), which is the same number without cancellation.
     """
     tokens, heads, _ = head_outputs.shape
     if tokens < FEWEST_TOKENS_FOR_CKA:

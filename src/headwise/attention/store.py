@@ -208,10 +208,7 @@ class PairStatisticsWriter(_Writer):
         rows = len(SINKS)
         columns = [
             pyarrow.array(
-                [
-                    statistics[sink][name].float().cpu().numpy() if name in statistics[sink] else None
-                    for sink in SINKS
-                ],
+                [statistics[sink][name].float().cpu().numpy() if name in statistics[sink] else None for sink in SINKS],
                 pyarrow.list_(pyarrow.float32()),
             )
             for name in self._columns
@@ -262,9 +259,7 @@ def stream(path: str | Path) -> Iterator[StoredLayer]:
             starts = np.flatnonzero(table["head"].to_numpy() == 0)
             for start, end in zip(starts, [*starts[1:], table.num_rows], strict=True):
                 rows = table.slice(start, end - start)
-                yield StoredLayer(
-                    rows["prompt"][0].as_py(), rows["layer"][0].as_py(), _unpack_rows(rows, support)
-                )
+                yield StoredLayer(rows["prompt"][0].as_py(), rows["layer"][0].as_py(), _unpack_rows(rows, support))
 
 
 def _unpack_rows(rows: pyarrow.Table, support: Support) -> NDArray[np.float32]:

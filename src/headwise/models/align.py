@@ -60,9 +60,7 @@ def align_model(
     """
     if (method == "dpo") != isinstance(settings, Dpo):
         raise ValueError(f"alignment: method '{method}' got the settings of another: pass alignment.{method}")
-    model, tokenizer = load_checkpoint(
-        base
-    )  # in evaluation mode: dropout would draw from the global random state
+    model, tokenizer = load_checkpoint(base)  # in evaluation mode: dropout would draw from the global random state
     train = preference_pairs(
         read_documents(documents, "train"),
         tokenizer,
@@ -73,9 +71,7 @@ def align_model(
         read_documents(documents, "held_out"), tokenizer, HELD_OUT_PAIRS, torch.Generator().manual_seed(0)
     )
     length = min(CORPUS_TOKENS, model.config.max_position_embeddings)
-    excerpts = spread_excerpts(
-        token_stream(documents, tokenizer, "held_out", length), length, tokenizer.bos_token_id
-    )
+    excerpts = spread_excerpts(token_stream(documents, tokenizer, "held_out", length), length, tokenizer.bos_token_id)
     reference = _evaluate_pairs(model, train) if isinstance(settings, Dpo) else torch.zeros(len(train), 2)
     held_out_reference = _evaluate_pairs(model, held_out)
     before = {"corpus_loss_nats": evaluate(model, excerpts), **pair_facts(held_out_reference)}
@@ -91,9 +87,7 @@ def align_model(
         else:
             log_probabilities = response_log_probabilities(model, batch.prompts, batch.chosen)[:, None]
         loss = objective(log_probabilities, reference[seen], settings)
-        rows.append(
-            _curve_row(step, "train", log_probabilities.detach(), reference[seen], settings, learning_rate)
-        )
+        rows.append(_curve_row(step, "train", log_probabilities.detach(), reference[seen], settings, learning_rate))
         descend(model, optimizer, loss, learning_rate, step)
     aligned = _evaluate_pairs(model, held_out)
     rows.append(_curve_row(settings.steps, "held_out", aligned, held_out_reference, settings, 0.0))

@@ -28,6 +28,10 @@ def architecture_facts(config: PreTrainedConfig) -> dict[str, Any]:
     Raises ArchitectureError for attention that these facts do not describe.
     """
     config = config.get_text_config(decoder=True)
+    if not hasattr(config, "num_attention_heads"):
+        raise ArchitectureError(
+            f"{config.model_type}: the configuration has no num_attention_heads: headwise measures attention heads"
+        )
     heads = config.num_attention_heads
     key_value_heads = _key_value_heads(config)
     head_width = _declared(config, "head_dim") or config.hidden_size // heads
@@ -64,9 +68,7 @@ def _key_value_heads(config: PreTrainedConfig) -> int:
             f"{config.model_type}: keys and values are made from a latent vector (kv_lora_rank), not by "
             "key and value heads: leave this model out of comparisons by architecture"
         )
-    if hasattr(
-        type(config), "new_decoder_architecture"
-    ):  # Falcon: num_kv_heads counts in the new architecture alone
+    if hasattr(type(config), "new_decoder_architecture"):  # Falcon: num_kv_heads counts in the new architecture alone
         if config.new_decoder_architecture:
             return config.num_kv_heads
         return 1 if config.multi_query else heads

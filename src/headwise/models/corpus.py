@@ -43,13 +43,9 @@ def build_corpus(settings: Corpus, documents: Path, facts: Path) -> None:
 
     Raises CorpusError where there is no text, too little of it, or a split without documents.
     """
-    texts = {"standard_library": _standard_library, "text": _text_files, "dataset": _dataset}[
-        settings.source
-    ](settings)
+    texts = {"standard_library": _standard_library, "text": _text_files, "dataset": _dataset}[settings.source](settings)
     corpus = _documents(texts, settings.held_out)
-    counts = {
-        split: [len(document.text) for document in corpus if document.split == split] for split in SPLITS
-    }
+    counts = {split: [len(document.text) for document in corpus if document.split == split] for split in SPLITS}
     characters = sum(map(sum, counts.values()))
     if characters < MINIMUM_CHARACTERS:
         raise CorpusError(
@@ -83,9 +79,7 @@ def read_documents(path: Path, split: Split) -> list[Document]:
         documents = [Document(**json.loads(line)) for line in stream]
     chosen = [document for document in documents if document.split == split]
     if not chosen:
-        raise CorpusError(
-            f"{path}: no document is in the split '{split}': build the corpus again with more documents"
-        )
+        raise CorpusError(f"{path}: no document is in the split '{split}': build the corpus again with more documents")
     return chosen
 
 
@@ -120,9 +114,7 @@ def _text_files(settings: Corpus) -> list[tuple[str, str, str]]:
         try:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
-            raise CorpusError(
-                f"{path}: not UTF-8 text ({error.reason} at byte {error.start}): convert it"
-            ) from None
+            raise CorpusError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}): convert it") from None
         texts.append((path.relative_to(folder).as_posix(), path.stem, text))
     return texts
 

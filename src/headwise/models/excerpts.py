@@ -14,9 +14,7 @@ EVALUATED_EXCERPTS = 64
 EVALUATION_BATCH = 16
 
 
-def token_stream(
-    documents: Path, tokenizer: PreTrainedTokenizerBase, split: Split, at_least: int
-) -> torch.Tensor:
+def token_stream(documents: Path, tokenizer: PreTrainedTokenizerBase, split: Split, at_least: int) -> torch.Tensor:
     """All documents of a split as one sequence of token ids, int64, with `<|bos|>` before each document.
 
     Raises CorpusError where it has fewer than `at_least` tokens.

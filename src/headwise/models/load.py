@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.provenance import file_digest, json_digest, read_json
 
@@ -37,9 +37,7 @@ def load_checkpoint(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=DTYPES[dtype], use_safetensors=True, **local
-    )
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[dtype], use_safetensors=True, **local)
     return model.to(device).eval(), tokenizer
 
 
@@ -53,18 +51,17 @@ def _verify(folder: Path) -> None:
         raise CheckpointError(f"{folder}: there is no such checkpoint folder: check the path")
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{folder}: config.json is missing: save the model with `save_pretrained`")
-    if "auto_map" in read_json(folder / "config.json"):
+    model_type = read_json(folder / "config.json").get("model_type")
+    if model_type not in CONFIG_MAPPING:
         raise CheckpointError(
-            f"{folder}/config.json: the model brings its own code (auto_map), which is never run: "
-            "use a checkpoint of an architecture that transformers has"
+            f"{folder}/config.json: transformers has no architecture '{model_type}', and code that a checkpoint "
+            "brings is never run: use a newer transformers, or another checkpoint"
         )
     files = _weight_files(folder)
     if (folder / INDEX).is_file():
         named = set(read_json(folder / INDEX)["weight_map"].values())
         if missing := sorted(named - {path.name for path in files}):
-            raise CheckpointError(
-                f"{folder}: {', '.join(missing)} named by {INDEX} is missing: copy or fetch it again"
-            )
+            raise CheckpointError(f"{folder}: {', '.join(missing)} named by {INDEX} is missing: copy or fetch it again")
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise CheckpointError(f"{folder}: tokenizer.json is missing: save the tokenizer beside the model")
 

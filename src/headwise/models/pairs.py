@@ -1,12 +1,11 @@
-"""Preference pairs that any corpus yields: an opening, its true continuation, and one that goes round in a
-loop.
+"""Preference pairs that any corpus yields: an opening, its true continuation, and one that goes round in a loop.
 
-How a pair is made. A document is cut at line breaks into passages. Of a passage, the first `PROMPT_TOKENS`
-tokens are what the user says, in the tokenizer's chat template; the next `RESPONSE_TOKENS` are the chosen
-response. The rejected response begins with the same `LOOP_TOKENS` tokens and repeats them to the same length:
-the degenerate repetition that maximum likelihood leaves in language models (Holtzman et al. 2020; Welleck et
-al. 2020). The two agree in their first tokens, in their words and in length, so a model can tell them apart
-only by attending to what was said before. Responses are cut, not finished; no end token follows.
+How a pair is made. A document is cut at line breaks into passages. Of a passage, the first `PROMPT_TOKENS` tokens are
+what the user says, in the tokenizer's chat template; the next `RESPONSE_TOKENS` are the chosen response. The rejected
+response begins with the same `LOOP_TOKENS` tokens and repeats them to the same length: the degenerate repetition that
+maximum likelihood leaves in language models (Holtzman et al. 2020; Welleck et al. 2020). The two begin alike,
+are equally long and use words of the corpus, so that telling them apart takes attention to what was said before.
+Responses are cut, not finished; no end token follows.
 """
 
 from dataclasses import dataclass
@@ -52,9 +51,7 @@ def preference_pairs(
     passages = [passage for document in documents for passage in _passages(document.text)]
     order = torch.randperm(len(passages), generator=generator)[:count].tolist()
     length = PROMPT_TOKENS + RESPONSE_TOKENS
-    encoded = (
-        tokenizer([passages[row] for row in order], add_special_tokens=False)["input_ids"] if order else []
-    )
+    encoded = tokenizer([passages[row] for row in order], add_special_tokens=False)["input_ids"] if order else []
     tokens = torch.tensor([ids[:length] for ids in encoded if len(ids) >= length])
     if len(tokens) == 0:
         raise CorpusError(
@@ -67,9 +64,7 @@ def preference_pairs(
     return Pairs(torch.cat(framed, dim=1), chosen, rejected)
 
 
-def response_log_probabilities(
-    model: PreTrainedModel, prompts: torch.Tensor, responses: torch.Tensor
-) -> torch.Tensor:
+def response_log_probabilities(model: PreTrainedModel, prompts: torch.Tensor, responses: torch.Tensor) -> torch.Tensor:
     """ln p(response | prompt), shape (pairs,), nats: summed over the tokens of the response alone."""
     tokens = torch.cat([prompts, responses], dim=1)
     length = responses.shape[1]
@@ -98,9 +93,7 @@ def _passages(text: str) -> list[str]:
 def _template(tokenizer: PreTrainedTokenizerBase) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids that the chat template puts before and after what the user says."""
     if tokenizer.chat_template is None:
-        raise ValueError(
-            "alignment: the tokenizer of the base has no chat template: add one to tokenizer_config.json"
-        )
+        raise ValueError("alignment: the tokenizer of the base has no chat template: add one to tokenizer_config.json")
     message = [{"role": "user", "content": PLACEHOLDER}]
     rendered = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
     before, after = (

@@ -77,9 +77,7 @@ def _topics(path: Path) -> list[tuple[str, str]]:
     """The dictionary `topics` that `help()` reads, without running the module."""
     for node in ast.parse(path.read_bytes()).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "topics":
-            return [
-                (name, inspect.cleandoc(text)) for name, text in sorted(ast.literal_eval(node.value).items())
-            ]
+            return [(name, inspect.cleandoc(text)) for name, text in sorted(ast.literal_eval(node.value).items())]
     raise ValueError(f"{path}: no dictionary 'topics': set corpus.source to text on this version of Python")
 
 

@@ -29,9 +29,7 @@ def agreement_table(
     deltas = pd.DataFrame(columns=levels.columns, dtype="float64")
     if not comparisons.empty:
         at_model = comparisons["level"].eq("model") & comparisons["scope"].eq("refit")
-        deltas = _wide(
-            comparisons[at_model & comparisons["role"].ne(REPEAT)], ["aligned", "seed"], "delta_absolute"
-        )
+        deltas = _wide(comparisons[at_model & comparisons["role"].ne(REPEAT)], ["aligned", "seed"], "delta_absolute")
     rows = []
     for estimator, sink in zip(*(levels.columns.get_level_values(level) for level in (0, 1)), strict=True):
         if (estimator, sink) == reference:

@@ -11,6 +11,7 @@ from headwise.report.style import GREY, PLAIN_LABEL
 from headwise.study import Study
 
 PANELS_PER_ROW = 3
+HALF_OF_ONE_VALUE = 0.05  # half the length of an axis that shows a single value
 
 
 def primary_values(study: Study, specialization: pd.DataFrame, scope: str) -> pd.DataFrame:
@@ -70,9 +71,13 @@ def model_axis(rows: pd.DataFrame, labels: bool = True) -> alt.Y:
 def by_family(study: Study, chart: Any, columns: int = PANELS_PER_ROW) -> Any:
     """A panel per family."""
     header = alt.Header(labelExpr=PLAIN_LABEL)
-    return chart.facet(
-        facet=alt.Facet("family:N", sort=families(study), title=None, header=header), columns=columns
-    )
+    return chart.facet(facet=alt.Facet("family:N", sort=families(study), title=None, header=header), columns=columns)
+
+
+def spread(*values: "pd.Series[float]") -> list[float]:
+    """Smallest and largest of the values, as the ends of an axis; apart also where all are equal."""
+    low, high = float(min(each.min() for each in values)), float(max(each.max() for each in values))
+    return [low, high] if high > low else [low - HALF_OF_ONE_VALUE, high + HALF_OF_ONE_VALUE]
 
 
 def vertical(at: float) -> alt.Chart:

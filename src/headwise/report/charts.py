@@ -19,6 +19,7 @@ from headwise.report.chart_parts import (
     methods,
     model_axis,
     primary_values,
+    spread,
     tooltip,
     vertical,
 )
@@ -39,7 +40,7 @@ def specialization_chart(study: Study, tables: Tables) -> Any:
     base = base.encode(y=model_axis(rows), color=family_colour(families(study)))
     title = estimator_title(study.comparison.primary)
     refits = base.mark_point(filled=True).encode(
-        x=alt.X("value:Q", title=title, scale=alt.Scale(zero=False, padding=8)),
+        x=alt.X("value:Q", title=title, scale=alt.Scale(domain=spread(rows["value"]), nice=True, zero=False)),
         shape=method_shape(methods(study), methods(study)),
         tooltip=tooltip(Model="label:N", Seed="seed:O", Value="value:Q"),
     )

@@ -36,9 +36,7 @@ _ESTIMATE = (
 _VERDICT = (
     Column("role", str, "confirmatory: declared before anything was computed; exploratory: all others"),
     Column("p_adjusted", float, "p adjusted for the number of tests", True),
-    Column(
-        "p_adjusted_attainable", float, "Adjusted p if every test reached the smallest p of its design", True
-    ),
+    Column("p_adjusted_attainable", float, "Adjusted p if every test reached the smallest p of its design", True),
     Column("adjustment", str, "Method of adjustment, and over how many tests", True),
     Column("verdict", str, "What the test says at the level of the study"),
 )
@@ -80,12 +78,8 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("unigram_entropy_nats", float, "Loss on held-out text of token frequencies alone", True),
         Column("corpus_loss_nats_before", float, "Loss per token on held-out text before alignment", True),
         Column("corpus_loss_nats_after", float, "Loss per token on held-out text after alignment", True),
-        Column(
-            "response_loss_nats_before", float, "Loss per token of held-out responses before alignment", True
-        ),
-        Column(
-            "response_loss_nats_after", float, "Loss per token of held-out responses after alignment", True
-        ),
+        Column("response_loss_nats_before", float, "Loss per token of held-out responses before alignment", True),
+        Column("response_loss_nats_after", float, "Loss per token of held-out responses after alignment", True),
         Column(
             "preference_accuracy_before",
             float,
@@ -135,9 +129,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "checks": (
         *_IDENTITY,
         *_ESTIMATE,
-        Column(
-            "check", str, "head_permutation: heads shuffled within layers; without_layer: one layer left out"
-        ),
+        Column("check", str, "head_permutation: heads shuffled within layers; without_layer: one layer left out"),
         Column("layer", int, "The layer left out", True),
         Column("value", float, "Value of the whole model, unchanged", True),
         Column("checked_value", float, "Value after the manipulation; mean over random orders", True),
@@ -155,9 +147,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("first_token", float, "Mean attention to the first token, 0…1", True),
         Column("distance_tokens", float, "Mean distance between query and key, in tokens", True),
         Column("effective_keys", float, "exp of the row entropy: effective number of keys", True),
-        Column(
-            "induction", float, "Attention to what followed last time, on repeated random tokens, 0…1", True
-        ),
+        Column("induction", float, "Attention to what followed last time, on repeated random tokens, 0…1", True),
     ),
     "comparisons": (
         Column("base", str, "Base model"),
@@ -183,16 +173,12 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("reason", str, "Why something is undefined", True),
     ),
     "contrasts": (
-        Column(
-            "kind", str, "architecture: bases; alignment_difference: changes; alignment_pooled: mean change"
-        ),
+        Column("kind", str, "architecture: bases; alignment_difference: changes; alignment_pooled: mean change"),
         *_ESTIMATE,
         Column("method", str, "How the models were aligned; null between bases", True),
         Column("group", str, "Model or family in question"),
         Column("reference", str, "Model or family that it is compared with", True),
-        Column(
-            "estimate", float, "group − reference; for alignment_pooled the mean change over families", True
-        ),
+        Column("estimate", float, "group − reference; for alignment_pooled the mean change over families", True),
         *_TEST,
         Column("n_reference", int, "Number of units of the reference", True),
         Column("unit", str, "What is counted: refit or family"),
@@ -224,9 +210,7 @@ def typed(table: str, frame: pd.DataFrame) -> pd.DataFrame:
     columns = COLUMNS[table]
     if frame.empty:
         return pd.DataFrame({column.name: pd.Series(dtype=TYPES[column.type]) for column in columns})
-    frame = frame.assign(
-        **{column.name: None for column in columns if column.nullable and column.name not in frame}
-    )
+    frame = frame.assign(**{column.name: None for column in columns if column.nullable and column.name not in frame})
     expected = {column.name for column in columns}
     if wrong := sorted(expected.symmetric_difference(frame.columns)):
         problem = "is missing" if wrong[0] in expected else "is unknown"
@@ -234,7 +218,8 @@ def typed(table: str, frame: pd.DataFrame) -> pd.DataFrame:
             f"table '{table}': column '{wrong[0]}' {problem}: the columns are listed in "
             "headwise.report.columns; compute the inputs of the table again, or change the list"
         )
-    return pd.DataFrame({column.name: frame[column.name].astype(TYPES[column.type]) for column in columns})
+    types = {column.name: TYPES[column.type] for column in columns}
+    return frame[list(types)].astype(types).reset_index(drop=True)
 
 
 def records(rows: pd.DataFrame) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from headwise.report.chart_parts import (
     labelled,
     layer_axis,
     methods,
+    spread,
     tooltip,
 )
 from headwise.report.columns import Tables
@@ -44,9 +45,7 @@ def _stage(study: Study, method: str, rows: pd.DataFrame, models: pd.DataFrame) 
     every = max(1, int(rows["step"].max()) // POINTS_OF_A_CURVE)
     rows = rows[rows["split"].ne("train") | (rows["step"] % every == 0)]
     entropy = models.groupby("family")["unigram_entropy_nats"].mean()
-    rows = rows.assign(
-        split=rows["split"].map(SPLITS), unigram=rows["family"].map(entropy) if method == BASE else None
-    )
+    rows = rows.assign(split=rows["split"].map(SPLITS), unigram=rows["family"].map(entropy) if method == BASE else None)
     points = data(rows, "label", "model", "family", "seed", "step", "split", "loss_nats", "unigram")
     base = alt.Chart(points, width=170, height=110)
     dashes = alt.Scale(domain=list(SPLITS.values()), range=[[2, 2], [1, 0]])
@@ -54,9 +53,7 @@ def _stage(study: Study, method: str, rows: pd.DataFrame, models: pd.DataFrame) 
         x=alt.X("step:Q", title="Step", axis=alt.Axis(tickCount=5)),
         y=alt.Y("loss_nats:Q", title="Loss (nats)", scale=alt.Scale(zero=False)),
         color=family_colour(families(study), legend=False),
-        strokeDash=alt.StrokeDash(
-            "split:N", scale=dashes, legend=alt.Legend(title="Text", symbolType="stroke")
-        ),
+        strokeDash=alt.StrokeDash("split:N", scale=dashes, legend=alt.Legend(title="Text", symbolType="stroke")),
         detail=["model:N", "seed:N"],
         tooltip=tooltip(Model="label:N", Seed="seed:O", Step="step:Q", Loss="loss_nats:Q"),
     )
@@ -74,24 +71,20 @@ def head_permutation_chart(study: Study, tables: Tables) -> Any:
     A panel for the primary estimator, and for every other that the order of heads makes a difference to.
     """
     checks = tables["checks"]
-    rows = checks[
-        checks["check"].eq("head_permutation") & checks["sink"].eq("kept") & checks["change"].notna()
-    ]
+    rows = checks[checks["check"].eq("head_permutation") & checks["sink"].eq("kept") & checks["change"].notna()]
     moved = rows[rows["estimator"].eq(study.comparison.primary) | rows["largest_change"].gt(ROUNDING)]
     if moved.empty:
         return None
     rows = labelled(study, rows[rows["estimator"].isin(set(moved["estimator"]))])
-    panels = [
-        _permutation_panel(study, name, rows[rows["estimator"] == name]) for name in estimators(study, rows)
-    ]
+    panels = [_permutation_panel(study, name, rows[rows["estimator"] == name]) for name in estimators(study, rows)]
     return alt.concat(*panels, columns=PANELS_PER_ROW, spacing=16)
 
 
 def _permutation_panel(study: Study, estimator: str, rows: pd.DataFrame) -> Any:
     deviation = rows["deviation"].fillna(0)
     rows = rows.assign(low=rows["checked_value"] - deviation, high=rows["checked_value"] + deviation)
-    ends = [rows[["value", "low"]].min().min(), rows[["value", "high"]].max().max()]
-    scale, axis = alt.Scale(domain=ends, nice=True, zero=False, padding=6), alt.Axis(tickCount=5)
+    ends = spread(rows["value"], rows["low"], rows["high"])
+    scale, axis = alt.Scale(domain=ends, nice=True, zero=False), alt.Axis(tickCount=5)
     points = data(rows, "label", "model", "family", "method", "seed", "value", "checked_value", "low", "high")
     base = alt.Chart(points, width=190, height=190, title=estimator_title(estimator)).encode(
         x=alt.X("value:Q", title="Value", scale=scale, axis=axis), color=family_colour(families(study))
@@ -116,16 +109,14 @@ def descriptor_chart(study: Study, tables: Tables) -> Any:
         return None
     names = list(DESCRIPTORS)
     heads = rows.groupby(["model", "family", "seed", "layer"], sort=False)[names]
-    spread = pd.concat([heads.max().assign(head="highest head"), heads.median().assign(head="median head")])
-    spread = spread.reset_index()
-    spread["label"] = spread["model"].map(plain)
+    shown = pd.concat([heads.max().assign(head="highest head"), heads.median().assign(head="median head")])
+    shown = shown.reset_index()
+    shown["label"] = shown["model"].map(plain)
     legend = alt.Legend(title="Head of the layer", symbolType="stroke")
     dashes = alt.Scale(domain=["highest head", "median head"], range=[[1, 0], [4, 3]])
     panels = []
     for name in names:
-        points = data(
-            spread.rename(columns={name: "value"}), "label", "family", "seed", "layer", "head", "value"
-        )
+        points = data(shown.rename(columns={name: "value"}), "label", "family", "seed", "layer", "head", "value")
         chart = alt.Chart(points, width=190, height=140, title=DESCRIPTORS[name])
         panels.append(
             chart.mark_line(point=alt.OverlayMarkDef(size=18, opacity=1)).encode(

@@ -116,9 +116,7 @@ def _agreement(study: Study, tables: Tables) -> Iterator[Finding]:
     for row in records(rows):
         if missing(row["rank_correlation"]):
             continue
-        changes = (
-            f"; {row['same_direction']} of {amount(row['changes_compared'], 'change')} have the same sign"
-        )
+        changes = f"; {row['same_direction']} of {amount(row['changes_compared'], 'change')} have the same sign"
         yield described(
             "a description, not a test",
             id=f"check:agreement:{row['estimator']}:{row['sink']}",

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from headwise.models.progress import track
-from headwise.provenance import atomic
+from headwise.provenance import atomic, write_json
 from headwise.report import charts, control_charts
 from headwise.report.columns import Tables
 from headwise.report.labels import estimator_title
 from headwise.report.style import styled
 from headwise.report.tables import read_tables
-from headwise.study import Study
+from headwise.study import PAIR_STATISTICS, Study
 
 
 @dataclass(frozen=True)
@@ -41,23 +41,28 @@ def draw_figures(study: Study, tables: Path, folder: Path) -> None:
 
     figures.json lists name, title and caption of each, in order.
     """
-    # Vega-Lite to SVG and PDF without a browser and without a network; its start takes a second.
-    import vl_convert
-
     drawn = figures(study, read_tables(tables))
     with atomic(folder) as temporary:
         temporary.mkdir()
         for figure in track(drawn, "drawing figures", len(drawn)):
-            stem = temporary / figure.name
-            specification = json.dumps(figure.specification, ensure_ascii=False, allow_nan=False)
-            stem.with_suffix(".vl.json").write_text(specification + "\n", encoding="utf-8")
-            svg = own_identifiers(vl_convert.vegalite_to_svg(figure.specification), figure.name)
-            stem.with_suffix(".svg").write_text(svg + "\n", encoding="utf-8")
-            stem.with_suffix(".pdf").write_bytes(vl_convert.vegalite_to_pdf(figure.specification))
-        listed = [{"name": each.name, "title": each.title, "caption": each.caption} for each in drawn]
-        (temporary / "figures.json").write_text(
-            json.dumps(listed, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+            for suffix, content in render(figure).items():
+                (temporary / f"{figure.name}{suffix}").write_bytes(content)
+        words = [{"name": each.name, "title": each.title, "caption": each.caption} for each in drawn]
+        write_json(words, temporary / "figures.json")
+
+
+def render(figure: Figure) -> dict[str, bytes]:
+    """Content of a figure's files by suffix: .vl.json, .svg, .pdf. The same figure gives the same bytes."""
+    # Vega-Lite to SVG and PDF without a browser and without a network; its start takes a second.
+    import vl_convert
+
+    specification = json.dumps(figure.specification, ensure_ascii=False, allow_nan=False)
+    svg = own_identifiers(vl_convert.vegalite_to_svg(figure.specification), figure.name)
+    return {
+        ".vl.json": f"{specification}\n".encode(),
+        ".svg": f"{svg}\n".encode(),
+        ".pdf": vl_convert.vegalite_to_pdf(figure.specification),
+    }
 
 
 def own_identifiers(svg: str, name: str) -> str:
@@ -76,6 +81,8 @@ def _descriptions(study: Study) -> list[tuple[str, Any, str, str]]:
     """Name, drawing function, title and caption of every figure."""
     primary = estimator_title(study.comparison.primary)
     coverage = f"{100 * (1 - study.comparison.level):g} %"
+    pairwise = study.comparison.primary in PAIR_STATISTICS
+    meaning = " Higher values: heads of a layer differ more from each other." if pairwise else ""
     margin = f"±{study.comparison.equivalence_margin:g}"
     return [
         (
@@ -83,7 +90,7 @@ def _descriptions(study: Study) -> list[tuple[str, Any, str, str]]:
             charts.specialization_chart,
             "How specialized the heads of each model are",
             f"{primary}, the primary estimator, with all keys kept. One symbol per refit; the bar is the "
-            "mean over refits. Higher values: heads of a layer differ more from each other.",
+            f"mean over refits.{meaning}",
         ),
         (
             "change",
@@ -114,9 +121,9 @@ def _descriptions(study: Study) -> list[tuple[str, Any, str, str]]:
             "What the estimators measure: heads shuffled within their layers",
             "Value of each model against its value when the heads of every layer are put in a random order "
             "(mean over orders; rules: one standard deviation). An estimator that compares heads within a "
-            "layer gives no meaning to their numbers and lies on the line by construction, as the primary "
-            "one; others that do are not shown. One that compares head numbers across layers should move; "
-            "if it hardly does, it measures how a quantity changes with depth, not how heads differ.",
+            "layer gives no meaning to their numbers and lies on the line by construction; of these, only "
+            "the primary estimator is shown. One that compares head numbers across layers should move; if "
+            "it hardly does, it measures how a quantity changes with depth, not how heads differ.",
         ),
         (
             "descriptors",

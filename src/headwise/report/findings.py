@@ -16,6 +16,7 @@ from headwise.report.labels import (
     estimator_label,
     estimator_title,
     method_label,
+    number,
     p_value,
     plain,
     signed,
@@ -25,12 +26,14 @@ from headwise.report.verdicts import CONFIRMATORY
 from headwise.study import Study
 
 MOST_HEADLINES_OF_A_KIND = 4
+MOST_NAMED = 6
 
 
 def findings(study: Study, tables: Tables) -> list[Finding]:
     """All findings of a study, the most general first. Works for any study, also of one model at one seed."""
     return [
         *_alignment(study, tables),
+        *_bases(study, tables),
         *_methods(study, tables),
         *_architectures(study, tables),
         *_interactions(study, tables),
@@ -59,6 +62,28 @@ def _alignment(study: Study, tables: Tables) -> Iterator[Finding]:
         ),
         n=len(tests),
         unit="test",
+    )
+
+
+def _bases(study: Study, tables: Tables) -> Iterator[Finding]:
+    """Values of the bases; the headline of a study that compares nothing."""
+    values = tables["specialization"]
+    values = values[_primary(study, values) & values["scope"].eq("model") & values["base"].isna()]
+    means = values.groupby("model", sort=False)["value"].mean().dropna().sort_values(kind="stable")
+    if means.empty:
+        return
+    named = [f"{plain(str(model))} {number(value)}" for model, value in means.items()]
+    listed = ", ".join(named) if len(named) <= MOST_NAMED else f"{named[0]} to {named[-1]}"
+    yield described(
+        "a description, not a test",
+        id="bases",
+        topic="architecture",
+        headline=tables["comparisons"].empty,
+        sentence=(
+            f"{estimator_title(study.comparison.primary)} of {amount(len(named), 'base model')}, mean over seeds: {listed}."
+        ),
+        n=len(named),
+        unit="model",
     )
 
 

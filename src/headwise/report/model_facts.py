@@ -73,8 +73,6 @@ def _alignment(facts: Mapping[str, Any]) -> dict[str, Any]:
     """What alignment did on held-out text; all null for a model that was not aligned here."""
     before, after = facts.get("before", {}), facts.get("after", {})
     pairs = {
-        f"{key}_{when}": values.get(key)
-        for key in ALIGNMENT
-        for when, values in (("before", before), ("after", after))
+        f"{key}_{when}": values.get(key) for key in ALIGNMENT for when, values in (("before", before), ("after", after))
     }
     return {**pairs, **{key: after.get(key) for key in REWARD}}

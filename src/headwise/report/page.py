@@ -35,9 +35,7 @@ def render(context: dict[str, Any]) -> str:
     # Vega's own bundle, for the interactive form; its start takes a second or two.
     import vl_convert
 
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["signed"], environment.filters["p_value"] = signed, p_value
     environment.globals["interval"] = interval
     scripts = [

@@ -150,9 +150,10 @@ def estimators_view(tables: Tables) -> View:
 
 
 def agreement_view(tables: Tables) -> View:
-    """How far the estimators agree with the primary one."""
+    """How far the estimators agree with the primary one, as far as there is something to compare."""
+    rows = tables["agreement"]
     return view(
-        tables["agreement"],
+        rows[rows["rank_correlation"].notna() | rows["changes_compared"].gt(0)],
         [
             ("Estimator", lambda row: estimator_title(row["estimator"]), NAME),
             ("Keys", lambda row: sink_label(row["sink"]), NAME),
@@ -160,11 +161,7 @@ def agreement_view(tables: Tables) -> View:
             ("Rank correlation", lambda row: number(row["rank_correlation"], 2), NUMBER),
             (
                 "Changes with the same sign",
-                lambda row: (
-                    f"{row['same_direction']} of {row['changes_compared']}"
-                    if row["changes_compared"]
-                    else "–"
-                ),
+                lambda row: f"{row['same_direction']} of {row['changes_compared']}" if row["changes_compared"] else "–",
                 NUMBER,
             ),
         ],
@@ -219,11 +216,7 @@ def _contrast(row: Row) -> str:
     if row["kind"] == "alignment_pooled":
         return f"Change under {method_label(row['method'])}, mean over {units(row)}"
     against = f"{plain(row['group'])} against {plain(row['reference'])}"
-    return (
-        titled(against)
-        if missing(row["method"])
-        else f"Change under {method_label(row['method'])}: {against}"
-    )
+    return titled(against) if missing(row["method"]) else f"Change under {method_label(row['method'])}: {against}"
 
 
 def _test_columns() -> list[ColumnView]:

@@ -44,9 +44,7 @@ class StudyFacts(BaseModel):
     title: str
     digest: str = Field(description="SHA-256 of the resolved study file")
     primary: str = Field(description="Estimator that confirmatory tests use")
-    equivalence_margin: float = Field(
-        description="Largest change called preserved, in units of the primary estimator"
-    )
+    equivalence_margin: float = Field(description="Largest change called preserved, in units of the primary estimator")
     level: float = Field(description="Level of tests; intervals cover 1 − level")
     resamples: int = Field(description="Monte Carlo permutations and bootstrap resamples")
 
@@ -154,9 +152,7 @@ def _study_facts(study: Study) -> dict[str, Any]:
 def _measured(study: Study, tables: Tables, prompts: Mapping[str, Any]) -> dict[str, Any]:
     models = tables["models"]
     names = models.drop_duplicates("model")
-    tested = pd.concat(
-        [tables[name].loc[tables[name]["p"].notna(), "role"] for name in ("comparisons", "contrasts")]
-    )
+    tested = pd.concat([tables[name].loc[tables[name]["p"].notna(), "role"] for name in ("comparisons", "contrasts")])
     return {
         "models": len(names),
         "bases": int(names["base"].isna().sum()),

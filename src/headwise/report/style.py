@@ -22,7 +22,7 @@ GREY = "#808080"
 BAND = "#ECECEC"
 # One weight of one font, and nothing translucent: with more, the PDF writer numbers its resources at random.
 FONT = "Liberation Sans, Arimo, Arial, Helvetica, sans-serif"
-LONGEST_LEGEND = 14
+LONGEST_LEGEND = len(COLOURS)  # with more families colours repeat, and names stand beside the rows
 PLAIN_LABEL = "replace(datum.label, /_/g, ' ')"
 ROW = 20  # pixels
 

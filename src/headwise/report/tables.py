@@ -143,8 +143,7 @@ def check_prompts(measured: Iterable[tuple[Path, Mapping[str, Any]]]) -> None:
     if len(seen) > 1:
         first, second, *_ = seen.values()
         raise ReportError(
-            f"{first} and {second} were measured on different prompts: measure both models on the same "
-            "prompt set"
+            f"{first} and {second} were measured on different prompts: measure both models on the same prompt set"
         )
 
 
@@ -173,8 +172,7 @@ def estimators_table(study: Study, measured: Iterable[tuple[Path, Mapping[str, A
         role = "primary" if name == study.comparison.primary else "secondary"
         facts = described.get(name, {})
         rows.append(
-            {"estimator": name, "role": role}
-            | {key: facts.get(key) for key in ("definition", "source", "low", "high")}
+            {"estimator": name, "role": role} | {key: facts.get(key) for key in ("definition", "source", "low", "high")}
         )
     return pd.DataFrame(rows)
 

@@ -1,0 +1,142 @@
+"""Reading checkpoints: what is read is what was saved, and what must not be read is refused in sentences."""
+
+import hashlib
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from models_examples import decoder, write_corpus, write_tokenizer
+from safetensors.torch import load_file, save_file
+
+from headwise.models.load import CheckpointError, load_checkpoint, weights_digest
+from headwise.models.tokenizer import load_tokenizer
+from headwise.models.zoo import build_decoder
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A model and the folder that it was saved to, in shards."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    tokenizer = load_tokenizer(write_tokenizer(folder, write_corpus(folder)))
+    model = build_decoder(decoder(), tokenizer, seed=1).eval()
+    model.save_pretrained(folder / "model", max_shard_size="60KB")
+    tokenizer.save_pretrained(folder / "model")
+    return model, folder / "model"
+
+
+@pytest.fixture
+def checkpoint(saved, tmp_path) -> Path:
+    """A copy to damage."""
+    for path in saved[1].iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def test_what_is_loaded_is_what_was_saved(saved):
+    model, folder = saved
+    loaded, tokenizer = load_checkpoint(folder)
+    tokens = tokenizer("The garden follows the river.", return_tensors="pt")["input_ids"]
+    assert not loaded.training
+    assert loaded.dtype == torch.float32
+    assert torch.equal(loaded(tokens).logits, model(tokens).logits)
+
+
+def test_dtype_and_device(saved):
+    loaded, _ = load_checkpoint(saved[1], dtype="bfloat16", device="cpu")
+    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.bfloat16}
+    with pytest.raises(ValueError, match="unknown dtype 'int4': choose from float32"):
+        load_checkpoint(saved[1], dtype="int4")
+
+
+def test_digest_is_over_names_and_contents_in_any_order(saved):
+    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in saved[1].glob("*.safetensors")}
+    assert len(files) > 1
+    canonical = json.dumps(dict(sorted(files.items())), separators=(",", ":"))
+    assert weights_digest(saved[1]) == hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def test_digest_does_not_depend_on_the_listing(saved, monkeypatch):
+    expected = weights_digest(saved[1])
+    glob = Path.glob
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: reversed(list(glob(self, pattern))))
+    assert weights_digest(saved[1]) == expected
+
+
+def test_digest_sees_one_changed_weight(checkpoint):
+    before = weights_digest(checkpoint)
+    file = sorted(checkpoint.glob("*.safetensors"))[-1]
+    weights = load_file(file)
+    next(iter(weights.values())).view(-1)[0] += 1e-3
+    save_file(weights, file, metadata={"format": "pt"})
+    assert weights_digest(checkpoint) != before
+
+
+class Payload:
+    """Unpickling this creates a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "weights.ckpt"])
+def test_pickled_weights_are_refused_unread(checkpoint, tmp_path, name):
+    for path in checkpoint.glob("model*"):
+        path.unlink()
+    (checkpoint / name).write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
+    for read in (load_checkpoint, weights_digest):
+        with pytest.raises(CheckpointError, match=f"pickled \\({name}\\).*convert them to model.safetensors"):
+            read(checkpoint)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_pickled_weights_beside_safetensors_are_left_alone(checkpoint, tmp_path):
+    (checkpoint / "pytorch_model.bin").write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
+    load_checkpoint(checkpoint)
+    assert not (tmp_path / "ran").exists()
+
+
+def write_own_code(checkpoint: Path, **changes: str) -> None:
+    """Make the checkpoint name a module of its own, which creates a file when it runs."""
+    (checkpoint / "own.py").write_text(f"open({str(checkpoint / 'ran')!r}, 'w')")
+    config = json.loads((checkpoint / "config.json").read_text())
+    config |= {"auto_map": {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}, **changes}
+    (checkpoint / "config.json").write_text(json.dumps(config))
+
+
+def test_an_architecture_that_only_its_own_code_knows_is_refused(checkpoint):
+    write_own_code(checkpoint, model_type="own")
+    with pytest.raises(CheckpointError, match="no architecture 'own', and code that a checkpoint brings is never run"):
+        load_checkpoint(checkpoint)
+    assert not (checkpoint / "ran").exists()
+
+
+def test_own_code_for_a_known_architecture_is_not_run(checkpoint):
+    write_own_code(checkpoint)
+    assert type(load_checkpoint(checkpoint)[0]).__module__.startswith("transformers.")
+    assert not (checkpoint / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "sentence"),
+    [
+        ("config.json", "config.json is missing"),
+        ("model*", "model.safetensors is missing"),
+        ("model-00002*", "model-00002-of-.* named by model.safetensors.index.json is missing"),
+        ("tokenizer*", "tokenizer.json is missing"),
+    ],
+)
+def test_a_missing_file_is_named(checkpoint, pattern, sentence):
+    for path in checkpoint.glob(pattern):
+        path.unlink()
+    with pytest.raises(CheckpointError, match=sentence):
+        load_checkpoint(checkpoint)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match="absent: there is no such checkpoint folder"):
+        load_checkpoint(tmp_path / "absent")
