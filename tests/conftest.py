@@ -37,13 +37,9 @@ def snakemake() -> Callable[..., subprocess.CompletedProcess[str]]:
             folder,
             *arguments,
         ]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=os.environ | {"COLUMNS": "200"}
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"COLUMNS": "200"})
         if check and done.returncode != 0:
-            pytest.fail(
-                f"{' '.join(map(str, arguments))} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
-            )
+            pytest.fail(f"{' '.join(map(str, arguments))} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
         return done
 
     return run
@@ -65,8 +61,7 @@ def run_script(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
     ) -> None:
         def text(files: dict[str, Any]) -> dict[str, Any]:
             return {
-                key: [str(f) for f in value] if isinstance(value, list) else str(value)
-                for key, value in files.items()
+                key: [str(f) for f in value] if isinstance(value, list) else str(value) for key, value in files.items()
             }
 
         job = SimpleNamespace(
@@ -76,8 +71,6 @@ def run_script(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
             wildcards=Wildcards(fromdict=wildcards or {}),
             log=Log(toclone=[str(logs / f"{name}.log")]),
         )
-        runpy.run_path(
-            str(ROOT / "scripts" / f"{name}.py"), init_globals={"snakemake": job}, run_name="__main__"
-        )
+        runpy.run_path(str(ROOT / "scripts" / f"{name}.py"), init_globals={"snakemake": job}, run_name="__main__")
 
     return run

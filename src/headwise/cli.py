@@ -33,13 +33,9 @@ app = typer.Typer(
 Checkpoint = Annotated[Path, typer.Argument(help="Folder of a model in the layout of transformers")]
 PromptFile = Annotated[
     Path | None,
-    typer.Option(
-        "--prompts", help=f"Prompt file, .jsonl or .txt. In a checkout of headwise: {SHIPPED_PROMPTS}"
-    ),
+    typer.Option("--prompts", help=f"Prompt file, .jsonl or .txt. In a checkout of headwise: {SHIPPED_PROMPTS}"),
 ]
-Dtype = Annotated[
-    Literal["float32", "bfloat16", "float16"], typer.Option(help="Precision of the forward pass")
-]
+Dtype = Annotated[Literal["float32", "bfloat16", "float16"], typer.Option(help="Precision of the forward pass")]
 Template = Annotated[Literal["raw", "chat"], typer.Option(help="chat: prompts in the model's chat template")]
 MaxTokens = Annotated[int, typer.Option(min=2, help="A prompt with more tokens is an error, never cut")]
 
@@ -79,9 +75,7 @@ def verify(study_file: Annotated[Path, typer.Argument(metavar="STUDY", help="Stu
     domains = Counter(prompt.domain for prompt in prompts)
     facts = Table.grid(padding=(0, 2))
     facts.add_row("models × seeds", str(sum(len(study.seeds_of(model)) for model in study.models)))
-    facts.add_row(
-        "prompts", f"{len(prompts)}: " + ", ".join(f"{count} {name}" for name, count in domains.items())
-    )
+    facts.add_row("prompts", f"{len(prompts)}: " + ", ".join(f"{count} {name}" for name, count in domains.items()))
     facts.add_row("SHA-256", digest)
     facts.add_row("estimators", ", ".join(study.specialization.estimators))
     facts.add_row("primary", study.comparison.primary)
@@ -124,9 +118,7 @@ def compare(
     prompts: PromptFile = None,
     estimators: Annotated[str, typer.Option(help="Names, separated by commas; default: all")] = "",
     primary: Annotated[str, typer.Option(help="The one estimator whose test is confirmatory")] = "hellinger",
-    output: Annotated[
-        Path | None, typer.Option(help="Keep statistics and features here; default: not kept")
-    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Keep statistics and features here; default: not kept")] = None,
     dtype: Dtype = "float32",
     template: Template = "raw",
     max_tokens: MaxTokens = 128,
@@ -140,9 +132,7 @@ def compare(
     for option, names, choices in (("estimators", chosen, known), ("primary", [primary], chosen)):
         for name in names:
             if name not in choices:
-                raise ValueError(
-                    f"--{option}: there is no estimator '{name}' here: choose from {', '.join(choices)}."
-                )
+                raise ValueError(f"--{option}: there is no estimator '{name}' here: choose from {', '.join(choices)}.")
     comparison = Comparison.model_validate({"primary": primary})
     extraction = Extraction.model_validate(
         {"store": "statistics", "dtype": dtype, "template": template, "max_tokens": max_tokens}

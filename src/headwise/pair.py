@@ -58,7 +58,6 @@ def measure_checkpoint(
     Writes heads, pairs, descriptors and, if `extraction` says so, attention; then features and summary (all
     .parquet).
     """
-    estimators = specialization.estimators if specialization else PAIR_STATISTICS
     metadata: Mapping[str, Any] = {
         "model": str(checkpoint),
         "seed": SEED,
@@ -72,7 +71,7 @@ def measure_checkpoint(
         pairs=folder / "pairs.parquet",
         descriptors=folder / "descriptors.parquet",
         settings=extraction,
-        pair_statistics=[name for name in PAIR_STATISTICS if name in estimators],
+        pair_statistics=specialization.pair_statistics() if specialization else PAIR_STATISTICS,
         seed=SEED,
         metadata=metadata,
     )

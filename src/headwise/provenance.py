@@ -44,6 +44,17 @@ def json_digest(value: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def weights_digest(folder: str | Path) -> str:
+    """SHA-256 over names and contents of the safetensors files of a checkpoint.
+
+    Raises FileNotFoundError, naming the folder, where there are none.
+    """
+    files = {path.name: file_digest(path) for path in sorted(Path(folder).glob("*.safetensors"))}
+    if not files:
+        raise FileNotFoundError(f"{folder} holds no safetensors file: save the model with `save_pretrained`")
+    return json_digest(files)
+
+
 def library_versions() -> dict[str, str]:
     """Installed versions of the libraries that results depend on, read without importing them."""
     versions = {}
@@ -90,9 +101,7 @@ def _remove(path: Path) -> None:
 def write_json(value: Any, path: str | Path) -> None:
     """Write a JSON value atomically, readable by people: indented, keys in the order given."""
     with atomic(path) as temporary:
-        temporary.write_text(
-            json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-        )
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: str | Path) -> Any:
@@ -107,9 +116,7 @@ def with_metadata(schema: "pyarrow.Schema", metadata: Mapping[str, Any]) -> "pya
     return schema.with_metadata({**existing, METADATA_KEY: json.dumps(carried, ensure_ascii=False).encode()})
 
 
-def write_table(
-    table: "pyarrow.Table | pandas.DataFrame", path: str | Path, metadata: Mapping[str, Any]
-) -> None:
+def write_table(table: "pyarrow.Table | pandas.DataFrame", path: str | Path, metadata: Mapping[str, Any]) -> None:
     """Write a tidy table as Parquet (zstd), atomically, with its provenance in the schema metadata.
 
     The bytes depend on the table, the metadata and the library versions alone: no clock, no host name.
@@ -134,7 +141,5 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
 
     carried = (pyarrow.parquet.read_schema(path).metadata or {}).get(METADATA_KEY)
     if carried is None:
-        raise ValueError(
-            f"{path} carries no headwise metadata: it was not written by headwise. Compute it again."
-        )
+        raise ValueError(f"{path} carries no headwise metadata: it was not written by headwise. Compute it again.")
     return json.loads(carried)

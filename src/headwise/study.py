@@ -192,6 +192,10 @@ class Specialization(Section):
     )
     head_permutations: int = Field(200, ge=1, description="Random orders of heads within layers, for the check")
 
+    def pair_statistics(self) -> list[str]:
+        """Statistics of pairs of heads that the selected estimators need from extraction."""
+        return [name for name in PAIR_STATISTICS if name in self.estimators]
+
     @field_validator("estimators")
     @classmethod
     def _known(cls, names: list[str]) -> list[str]:
@@ -207,10 +211,14 @@ class Comparison(Section):
     """What is declared before anything is computed."""
 
     primary: str = Field("hellinger", description="The one estimator that confirmatory tests use")
-    equivalence_margin: Rate = Field(0.02, description="Largest change still called 'preserved', in the primary's units")
+    equivalence_margin: Rate = Field(
+        0.02, description="Largest change still called 'preserved', in the primary's units"
+    )
     level: float = Field(0.05, gt=0, lt=0.5, description="Level of tests; intervals cover 1 − level")
     resamples: int = Field(10_000, ge=99, description="Monte Carlo permutations and bootstrap resamples")
-    reference: Name | None = Field(None, description="Base model that other bases are contrasted with; default: the first")
+    reference: Name | None = Field(
+        None, description="Base model that other bases are contrasted with; default: the first"
+    )
 
 
 class Study(Section):
@@ -335,10 +343,6 @@ class Study(Section):
         """The study's training section with the model's own changes."""
         return Training(**{**self.training.model_dump(), **model.training})
 
-    def pair_statistics(self) -> list[str]:
-        """Statistics of pairs of heads that the selected estimators need from extraction."""
-        return [name for name in PAIR_STATISTICS if name in self.specialization.estimators]
-
 
 def _dotted(location: tuple[int | str, ...]) -> str:
     return "".join(f".{part}" for part in location)
@@ -380,7 +384,9 @@ def parse_study(content: Any, source: str) -> Study:
                 if not (position == 2 and detail["loc"][0] == "models" and part in tags)
             ]
             field = ".".join(map(str, parts))
-            lines += [f"{source}: {field + ': ' if field else ''}{problem}" for problem in _sentence(detail).split("\n")]
+            lines += [
+                f"{source}: {field + ': ' if field else ''}{problem}" for problem in _sentence(detail).split("\n")
+            ]
         raise StudyError("\n".join(lines)) from None
 
 

@@ -56,11 +56,7 @@ def test_every_published_index(release):
 
 
 def test_the_indices_of_llama_2(release):
-    found = {
-        name.split("/")[-1]: entropy_profile.summary(e)
-        for name, e, _ in release
-        if "llama2_territorial" in name
-    }
+    found = {name.split("/")[-1]: entropy_profile.summary(e) for name, e, _ in release if "llama2_territorial" in name}
     assert found == pytest.approx(LLAMA_2, abs=1e-12)
 
 
@@ -77,9 +73,7 @@ def test_every_published_companion(release, published_name, companion):
     compared = 0
     for name, entropies, published in release:
         if published_name in published:
-            np.testing.assert_allclose(
-                companion(entropies), published[published_name], atol=1e-12, err_msg=name
-            )
+            np.testing.assert_allclose(companion(entropies), published[published_name], atol=1e-12, err_msg=name)
             compared += 1
     assert compared >= 2
 

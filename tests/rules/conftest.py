@@ -138,7 +138,7 @@ def measure(
             output={key: getattr(result, key) for key in ("tensors", "heads", "pairs", "descriptors")},
             settings={
                 "extraction": study.extraction.model_dump(),
-                "pair_statistics": study.pair_statistics(),
+                "pair_statistics": study.specialization.pair_statistics(),
                 "metadata": describe(study, name, seed),
             },
             wildcards=wildcards,

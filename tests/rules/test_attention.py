@@ -17,9 +17,7 @@ Measure = Callable[[str, int], Measurement]
 
 def test_stored_attention_is_that_of_the_model_library(measure: Measure, prompts: tuple[Path, Path]) -> None:
     made = measure("grouped_query", 1)
-    model = AutoModelForCausalLM.from_pretrained(
-        made.checkpoint, attn_implementation="eager", local_files_only=True
-    )
+    model = AutoModelForCausalLM.from_pretrained(made.checkpoint, attn_implementation="eager", local_files_only=True)
     tokenizer = AutoTokenizer.from_pretrained(made.checkpoint, local_files_only=True)
     stored = pd.read_parquet(made.tensors).set_index(["prompt", "layer", "head"])
     for line in prompts[0].open():

@@ -33,9 +33,7 @@ def test_the_corpus_holds_every_text_once(folder: Path, documents: Path) -> None
     assert facts["digest"] == sha256(documents.read_bytes()).hexdigest()
 
 
-def test_the_tokenizer_loads_in_transformers_and_loses_nothing(
-    tokenizer: Path, documents: Path, study: Study
-) -> None:
+def test_the_tokenizer_loads_in_transformers_and_loses_nothing(tokenizer: Path, documents: Path, study: Study) -> None:
     loaded = AutoTokenizer.from_pretrained(tokenizer, local_files_only=True)
     assert len(loaded) == study.tokenizer.vocabulary
     text = read_documents(documents)[0]["text"] + " Äpfel, 苹果\n"
@@ -59,9 +57,7 @@ def test_a_trained_model_has_the_declared_shape_and_learned(measure: Measure, st
 
 
 def test_refits_differ_and_bases_differ_in_one_factor(measure: Measure) -> None:
-    first, second = (
-        load_file(measure("multi_head", seed).checkpoint / "model.safetensors") for seed in (1, 2)
-    )
+    first, second = (load_file(measure("multi_head", seed).checkpoint / "model.safetensors") for seed in (1, 2))
     other = load_file(measure("grouped_query", 1).checkpoint / "model.safetensors")
     assert first.keys() == second.keys() == other.keys()
     assert any((first[name] != second[name]).any() for name in first)

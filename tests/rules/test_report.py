@@ -88,9 +88,7 @@ def test_confirmatory_p_values_are_holm_adjusted(report: Path) -> None:
     rows = table[table["role"] == "confirmatory"].sort_values("p")
     assert len(rows) == 2
     smaller, larger = rows["p"]
-    assert rows["p_adjusted"].tolist() == pytest.approx(
-        [min(1, 2 * smaller), min(1, max(2 * smaller, larger))]
-    )
+    assert rows["p_adjusted"].tolist() == pytest.approx([min(1, 2 * smaller), min(1, max(2 * smaller, larger))])
 
 
 def test_results_follow_the_published_schema(report: Path, root: Path) -> None:

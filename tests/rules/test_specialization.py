@@ -46,9 +46,7 @@ def model_value(summary: Path, estimator: str = "hellinger", sink: str = "kept")
 def test_the_primary_estimator_equals_plain_loops_over_stored_attention(measure: Measure) -> None:
     made = measure("multi_head", 1)
     # The stored attention is float16; statistics were computed from float32.
-    assert model_value(made.summary) == pytest.approx(
-        squared_hellinger(pd.read_parquet(made.tensors)), abs=1e-3
-    )
+    assert model_value(made.summary) == pytest.approx(squared_hellinger(pd.read_parquet(made.tensors)), abs=1e-3)
 
 
 def test_every_estimator_is_evaluated(measure: Measure, study: Study) -> None:
@@ -60,9 +58,7 @@ def test_every_estimator_is_evaluated(measure: Measure, study: Study) -> None:
 
 def test_the_change_in_a_refit_and_its_sign_flip_p(comparison: Path, measure: Measure) -> None:
     table = pd.read_parquet(comparison)
-    chosen = table[
-        (table["estimator"] == "hellinger") & (table["sink"] == "kept") & (table["level"] == "model")
-    ]
+    chosen = table[(table["estimator"] == "hellinger") & (table["sink"] == "kept") & (table["level"] == "model")]
     row = chosen[(chosen["scope"] == "refit") & (chosen["seed"] == 1)].iloc[0]
     base, aligned = (model_value(measure(name, 1).summary) for name in ("multi_head", "multi_head-sft"))
     assert row["delta_absolute"] == pytest.approx(aligned - base, abs=1e-12)
@@ -73,9 +69,7 @@ def test_the_change_in_a_refit_and_its_sign_flip_p(comparison: Path, measure: Me
         kept = features[(features["estimator"] == "hellinger") & (features["sink"] == "kept")]
         return kept.groupby("prompt")["value"].mean().sort_index().to_numpy()
 
-    differences = per_prompt(measure("multi_head-sft", 1).features) - per_prompt(
-        measure("multi_head", 1).features
-    )
+    differences = per_prompt(measure("multi_head-sft", 1).features) - per_prompt(measure("multi_head", 1).features)
     flips = np.array(list(product([1, -1], repeat=12)))
     means = np.abs(flips @ differences)
     assert row["n"] == 12
@@ -85,14 +79,10 @@ def test_the_change_in_a_refit_and_its_sign_flip_p(comparison: Path, measure: Me
 
 def test_contrasts_take_refits_as_the_unit(measure: Measure, contrasts: Path) -> None:
     table = pd.read_parquet(contrasts)
-    rows = table[
-        (table["kind"] == "architecture") & (table["estimator"] == "hellinger") & (table["sink"] == "kept")
-    ]
+    rows = table[(table["kind"] == "architecture") & (table["estimator"] == "hellinger") & (table["sink"] == "kept")]
     row = rows[rows["group"] == "grouped_query"].iloc[0]
     reference = np.mean([model_value(measure("multi_head", seed).summary) for seed in (1, 2)])
-    assert row["estimate"] == pytest.approx(
-        model_value(measure("grouped_query", 1).summary) - reference, abs=1e-12
-    )
+    assert row["estimate"] == pytest.approx(model_value(measure("grouped_query", 1).summary) - reference, abs=1e-12)
     assert (row["n"], row["n_reference"]) == (1, 2)
     assert row["p_attainable"] >= 1 / 3
     assert row["unit"] == "refit"

@@ -113,9 +113,7 @@ def pair_value(statistic, attention, writes, i, j, sink="kept"):
     return debiased_cka(writes[i], writes[j])
 
 
-def write_measured(
-    folder: Path, attention, writes=None, metadata=None, statistics=PAIR_STATISTICS, prompts=None
-):
+def write_measured(folder: Path, attention, writes=None, metadata=None, statistics=PAIR_STATISTICS, prompts=None):
     """Write heads.parquet and pairs.parquet as extraction does; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     metadata = METADATA | (metadata or {})
@@ -130,13 +128,9 @@ def write_measured(
                 for sink, each in treated.items():
                     rows = each[head]
                     counted = np.isfinite(rows).all(axis=-1)
-                    entropies = [
-                        entropy(row) if used else np.nan for row, used in zip(rows, counted, strict=True)
-                    ]
+                    entropies = [entropy(row) if used else np.nan for row, used in zip(rows, counted, strict=True)]
                     received = rows[counted].mean(axis=0) if counted.any() else np.zeros(tokens)
-                    head_rows.append(
-                        (prompt, layer, head, sink, tokens, int((~counted).sum()), entropies, received)
-                    )
+                    head_rows.append((prompt, layer, head, sink, tokens, int((~counted).sum()), entropies, received))
             for sink, each in treated.items():
                 values = [
                     None
@@ -171,8 +165,7 @@ def write_measured(
     paths = folder / "heads.parquet", folder / "pairs.parquet"
     for rows, fields, path in ((head_rows, head_fields, paths[0]), (pair_rows, pair_fields, paths[1])):
         columns = [
-            pa.array(values, type=kind)
-            for values, (_, kind) in zip(zip(*rows, strict=True), fields, strict=True)
+            pa.array(values, type=kind) for values, (_, kind) in zip(zip(*rows, strict=True), fields, strict=True)
         ]
         write_table(pa.table(columns, names=[name for name, _ in fields]), path, metadata)
     return paths
@@ -193,8 +186,6 @@ def write_features(path: Path, values, prompts, metadata=None):
 
 def write_prompts(path: Path, domains):
     """Write prompts.jsonl from {id: domain}; returns its path."""
-    rows = [
-        {"id": prompt, "domain": domain, "text": f"Text of {prompt}."} for prompt, domain in domains.items()
-    ]
+    rows = [{"id": prompt, "domain": domain, "text": f"Text of {prompt}."} for prompt, domain in domains.items()]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path

@@ -12,10 +12,10 @@ from models_examples import decoder, training, write_corpus, write_tokenizer
 
 from headwise.models.align import align_model, dpo_loss, objective, pair_facts, reward_facts
 from headwise.models.corpus import CorpusError, Document, read_documents
-from headwise.models.load import load_checkpoint, weights_digest
+from headwise.models.load import load_checkpoint
 from headwise.models.pairs import pair_log_probabilities, preference_pairs, response_log_probabilities
 from headwise.models.train import train_model
-from headwise.provenance import read_metadata
+from headwise.provenance import read_metadata, weights_digest
 from headwise.study import Dpo, Sft
 
 METADATA = {"study": "tiny", "model": "aligned", "seed": 1}

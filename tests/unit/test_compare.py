@@ -35,9 +35,7 @@ def random_features(seed, shift=0.0):
     }
 
 
-def compare(
-    folder, pairs, settings=SETTINGS, names=NAMES, domains=DOMAINS, metadata=None, aligned_metadata=None
-):
+def compare(folder, pairs, settings=SETTINGS, names=NAMES, domains=DOMAINS, metadata=None, aligned_metadata=None):
     """Write features of (base, aligned) pairs, one per seed 1, 2, …; compare them; return the table."""
     folder.mkdir(exist_ok=True)
     base, aligned = [], []
@@ -81,9 +79,7 @@ def test_changes_within_a_refit_by_hand(tmp_path):
     table = compare(tmp_path, [(before, after)])
     base, aligned = before["hellinger", "kept"][..., 0], after["hellinger", "kept"][..., 0]
     cases = [(pick(table).iloc[0], base.mean(axis=1), aligned.mean(axis=1))]
-    cases += [
-        (pick(table, level="layer").iloc[layer], base[:, layer], aligned[:, layer]) for layer in range(3)
-    ]
+    cases += [(pick(table, level="layer").iloc[layer], base[:, layer], aligned[:, layer]) for layer in range(3)]
     for row, ours, theirs in cases:
         differences = theirs - ours
         assert row.base_value == pytest.approx(ours.mean())
@@ -133,9 +129,7 @@ def test_equivalence_is_tested_for_the_primary_estimator_of_the_model(tmp_path):
         ["hellinger", "model", "refits"],
     ]
     differences = (after["hellinger", "kept"] - before["hellinger", "kept"]).mean(axis=(1, 2))
-    by_domain = differences.reshape(4, 2).mean(
-        axis=1
-    )  # domains of equal size: clustered errors are those of means
+    by_domain = differences.reshape(4, 2).mean(axis=1)  # domains of equal size: clustered errors are those of means
     error = by_domain.std(ddof=1) / 2
     expected = scipy.stats.t.sf((0.05 - abs(differences.mean())) / error, 3)
     assert tested["p_equivalence"].iloc[0] == pytest.approx(expected)
@@ -143,9 +137,7 @@ def test_equivalence_is_tested_for_the_primary_estimator_of_the_model(tmp_path):
 
 def test_no_equivalence_test_where_single_prompts_have_no_value(tmp_path):
     chosen = SETTINGS.model_copy(update={"primary": "entropy_profile"})
-    row = pick(compare(tmp_path, [(random_features(1), random_features(2))], chosen), "entropy_profile").iloc[
-        0
-    ]
+    row = pick(compare(tmp_path, [(random_features(1), random_features(2))], chosen), "entropy_profile").iloc[0]
     assert np.isnan(row.p_equivalence)
     assert "no value for a single prompt" in row.reason
 
@@ -166,9 +158,7 @@ def test_changes_over_refits_by_hand(tmp_path):
 
 def test_seeds_that_change_no_weights_are_no_refits(tmp_path):
     pair = (random_features(1), random_features(2))
-    table = compare(
-        tmp_path, [pair] * 3, metadata={"weights_digest": "w"}, aligned_metadata={"weights_digest": "v"}
-    )
+    table = compare(tmp_path, [pair] * 3, metadata={"weights_digest": "w"}, aligned_metadata={"weights_digest": "v"})
     row = pick(table, scope="refits").iloc[0]
     assert (row.n, row.p) == (1, 1)
     assert np.isnan(row.ci_low)
@@ -190,11 +180,7 @@ def test_undefined_features_are_left_out_of_both_models(tmp_path):
 def test_what_is_undefined_everywhere_is_null_with_a_reason(tmp_path):
     nothing = {("hellinger", "kept"): np.full((8, 3, 1), np.nan)}
     table = compare(tmp_path, [(nothing, nothing)])
-    assert (
-        table[["base_value", "delta_absolute", "ci_low", "p", "p_attainable", "p_equivalence"]]
-        .isna()
-        .all(axis=None)
-    )
+    assert table[["base_value", "delta_absolute", "ci_low", "p", "p_attainable", "p_equivalence"]].isna().all(axis=None)
     assert table["reason"].notna().all()
     zero = {("hellinger", "kept"): np.zeros((8, 3, 1))}
     table = compare(tmp_path, [(zero, zero)])
@@ -224,9 +210,8 @@ def test_prompts_that_became_other_tokens_are_refused_unless_templates_differ(tm
 
 def test_models_measured_on_other_prompts_are_refused(tmp_path):
     pair = (random_features(1), random_features(2))
-    field = "prompts_digest"
     with pytest.raises(ValueError, match=r"base1.parquet and .*aligned1.parquet cannot .* is one and other"):
-        compare(tmp_path, [pair], metadata={field: "one"}, aligned_metadata={field: "other"})
+        compare(tmp_path, [pair], metadata={"prompts_digest": "one"}, aligned_metadata={"prompts_digest": "other"})
 
 
 def test_features_that_do_not_fit_are_refused(tmp_path):

@@ -74,6 +74,5 @@ def test_refuses_what_makes_no_sense():
 
 def test_prints_as_a_sentence():
     assert str(equivalence([0.0, 0.0], 0.02)) == (
-        "Difference 0 within ±0.02: p = 0 (two one-sided t tests, n = 2): "
-        "all differences are equal: no sampling error."
+        "Difference 0 within ±0.02: p = 0 (two one-sided t tests, n = 2): all differences are equal: no sampling error."
     )

@@ -50,9 +50,7 @@ def disjoint(prompts=3, layers=2, tokens=7):
     return [np.tile(np.stack([own, first]), (layers, 1, 1, 1)) for _ in range(prompts)]
 
 
-@pytest.mark.parametrize(
-    ("name", "sink"), [(name, sink) for name in PAIRWISE for sink in estimator(name).sinks]
-)
+@pytest.mark.parametrize(("name", "sink"), [(name, sink) for name in PAIRWISE for sink in estimator(name).sinks])
 def test_pairwise_estimators_follow_their_definition(tmp_path, name, sink):
     rng = np.random.default_rng(1)
     attention = random_attention(rng)
@@ -78,13 +76,10 @@ def test_normalized_entropy_follows_its_definition(tmp_path, sink):
     last = [weights[-1] for weights in attention]
     treated = [without_sink(weights) if sink == "dropped" else weights for weights in last]
     per_prompt = [
-        np.mean([entropy(row) for head in weights for row in head if np.isfinite(row).all()])
-        for weights in treated
+        np.mean([entropy(row) for head in weights for row in head if np.isfinite(row).all()]) for weights in treated
     ]
     expected = 1 - np.mean(per_prompt) / np.log(128)
-    assert value_of("normalized_entropy", measure(tmp_path, attention), sink) == pytest.approx(
-        expected, abs=1e-6
-    )
+    assert value_of("normalized_entropy", measure(tmp_path, attention), sink) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("sink", ["kept", "dropped"])
@@ -156,9 +151,7 @@ def test_one_head_is_undefined_where_heads_are_compared(tmp_path):
     for name in (*PAIRWISE, "entropy_profile", "normalized_entropy"):
         each = estimator(name)
         reason = each.undefined_because(measured.heads, len(measured.layers))
-        assert reason == (
-            None if name == "normalized_entropy" else "too few heads per layer: 1, at least 2 needed"
-        )
+        assert reason == (None if name == "normalized_entropy" else "too few heads per layer: 1, at least 2 needed")
         assert np.isfinite(value_of(name, measured)) == (reason is None)
 
 
@@ -168,9 +161,7 @@ def test_pairs_that_are_undefined_are_left_out_of_the_mean(tmp_path):
         weights[0, 0] = 0.0
         weights[0, 0, :, 0] = 1.0  # everything on the sink: no row is left when it is dropped
     measured = measure(tmp_path, attention)
-    expected = np.mean(
-        [pair_value("hellinger", without_sink(each[0]), None, 1, 2, "dropped") for each in attention]
-    )
+    expected = np.mean([pair_value("hellinger", without_sink(each[0]), None, 1, 2, "dropped") for each in attention])
     assert value_of("hellinger", measured, "dropped") == pytest.approx(expected, abs=1e-6)
     assert np.isnan(estimator("entropy_profile").features(measured, "dropped")[:, 0, 0]).all()
     assert (estimator("entropy_profile").features(measured, "kept")[:, 0, 0] == 0).all()
@@ -188,11 +179,7 @@ def test_mean_head_correlation_is_the_mean_of_the_upper_triangle(profile, consta
         triangle = np.corrcoef(profile.T)[np.triu_indices(profile.shape[1], 1)]
     constant_columns = [np.ptp(column) == 0 for column in profile.T]
     pairs = list(combinations(range(profile.shape[1]), 2))
-    kept = [
-        r
-        for r, (i, j) in zip(triangle, pairs, strict=True)
-        if not (constant_columns[i] or constant_columns[j])
-    ]
+    kept = [r for r, (i, j) in zip(triangle, pairs, strict=True) if not (constant_columns[i] or constant_columns[j])]
     kept = [r for r in kept if np.isfinite(r)]
     found = entropy_profile.mean_head_correlation(profile)
     if kept:
@@ -243,9 +230,7 @@ def test_every_estimator_says_what_it_is(name):
 
 
 def test_unknown_estimators_are_refused_with_the_known_names():
-    with pytest.raises(
-        ValueError, match="unknown estimator 'helinger': choose from entropy_profile, hellinger"
-    ):
+    with pytest.raises(ValueError, match="unknown estimator 'helinger': choose from entropy_profile, hellinger"):
         estimator("helinger")
 
 

@@ -139,9 +139,7 @@ def test_head_permutation_is_summarised(evaluated):
         changes = values - pick(summary, "entropy_profile", "model", sink)
         assert changes.min() < 0 < changes.max()
         largest = max(-changes.min(), changes.max())
-        assert pick(summary, "entropy_profile", "head_permutation_largest_change", sink) == pytest.approx(
-            [largest]
-        )
+        assert pick(summary, "entropy_profile", "head_permutation_largest_change", sink) == pytest.approx([largest])
         assert pick(summary, "entropy_profile", "head_permutation", sink) == pytest.approx([values.mean()])
     chosen = (summary.estimator == "entropy_profile") & (summary.scope == "head_permutation")
     assert summary[chosen & (summary.sink == "dropped")]["deviation"].item() == pytest.approx(values.std())
@@ -181,8 +179,7 @@ def test_one_layer_has_no_rest(tmp_path):
 
 def test_the_same_input_gives_the_same_bytes(attention, tmp_path):
     first, second, other = (
-        run(tmp_path / name, attention, ["entropy_profile"], seed)
-        for name, seed in zip("abc", (1, 1, 2), strict=True)
+        run(tmp_path / name, attention, ["entropy_profile"], seed) for name, seed in zip("abc", (1, 1, 2), strict=True)
     )
     assert first[0].read_bytes() == second[0].read_bytes() == other[0].read_bytes()
     assert first[1].read_bytes() == second[1].read_bytes()

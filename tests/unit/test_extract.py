@@ -17,9 +17,9 @@ from headwise.attention.descriptors import DESCRIPTORS
 from headwise.attention.extract import ExtractionError, extract_attention
 from headwise.attention.reduce import SINKS, head_statistics
 from headwise.attention.store import read_layer
-from headwise.models.load import load_checkpoint, weights_digest
+from headwise.models.load import load_checkpoint
 from headwise.prompts import PromptError
-from headwise.provenance import json_digest, read_metadata
+from headwise.provenance import json_digest, read_metadata, weights_digest
 from headwise.study import PAIR_STATISTICS, Extraction
 
 # Not in the order of their ids; one of a single token.

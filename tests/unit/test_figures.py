@@ -48,9 +48,7 @@ def objects(specification: Any) -> Iterator[dict[str, Any]]:
 
 def rows_of(figure: Figure) -> list[dict[str, Any]]:
     """All rows of data that a figure holds, those of one model or family, not lines that help to read it."""
-    return [
-        row for values in figure.specification["datasets"].values() for row in values if "family" in row
-    ]
+    return [row for values in figure.specification["datasets"].values() for row in values if "family" in row]
 
 
 def assert_shows(figure: Figure, table: pd.DataFrame, columns: list[str]) -> None:
@@ -107,9 +105,7 @@ def test_long_curves_are_thinned_but_keep_all_held_out_points(tables: Tables) ->
     assert shown["held-out text"] == len(held_out)
 
 
-def test_head_permutation_shows_the_primary_estimator_and_what_moves(
-    drawn: dict[str, Figure], tables: Tables
-) -> None:
+def test_head_permutation_shows_the_primary_estimator_and_what_moves(drawn: dict[str, Figure], tables: Tables) -> None:
     rows = tables["checks"]
     rows = rows[rows["check"].eq("head_permutation") & rows["sink"].eq("kept")]
     rows = rows[rows["estimator"].isin(["hellinger", "entropy_profile"])]

@@ -194,18 +194,14 @@ def test_sign_flip_keeps_its_level():
 
 def test_monte_carlo_sign_flip_keeps_its_level():
     rng = np.random.default_rng(10)
-    rejected = sum(
-        sign_flip(sample, rng, 99).p <= 0.05 for sample in rng.standard_t(3, size=(SIMULATIONS, 21))
-    )
+    rejected = sum(sign_flip(sample, rng, 99).p <= 0.05 for sample in rng.standard_t(3, size=(SIMULATIONS, 21)))
     low, high = binomial_band(0.05)
     assert low <= rejected <= high
 
 
 def test_two_sample_keeps_its_level():
     rng = np.random.default_rng(11)
-    rejected = sum(
-        two_sample(s[:4], s[4:], rng, 99).p <= 0.05 for s in rng.exponential(size=(SIMULATIONS, 9))
-    )
+    rejected = sum(two_sample(s[:4], s[4:], rng, 99).p <= 0.05 for s in rng.exponential(size=(SIMULATIONS, 9)))
     low, high = binomial_band(6 / 126)
     assert low <= rejected <= high
 
@@ -273,6 +269,5 @@ def test_results_print_as_sentences():
         "smallest attainable p = 0.25)."
     )
     assert str(two_sample([], [1], generator(), 99)) == (
-        "No test (two-sample permutation test, n = 0 against 1): "
-        "the first sample has no unit with a finite value."
+        "No test (two-sample permutation test, n = 0 against 1): the first sample has no unit with a finite value."
     )

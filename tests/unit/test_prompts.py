@@ -82,9 +82,7 @@ def test_windows_line_ends_and_byte_order_mark_do_not_matter(tmp_path: Path) -> 
 
 def test_a_unicode_line_separator_does_not_end_a_prompt(tmp_path: Path) -> None:
     content = '{"id": "a", "domain": "d", "text": "before\u2028after"}\n'
-    assert [prompt.text for prompt in read_prompts(write(tmp_path / "p.jsonl", content))] == [
-        "before\u2028after"
-    ]
+    assert [prompt.text for prompt in read_prompts(write(tmp_path / "p.jsonl", content))] == ["before\u2028after"]
 
 
 def test_numbered_lines_are_read_without_comments(tmp_path: Path) -> None:
@@ -112,9 +110,7 @@ GOOD = '{"id": "a", "domain": "d", "text": "t"}\n'
         (GOOD.encode() + b'{"id": "b", "domain": "d", "text": "caf\xe9"}\n', 2, "not UTF-8", "encoding"),
     ],
 )
-def test_a_broken_line_is_named(
-    tmp_path: Path, content: str | bytes, line: int, problem: str, remedy: str
-) -> None:
+def test_a_broken_line_is_named(tmp_path: Path, content: str | bytes, line: int, problem: str, remedy: str) -> None:
     path = write(tmp_path / "broken.jsonl", content)
     with pytest.raises(PromptError) as error:
         read_prompts(path)
@@ -125,9 +121,7 @@ def test_a_broken_line_is_named(
 @pytest.mark.parametrize("line", ["What is it?", "1.", "1. ", "one. What is it?"])
 def test_a_line_that_is_no_numbered_prompt_is_named(tmp_path: Path, line: str) -> None:
     path = write(tmp_path / "broken.txt", f"# comment\n1. A prompt.\n{line}\n")
-    with pytest.raises(
-        PromptError, match=r"broken\.txt, line 3: not a numbered prompt: write it as '1\. text'"
-    ):
+    with pytest.raises(PromptError, match=r"broken\.txt, line 3: not a numbered prompt: write it as '1\. text'"):
         read_prompts(path)
 
 
@@ -241,9 +235,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address under which the test's folder is served on this machine."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path))
-    ) as server:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
@@ -271,9 +263,7 @@ def test_a_failed_download_says_what_to_do(tmp_path: Path, address: str) -> None
         unused.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
         closed = f"http://127.0.0.1:{unused.getsockname()[1]}"
         for url, reason in [(f"{address}/absent.jsonl", "404"), (f"{closed}/p.jsonl", "refused")]:
-            with pytest.raises(
-                PromptError, match=rf"could not be downloaded \(.*{reason}.*\).*set prompts\.path"
-            ):
+            with pytest.raises(PromptError, match=rf"could not be downloaded \(.*{reason}.*\).*set prompts\.path"):
                 verify(tmp_path, url, "0" * 64)
 
 
@@ -285,9 +275,7 @@ CHAT = byte_tokenizer(CHAT_TEMPLATE)
 
 
 @settings(max_examples=30, deadline=None)
-@given(
-    st.lists(st.text(min_size=1, max_size=30).filter(lambda text: text.isprintable()), min_size=1, max_size=5)
-)
+@given(st.lists(st.text(min_size=1, max_size=30).filter(lambda text: text.isprintable()), min_size=1, max_size=5))
 def test_every_byte_is_encoded_and_nothing_is_padded(texts: list[str]) -> None:
     prompts = [Prompt(str(number), "d", text) for number, text in enumerate(texts)]
     encoded = encode(prompts, BYTES, "raw", max_tokens=1000)
@@ -309,14 +297,10 @@ def test_chat_without_a_template_names_the_setting() -> None:
 def test_a_prompt_at_the_limit_passes_and_one_above_it_is_named() -> None:
     prompts = [Prompt("short", "d", "1234"), Prompt("long", "d", "12345")]
     assert len(encode(prompts, BYTES, "raw", max_tokens=6)) == 2
-    with pytest.raises(
-        PromptError, match=r"prompt 'long' has 6 tokens, more than extraction\.max_tokens 5: shorten"
-    ):
+    with pytest.raises(PromptError, match=r"prompt 'long' has 6 tokens, more than extraction\.max_tokens 5: shorten"):
         encode(prompts, BYTES, "raw", max_tokens=5)
 
 
 def test_prompts_are_read_without_heavy_libraries() -> None:
-    code = (
-        "import sys, headwise.prompts; print(sorted({'torch', 'transformers', 'pandas'} & set(sys.modules)))"
-    )
+    code = "import sys, headwise.prompts; print(sorted({'torch', 'transformers', 'pandas'} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

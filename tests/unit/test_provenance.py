@@ -174,15 +174,11 @@ def test_what_json_cannot_hold_leaves_no_file(tmp_path: Path, value: object) -> 
 
 # --- tables ---
 
-FRAME = pd.DataFrame(
-    {"prompt": ["a", "b"], "value": [0.5, None], "layer": pd.array([1, None], dtype="Int16")}
-)
+FRAME = pd.DataFrame({"prompt": ["a", "b"], "value": [0.5, None], "layer": pd.array([1, None], dtype="Int16")})
 
 
 @settings(max_examples=20, deadline=None)
-@given(
-    st.dictionaries(st.text(min_size=1).filter(lambda key: key not in ("versions", "format_version")), JSON)
-)
+@given(st.dictionaries(st.text(min_size=1).filter(lambda key: key not in ("versions", "format_version")), JSON))
 def test_metadata_survives_a_table(tmp_path_factory: pytest.TempPathFactory, metadata: dict) -> None:
     path = tmp_path_factory.mktemp("table") / "table.parquet"
     write_table(FRAME, path, metadata)

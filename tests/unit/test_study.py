@@ -274,9 +274,7 @@ def test_the_default_study_has_four_bases_with_two_descendants_each_and_three_re
 
 def test_bases_of_the_default_study_differ_from_the_first_in_one_field() -> None:
     study = load_study(DEFAULT)
-    first, *others = [
-        study.decoder_of(model).model_dump() for model in study.models if model.source == "train"
-    ]
+    first, *others = [study.decoder_of(model).model_dump() for model in study.models if model.source == "train"]
     differences = [{key for key in first if first[key] != other[key]} for other in others]
     assert differences == [{"key_value_heads"}, {"key_value_heads"}, {"window"}]
 
@@ -323,9 +321,9 @@ def test_pair_statistics_are_those_of_selected_estimators() -> None:
 
 
 def test_estimators_are_the_modules_of_their_folder() -> None:
-    assert set(known_estimators()) == {
-        path.stem for path in ESTIMATOR_FOLDER.iterdir() if path.suffix == ".py"
-    } - {"__init__"}
+    assert set(known_estimators()) == {path.stem for path in ESTIMATOR_FOLDER.iterdir() if path.suffix == ".py"} - {
+        "__init__"
+    }
     assert parse_study(MINIMAL, "s.yaml").specialization.estimators == known_estimators()
 
 
@@ -380,9 +378,7 @@ def test_the_reference_lists_every_field_with_type_default_and_meaning() -> None
     } <= rows
     definitions = [*study_schema()["$defs"].values(), study_schema()]
     fields = sum(len(definition["properties"]) for definition in definitions)
-    described = [
-        row for row in study_reference().splitlines() if row.startswith("| `") and not row.endswith("|  |")
-    ]
+    described = [row for row in study_reference().splitlines() if row.startswith("| `") and not row.endswith("|  |")]
     assert len(described) == fields
 
 

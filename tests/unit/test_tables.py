@@ -306,7 +306,10 @@ def test_facts_of_models(tables: dict[str, pd.DataFrame]) -> None:
     grouped = models.loc[("grouped_query", 1)]
     assert (grouped["attention"], grouped["key_value_heads"], grouped["window_layers"]) == ("grouped-query", 2, 0)
     assert pd.isna(grouped["window_tokens"])
-    assert (models.loc[("sliding_window", 2), "window_tokens"], models.loc[("sliding_window", 2), "window_layers"]) == (8, 4)
+    assert (models.loc[("sliding_window", 2), "window_tokens"], models.loc[("sliding_window", 2), "window_layers"]) == (
+        8,
+        4,
+    )
     aligned = models.loc[("multi_head-dpo", 3)]
     assert (aligned["base"], aligned["method"], aligned["preference_accuracy_after"]) == ("multi_head", "dpo", 0.8)
     assert aligned["reward_margin_nats"] == 0.4

@@ -162,15 +162,11 @@ def test_two_runs_give_identical_files(finished: Project, tmp_path: Path, root: 
     again.run("--cores", "1")
     first, second = digests(finished.folder / "results/tiny"), digests(again.folder / "results/tiny")
     assert first == second
-    assert {"results.json", "report.html", "tables/comparisons.parquet", "tables/comparisons.csv"} <= set(
-        first
-    )
+    assert {"results.json", "report.html", "tables/comparisons.parquet", "tables/comparisons.csv"} <= set(first)
 
 
 @pytest.mark.parametrize("seconds", [8, 20])
-def test_a_killed_run_finishes_with_the_same_files(
-    finished: Project, tmp_path: Path, root: Path, seconds: int
-) -> None:
+def test_a_killed_run_finishes_with_the_same_files(finished: Project, tmp_path: Path, root: Path, seconds: int) -> None:
     killed = Project(tmp_path / "killed", root)
     running = subprocess.Popen(
         killed.command("--cores", "2"),

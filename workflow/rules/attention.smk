@@ -33,7 +33,7 @@ rule extract_attention:
     params:
         settings=lambda wildcards: {
             "extraction": study.extraction.model_dump(),
-            "pair_statistics": study.pair_statistics(),
+            "pair_statistics": study.specialization.pair_statistics(),
             "metadata": describe(wildcards),
         },
     script:

@@ -24,10 +24,10 @@ from headwise.attention.descriptors import (
 )
 from headwise.attention.reduce import SINKS, head_statistics
 from headwise.attention.store import HeadStatisticsWriter, PairStatisticsWriter, TensorWriter
-from headwise.models.load import load_checkpoint, weights_digest
-from headwise.models.progress import track
+from headwise.models.load import load_checkpoint
+from headwise.progress import track
 from headwise.prompts import EncodedPrompt, encode, read_prompts
-from headwise.provenance import atomic, json_digest, write_table
+from headwise.provenance import atomic, json_digest, weights_digest, write_table
 
 
 class ExtractionError(ValueError):

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from headwise.models.corpus import read_documents
 from headwise.models.excerpts import evaluate, spread_excerpts, token_stream
-from headwise.models.load import load_checkpoint, weights_digest
+from headwise.models.load import load_checkpoint
 from headwise.models.optimization import adamw, descend, learning_rate_at, one_thread
 from headwise.models.pairs import (
     RESPONSE_TOKENS,
@@ -20,9 +20,9 @@ from headwise.models.pairs import (
     preference_pairs,
     response_log_probabilities,
 )
-from headwise.models.progress import track
 from headwise.models.save import save_checkpoint
-from headwise.provenance import write_table
+from headwise.progress import track
+from headwise.provenance import weights_digest, write_table
 from headwise.study import Dpo, Sft
 
 HELD_OUT_PAIRS = 256

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from headwise.provenance import file_digest, json_digest, read_json
+from headwise.provenance import read_json
 
 INDEX = "model.safetensors.index.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
@@ -39,11 +39,6 @@ def load_checkpoint(
     tokenizer = AutoTokenizer.from_pretrained(folder, **local)
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[dtype], use_safetensors=True, **local)
     return model.to(device).eval(), tokenizer
-
-
-def weights_digest(folder: str | Path) -> str:
-    """SHA-256 over names and contents of safetensors files. Raises CheckpointError where there are none."""
-    return json_digest({path.name: file_digest(path) for path in _weight_files(Path(folder))})
 
 
 def _verify(folder: Path) -> None:

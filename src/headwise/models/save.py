@@ -8,9 +8,8 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from headwise.models.architecture import architecture_facts
-from headwise.models.load import weights_digest
 from headwise.models.tokenizer import tokenizer_digest, tokenizer_files
-from headwise.provenance import atomic, file_digest, write_json
+from headwise.provenance import atomic, file_digest, weights_digest, write_json
 
 
 def save_checkpoint(

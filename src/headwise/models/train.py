@@ -16,10 +16,10 @@ from headwise.models.excerpts import (
     unigram_entropy,
 )
 from headwise.models.optimization import TrainingError, adamw, descend, learning_rate_at, one_thread
-from headwise.models.progress import track
 from headwise.models.save import save_checkpoint
 from headwise.models.tokenizer import load_tokenizer
 from headwise.models.zoo import build_decoder
+from headwise.progress import track
 from headwise.provenance import write_table
 from headwise.study import Decoder, Training
 

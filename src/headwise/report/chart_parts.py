@@ -5,12 +5,12 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from headwise.report.columns import records
 from headwise.report.labels import method_label, plain
 from headwise.report.style import GREY, PLAIN_LABEL
 from headwise.study import Study
 
 PANELS_PER_ROW = 3
+ROOM = 0.03  # of the span, at both ends
 HALF_OF_ONE_VALUE = 0.05  # half the length of an axis that shows a single value
 
 
@@ -51,11 +51,6 @@ def estimators(study: Study, rows: pd.DataFrame) -> list[str]:
     return [name for name in dict.fromkeys(names) if name in present]
 
 
-def data(rows: pd.DataFrame, *columns: str) -> alt.InlineData:
-    """Columns of the rows (all, where none is named) in the specification itself; an empty cell is null."""
-    return alt.InlineData(values=records(rows[list(columns)] if columns else rows))
-
-
 def layer_axis() -> alt.X:
     """Layers, counted from 0."""
     axis = alt.Axis(tickMinStep=1, format="d")
@@ -75,14 +70,15 @@ def by_family(study: Study, chart: Any, columns: int = PANELS_PER_ROW) -> Any:
 
 
 def spread(*values: "pd.Series[float]") -> list[float]:
-    """Smallest and largest of the values, as the ends of an axis; apart also where all are equal."""
+    """The ends of an axis that shows the values with some room at both ends, also where all are equal."""
     low, high = float(min(each.min() for each in values)), float(max(each.max() for each in values))
-    return [low, high] if high > low else [low - HALF_OF_ONE_VALUE, high + HALF_OF_ONE_VALUE]
+    room = ROOM * (high - low) or HALF_OF_ONE_VALUE
+    return [low - room, high + room]
 
 
 def vertical(at: float) -> alt.Chart:
     """A thin vertical line."""
-    line = alt.Chart(data(pd.DataFrame({"at": [at]})))
+    line = alt.Chart(pd.DataFrame({"at": [at]}))
     return line.mark_rule(color=GREY, strokeWidth=1).encode(x="at:Q")
 
 

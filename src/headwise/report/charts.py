@@ -11,7 +11,6 @@ import pandas as pd
 from headwise.report.chart_parts import (
     PANELS_PER_ROW,
     by_family,
-    data,
     estimators,
     families,
     labelled,
@@ -35,7 +34,7 @@ def specialization_chart(study: Study, tables: Tables) -> Any:
     rows = labelled(study, primary_values(study, tables["specialization"], "model"))
     if rows.empty:
         return None
-    points = data(rows, "label", "model", "family", "method", "seed", "value")
+    points = rows[["label", "model", "family", "method", "seed", "value"]]
     base = alt.Chart(points, width=560, height=alt.Step(ROW))
     base = base.encode(y=model_axis(rows), color=family_colour(families(study)))
     title = estimator_title(study.comparison.primary)
@@ -71,7 +70,7 @@ def change_chart(study: Study, tables: Tables) -> Any:
 
 def _change_panel(study: Study, estimator: str, rows: pd.DataFrame, labels: bool) -> Any:
     numbers = ("delta_absolute", "ci_low", "ci_high", "p_adjusted", "p_attainable")
-    changes = data(rows, "label", "model", "family", "method", "seed", *numbers, "verdict", "significant")
+    changes = rows[["label", "model", "family", "method", "seed", *numbers, "verdict", "significant"]]
     height = alt.Step(max(ROW, 7 * rows["seed"].nunique() + 6)).to_dict() | {"for": "position"}
     places = alt.Chart(changes, width=190, height=height, title=estimator_title(estimator)).encode(
         y=model_axis(rows, labels),
@@ -101,7 +100,7 @@ def _change_panel(study: Study, estimator: str, rows: pd.DataFrame, labels: bool
     layers = [vertical(0), intervals, points, centres.encode(x="delta_absolute:Q")]
     if estimator == study.comparison.primary:
         margin = study.comparison.equivalence_margin
-        band = alt.Chart(data(pd.DataFrame({"low": [-margin], "high": [margin]})))
+        band = alt.Chart(pd.DataFrame({"low": [-margin], "high": [margin]}))
         layers.insert(0, band.mark_rect(color=BAND, opacity=1).encode(x="low:Q", x2="high:Q"))
     return alt.layer(*layers)
 
@@ -111,7 +110,7 @@ def layer_chart(study: Study, tables: Tables) -> Any:
     rows = labelled(study, primary_values(study, tables["specialization"], "layer"))
     if rows.empty:
         return None
-    points = data(rows, "label", "model", "family", "method", "seed", "layer", "value")
+    points = rows[["label", "model", "family", "method", "seed", "layer", "value"]]
     base = alt.Chart(points, width=200, height=150).encode(
         x=layer_axis(), color=family_colour(families(study), legend=False)
     )

@@ -8,7 +8,6 @@ import pandas as pd
 from headwise.report.chart_parts import (
     PANELS_PER_ROW,
     by_family,
-    data,
     estimators,
     families,
     labelled,
@@ -46,7 +45,7 @@ def _stage(study: Study, method: str, rows: pd.DataFrame, models: pd.DataFrame) 
     rows = rows[rows["split"].ne("train") | (rows["step"] % every == 0)]
     entropy = models.groupby("family")["unigram_entropy_nats"].mean()
     rows = rows.assign(split=rows["split"].map(SPLITS), unigram=rows["family"].map(entropy) if method == BASE else None)
-    points = data(rows, "label", "model", "family", "seed", "step", "split", "loss_nats", "unigram")
+    points = rows[["label", "model", "family", "seed", "step", "split", "loss_nats", "unigram"]]
     base = alt.Chart(points, width=170, height=110)
     dashes = alt.Scale(domain=list(SPLITS.values()), range=[[2, 2], [1, 0]])
     lines = base.mark_line(strokeWidth=1.2).encode(
@@ -85,7 +84,7 @@ def _permutation_panel(study: Study, estimator: str, rows: pd.DataFrame) -> Any:
     rows = rows.assign(low=rows["checked_value"] - deviation, high=rows["checked_value"] + deviation)
     ends = spread(rows["value"], rows["low"], rows["high"])
     scale, axis = alt.Scale(domain=ends, nice=True, zero=False), alt.Axis(tickCount=5)
-    points = data(rows, "label", "model", "family", "method", "seed", "value", "checked_value", "low", "high")
+    points = rows[["label", "model", "family", "method", "seed", "value", "checked_value", "low", "high"]]
     base = alt.Chart(points, width=190, height=190, title=estimator_title(estimator)).encode(
         x=alt.X("value:Q", title="Value", scale=scale, axis=axis), color=family_colour(families(study))
     )
@@ -96,7 +95,7 @@ def _permutation_panel(study: Study, estimator: str, rows: pd.DataFrame) -> Any:
         shape=method_shape(methods(study), methods(study)),
         tooltip=tooltip(Model="label:N", Seed="seed:O", Value="value:Q", Heads_shuffled="checked_value:Q"),
     )
-    diagonal = alt.Chart(data(pd.DataFrame({"value": ends, "checked_value": ends})))
+    diagonal = alt.Chart(pd.DataFrame({"value": ends, "checked_value": ends}))
     line = diagonal.mark_line(color=GREY, strokeWidth=1).encode(x="value:Q", y="checked_value:Q")
     return alt.layer(line, deviations, means)
 
@@ -116,7 +115,7 @@ def descriptor_chart(study: Study, tables: Tables) -> Any:
     dashes = alt.Scale(domain=["highest head", "median head"], range=[[1, 0], [4, 3]])
     panels = []
     for name in names:
-        points = data(shown.rename(columns={name: "value"}), "label", "family", "seed", "layer", "head", "value")
+        points = shown.rename(columns={name: "value"})[["label", "family", "seed", "layer", "head", "value"]]
         chart = alt.Chart(points, width=190, height=140, title=DESCRIPTORS[name])
         panels.append(
             chart.mark_line(point=alt.OverlayMarkDef(size=18, opacity=1)).encode(

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headwise.models.progress import track
+import altair as alt
+
+from headwise.progress import track
 from headwise.provenance import atomic, write_json
 from headwise.report import charts, control_charts
 from headwise.report.columns import Tables
@@ -29,10 +31,12 @@ class Figure:
 def figures(study: Study, tables: Tables) -> list[Figure]:
     """The figures of a study, in the order of the report. A figure that would be empty is left out."""
     found = []
-    for name, draw, title, caption in _descriptions(study):
-        chart = draw(study, tables)
-        if chart is not None:
-            found.append(Figure(name, title, caption, styled(chart).to_dict()))
+    # The charts hold what they need and no more; the library's limit of 5,000 rows is meant for notebooks.
+    with alt.data_transformers.disable_max_rows():
+        for name, draw, title, caption in _descriptions(study):
+            chart = draw(study, tables)
+            if chart is not None:
+                found.append(Figure(name, title, caption, styled(chart).to_dict()))
     return found
 
 

@@ -80,7 +80,8 @@ def _bases(study: Study, tables: Tables) -> Iterator[Finding]:
         topic="architecture",
         headline=tables["comparisons"].empty,
         sentence=(
-            f"{estimator_title(study.comparison.primary)} of {amount(len(named), 'base model')}, mean over seeds: {listed}."
+            f"{estimator_title(study.comparison.primary)} of {amount(len(named), 'base model')}, "
+            f"mean over seeds: {listed}."
         ),
         n=len(named),
         unit="model",

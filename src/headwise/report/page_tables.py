@@ -197,8 +197,7 @@ def descriptors_view(tables: Tables) -> View:
     """For every base: the mean over heads and refits, and the highest head, of each descriptor."""
     rows = tables["descriptors"]
     grouped = rows[rows["base"].isna()].groupby("model", sort=False)[list(DESCRIPTORS)]
-    means, highest = grouped.mean(), grouped.max()
-    both = means.join(highest, lsuffix="_mean", rsuffix="_highest").reset_index()
+    both = grouped.mean().add_suffix("_mean").join(grouped.max().add_suffix("_highest")).reset_index()
 
     def column(name: str) -> ColumnView:
         digits = 1 if name in ("distance_tokens", "effective_keys") else 3

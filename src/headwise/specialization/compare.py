@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headwise.models.progress import track
+from headwise.progress import track
 from headwise.prompts import read_prompts
 from headwise.provenance import read_metadata, write_table
 from headwise.specialization.change import Change, changes_in_refit, changes_over_refits, joined
@@ -87,12 +87,8 @@ def compare_pair(
     )
     changes += changes_over_refits(changes, counted, settings, generator_for(*identity, "refits"), remark)
     shared = {key: refits[0].metadata.get(key) for key in ("study", "prompts_digest", "tokens_digest")}
-    weights = {
-        str(refit.seed): dict(zip(("base", "aligned"), refit.weights, strict=True)) for refit in refits
-    }
-    write_table(
-        _table(changes, names), output, {**shared, **names, "weights_digests": weights, "refits": counted}
-    )
+    weights = {str(refit.seed): dict(zip(("base", "aligned"), refit.weights, strict=True)) for refit in refits}
+    write_table(_table(changes, names), output, {**shared, **names, "weights_digests": weights, "refits": counted})
 
 
 def read_refit(base: Path, aligned: Path, seed: int) -> Refit:
@@ -138,9 +134,7 @@ def read_refit(base: Path, aligned: Path, seed: int) -> Refit:
 def _domains_of(ids: Sequence[str], domains: Mapping[str, str], prompts: Path) -> list[str]:
     for prompt in ids:
         if prompt not in domains:
-            raise ValueError(
-                f"{prompts} has no prompt '{prompt}', which was measured: extract the models again"
-            )
+            raise ValueError(f"{prompts} has no prompt '{prompt}', which was measured: extract the models again")
     return [domains[prompt] for prompt in ids]
 
 

@@ -88,9 +88,7 @@ def contrast_models(
     values = base_values(summaries)
     known = {base for by_base in values.values() for base in by_base}
     if values and reference not in known:
-        raise ValueError(
-            f"no summary is of the reference model '{reference}': choose from {', '.join(sorted(known))}"
-        )
+        raise ValueError(f"no summary is of the reference model '{reference}': choose from {', '.join(sorted(known))}")
     changes = [change for path in comparisons for change in read_changes(path)]
     rows = [
         *architecture_contrasts(values, reference, settings),
@@ -158,9 +156,7 @@ def architecture_contrasts(values: Values, reference: str, settings: Comparison)
                 )
 
 
-def alignment_differences(
-    changes: Sequence[ModelChange], reference: str, settings: Comparison
-) -> Iterator[Contrast]:
+def alignment_differences(changes: Sequence[ModelChange], reference: str, settings: Comparison) -> Iterator[Contrast]:
     """The change of every other base model under a method against the reference's, over refits."""
     for (estimator, sink, method), group in _grouped(changes).items():
         by_base: dict[str, list[float]] = {}
@@ -265,7 +261,5 @@ def _table(rows: Sequence[Contrast]) -> "pyarrow.Table":
 
     numbers = ("estimate", "ci_low", "ci_high", "p", "p_attainable")
     types = dict.fromkeys(numbers, pyarrow.float64()) | dict.fromkeys(("n", "n_reference"), pyarrow.int64())
-    schema = pyarrow.schema(
-        [(field.name, types.get(field.name, pyarrow.string())) for field in fields(Contrast)]
-    )
+    schema = pyarrow.schema([(field.name, types.get(field.name, pyarrow.string())) for field in fields(Contrast)])
     return pyarrow.Table.from_pylist([asdict(row) for row in rows], schema=schema)

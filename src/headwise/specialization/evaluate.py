@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from headwise.models.progress import track
+from headwise.progress import track
 from headwise.provenance import write_table
 from headwise.specialization.measured import FloatArray, Measured, defined_mean, load_measured
 from headwise.specialization.registry import Estimator, estimator
@@ -54,9 +54,7 @@ class Features:
     values: FloatArray
 
 
-def evaluate(
-    heads: Path, pairs: Path, features: Path, summary: Path, settings: Specialization, seed: int
-) -> None:
+def evaluate(heads: Path, pairs: Path, features: Path, summary: Path, settings: Specialization, seed: int) -> None:
     """Compute the selected estimators of one model.
 
     heads, pairs       statistics that extraction wrote

@@ -86,9 +86,7 @@ def load_measured(heads: Path, pairs: Path) -> Measured:
     pairs_by_sink = _split(pyarrow.parquet.read_table(pairs), pairs)
     pair_prompts, pair_layers = _axes(pairs_by_sink, ("prompt", "layer"), pairs)
     if pair_prompts != prompts or pair_layers != layers:
-        raise ValueError(
-            f"{heads} and {pairs} do not hold the same prompts and layers. Extract the model again."
-        )
+        raise ValueError(f"{heads} and {pairs} do not hold the same prompts and layers. Extract the model again.")
     described = {"prompt", "layer", "sink", "tokens", "heads"}
     statistics = [name for name in next(iter(pairs_by_sink.values())).column_names if name not in described]
     return Measured(
@@ -98,12 +96,9 @@ def load_measured(heads: Path, pairs: Path) -> Measured:
         layers=np.array(layers, dtype=np.int16),
         heads=len(units),
         row_entropy_nats={
-            sink: _per_prompt(table, "row_entropy_nats", tokens, shape, heads)
-            for sink, table in by_sink.items()
+            sink: _per_prompt(table, "row_entropy_nats", tokens, shape, heads) for sink, table in by_sink.items()
         },
-        received={
-            sink: _per_prompt(table, "received", tokens, shape, heads) for sink, table in by_sink.items()
-        },
+        received={sink: _per_prompt(table, "received", tokens, shape, heads) for sink, table in by_sink.items()},
         pairs={
             name: {
                 sink: _pair_values(table, name, shape, pairs)

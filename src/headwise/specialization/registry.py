@@ -96,9 +96,7 @@ def estimator(name: str) -> Estimator:
     module = import_module(f"headwise.specialization.estimators.{name}")
     found = getattr(module, "ESTIMATOR", None)
     if not isinstance(found, Estimator) or found.name != name:
-        raise TypeError(
-            f"{module.__file__} defines no estimator '{name}': add ESTIMATOR = Estimator(name='{name}', …)"
-        )
+        raise TypeError(f"{module.__file__} defines no estimator '{name}': add ESTIMATOR = Estimator(name='{name}', …)")
     return found
 
 

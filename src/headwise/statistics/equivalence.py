@@ -59,9 +59,7 @@ def equivalence(
     values = np.asarray(differences, dtype=np.float64)
     labels = list(range(len(values))) if clusters is None else list(clusters)
     if len(labels) != len(values):
-        raise ValueError(
-            f"{len(labels)} cluster labels for {len(values)} differences: give one label per difference"
-        )
+        raise ValueError(f"{len(labels)} cluster labels for {len(values)} differences: give one label per difference")
     finite = np.isfinite(values)
     sample, n = values[finite], int(finite.sum())
     kept = [label for label, is_finite in zip(labels, finite, strict=True) if is_finite]

@@ -100,9 +100,7 @@ def bootstrap_intervals(
     drawn = np.empty((resamples, len(observed)))
     for start in range(0, resamples, rows):
         stop = min(start + rows, resamples)
-        drawn[start:stop] = outcomes(
-            rng.multinomial(n, np.full(n, 1 / n), size=stop - start).astype(np.float64)
-        )
+        drawn[start:stop] = outcomes(rng.multinomial(n, np.full(n, 1 / n), size=stop - start).astype(np.float64))
     jackknife = outcomes(1.0 - np.eye(n)) if method == "bca" else np.empty((0, len(observed)))
     return [
         _interval(value, drawn[:, k], jackknife[:, k] if method == "bca" else None, level, n, words)
@@ -117,9 +115,7 @@ def _interval(
         return Interval(None, None, None, level, n, words, "the statistic is undefined")
     defined = drawn[np.isfinite(drawn)]
     if len(defined) == 0:
-        return Interval(
-            float(estimate), None, None, level, n, words, "the statistic is undefined in every resample"
-        )
+        return Interval(float(estimate), None, None, level, n, words, "the statistic is undefined in every resample")
     reason = None
     if len(defined) < len(drawn):
         reason = f"the statistic is undefined in {len(drawn) - len(defined):,} resamples"
@@ -166,9 +162,7 @@ def t_interval(values: npt.ArrayLike, level: float) -> Interval:
     half = stdtrit(n - 1, 1 - level / 2) * np.sqrt(_squared_error(sample))
     estimate = sample.mean()
     reason = None if half > 0 else "all values are equal"
-    return Interval(
-        float(estimate), float(estimate - half), float(estimate + half), level, n, "Student's t", reason
-    )
+    return Interval(float(estimate), float(estimate - half), float(estimate + half), level, n, "Student's t", reason)
 
 
 def welch_interval(first: npt.ArrayLike, second: npt.ArrayLike, level: float) -> Interval:

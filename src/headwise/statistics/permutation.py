@@ -98,9 +98,7 @@ def label_swap(
     """
     first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if first.shape != second.shape:
-        raise ValueError(
-            f"paired samples have shapes {first.shape} and {second.shape}: give both the same units"
-        )
+        raise ValueError(f"paired samples have shapes {first.shape} and {second.shape}: give both the same units")
     shape = first.shape[1:]
     first, second = first.reshape(len(first), prod(shape)), second.reshape(len(second), prod(shape))
     defined = np.isfinite(first) & np.isfinite(second)
@@ -167,12 +165,8 @@ def two_sample(
     left_out = len(samples[0]) + len(samples[1]) - n - m
     name = "two-sample permutation test"
     if n == 0 or m == 0:
-        which = (
-            "both samples have" if n == m else "the first sample has" if n == 0 else "the second sample has"
-        )
-        return PermutationTest(
-            None, None, None, n, name, n_reference=m, reason=f"{which} no unit with a finite value"
-        )
+        which = "both samples have" if n == m else "the first sample has" if n == 0 else "the second sample has"
+        return PermutationTest(None, None, None, n, name, n_reference=m, reason=f"{which} no unit with a finite value")
 
     pooled = np.concatenate(finite)
     # Differences are taken about the pooled mean, so that a large common offset costs no digits.

@@ -26,9 +26,7 @@ def features(measured: Measured, sink: str) -> FloatArray:
 
     0 where one key alone receives attention, NaN where none does (all rows left out).
     """
-    return np.array(
-        [_normalized_entropy(received.astype(np.float64)) for received in measured.received[sink]]
-    )
+    return np.array([_normalized_entropy(received.astype(np.float64)) for received in measured.received[sink]])
 
 
 def _normalized_entropy(received: FloatArray) -> FloatArray:
@@ -114,9 +112,7 @@ ESTIMATOR = Estimator(
     undefined=CONSTANT,
     companions=(
         Companion("mean_head_correlation", "1 − the index", mean_head_correlation, undefined=CONSTANT),
-        Companion(
-            "mean_head_variance", "mean over layers of the variance over heads of E", mean_head_variance
-        ),
+        Companion("mean_head_variance", "mean over layers of the variance over heads of E", mean_head_variance),
         Companion("effective_heads", "2^entropy of the heads' shares of mean entropy", effective_heads),
         Companion("layer_variance", "variance over heads of E in each layer", layer_variance, per_layer=True),
         *map(_local, ("early", "middle", "late")),
