@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,7 @@ def weights_digest(folder: str | Path) -> str:
     return json_digest(files)
 
 
+@cache
 def library_versions() -> dict[str, str]:
     """Installed versions of the libraries that results depend on, read without importing them."""
     versions = {}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from report_examples import example_study, write_inputs
 
-from headwise.provenance import read_json
+from headwise.provenance import read_json, write_json
 from headwise.report.figures import draw_figures
 from headwise.report.labels import number, p_value
 from headwise.report.page import write_page
@@ -18,7 +18,9 @@ from headwise.report.results import aggregate
 from headwise.study import Study
 
 HOSTILE = '</title><script>alert("1 & 2")</script>'
-STUDY = example_study(bases=("multi_head", "grouped_query"), seeds=(1, 2)).model_copy(update={"title": HOSTILE})
+STUDY = example_study(bases=("multi_head", "grouped_query"), methods=("sft",), seeds=(1, 2)).model_copy(
+    update={"title": HOSTILE}
+)
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
 
@@ -53,17 +55,16 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def report(study: Study, folder: Path) -> Path:
+def report(study: Study, folder: Path, drawn: bool = True) -> Path:
+    """Write a study's report, with its figures or without any."""
     inputs = write_inputs(study, folder / "inputs", np.random.default_rng(11))
     aggregate(study, inputs, tables=folder / "tables", results=folder / "results.json")
-    draw_figures(study, tables=folder / "tables", folder=folder / "figures")
-    write_page(
-        study,
-        tables=folder / "tables",
-        results=folder / "results.json",
-        figures=folder / "figures",
-        page=folder / "report.html",
-    )
+    if drawn:
+        draw_figures(study, tables=folder / "tables", folder=folder / "figures")
+    else:
+        write_json([], folder / "figures" / "figures.json")
+    paths = {"results": folder / "results.json", "figures": folder / "figures", "page": folder / "report.html"}
+    write_page(study, tables=folder / "tables", **paths)
     return folder
 
 
@@ -192,7 +193,7 @@ def test_the_same_results_give_the_same_bytes(folder: Path, source: str, tmp_pat
 
 def test_a_study_that_compares_nothing_has_a_page_that_says_so(tmp_path: Path) -> None:
     study = example_study(bases=("solo",), methods=(), seeds=(7,))
-    page = Page((report(study, tmp_path) / "report.html").read_text(encoding="utf-8"))
+    page = Page((report(study, tmp_path, drawn=False) / "report.html").read_text(encoding="utf-8"))
     text = " ".join(page.text["p"])
     assert "This study tests nothing" in text
     assert "Hellinger distance between heads of 1 base model, mean over seeds: solo 0." in text

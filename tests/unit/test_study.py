@@ -317,7 +317,7 @@ def test_pair_statistics_are_those_of_selected_estimators() -> None:
     study = parse_study(
         changed(specialization={"estimators": ["output_cka", "entropy_profile", "hellinger"]}), "s.yaml"
     )
-    assert study.pair_statistics() == ["hellinger", "output_cka"]
+    assert study.specialization.pair_statistics() == ["hellinger", "output_cka"]
 
 
 def test_estimators_are_the_modules_of_their_folder() -> None:

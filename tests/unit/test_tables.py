@@ -124,7 +124,7 @@ def test_verdicts(changes: dict[str, Any], said: str) -> None:
     assert verdict(a_test(**changes), Comparison(), DIRECTIONS["comparison"]) == said
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     p_values=st.lists(st.floats(0.0001, 1), min_size=1, max_size=12),
     p_attainable=st.sampled_from([0.0001, 0.01, 0.1, 0.25]),

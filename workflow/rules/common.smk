@@ -39,7 +39,9 @@ def estimator_files():
 
 def page_files():
     """What the page of the report is made of besides Python."""
-    return [path for path in sorted((PACKAGE / "report").iterdir()) if path.suffix in (".css", ".js", ".jinja")]
+    return [
+        path for path in sorted((PACKAGE / "report").iterdir()) if path.suffix in (".css", ".js", ".jinja")
+    ]
 
 
 def local_prompts(wildcards):

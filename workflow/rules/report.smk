@@ -13,8 +13,13 @@ rule aggregate:
         prompts=rules.verify_prompts.output.facts,
         library=library("aggregate.py"),
     output:
-        tables=directory(results("tables")),
-        results=results("results.json"),
+        tables=report(
+            directory(results("tables")),
+            patterns=["{name}.csv"],
+            caption="../report/tables.rst",
+            category="Tables",
+        ),
+        results=report(results("results.json"), caption="../report/results.rst", category="Results"),
     log:
         results("logs/aggregate.log"),
     benchmark:
@@ -37,7 +42,12 @@ rule draw_figures:
         tables=rules.aggregate.output.tables,
         library=library("draw_figures.py"),
     output:
-        figures=directory(results("figures")),
+        figures=report(
+            directory(results("figures")),
+            patterns=["{name}.svg"],
+            caption="../report/figures.rst",
+            category="Figures",
+        ),
     log:
         results("logs/draw_figures.log"),
     benchmark:
@@ -62,7 +72,7 @@ rule write_report:
         figures=rules.draw_figures.output.figures,
         library=library("write_report.py", *page_files()),
     output:
-        page=results("report.html"),
+        page=report(results("report.html"), caption="../report/page.rst", category="Results"),
     log:
         results("logs/write_report.log"),
     benchmark:

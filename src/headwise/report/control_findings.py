@@ -17,7 +17,11 @@ from headwise.report.labels import (
 )
 from headwise.study import Study
 
-# A change of the value, on average over models, that is below this share of it hardly moves the value.
+# Standard deviations within which a value is like that of heads in random orders.
+LIKE_RANDOM = 2.0
+# Share of models of which something must hold to be said of the estimator.
+MOST = 0.9
+# Where the largest change of any order is below this share of the value, no order moves it much.
 HARDLY = 0.1
 ROUNDING = 1e-9
 
@@ -69,9 +73,9 @@ def _preferences(tables: Tables) -> Iterator[Finding]:
             topic="training",
             headline=False,
             sentence=(
-                f"{method} raised the share of held-out pairs whose preferred response is the likelier in "
-                f"{int((after > before).sum())} of {amount(len(rows), 'aligned model')} (each refit counts): "
-                f"on average from {number(before.mean(), 2)} to {number(after.mean(), 2)}."
+                f"Before {method} the preferred response is the likelier in {100 * before.mean():.0f} % of held-out "
+                f"pairs, afterwards in {100 * after.mean():.0f} %; it rose in {int((after > before).sum())} of "
+                f"{amount(len(rows), 'aligned model')} (each refit counts)."
             ),
             estimate=float((after - before).mean()),
             n=len(rows),
@@ -79,31 +83,62 @@ def _preferences(tables: Tables) -> Iterator[Finding]:
         )
 
 
+def head_permutation_summary(checks: pd.DataFrame) -> pd.DataFrame:
+    """What shuffling heads within their layers does to each estimator and sink, over all models.
+
+    Columns: estimator, sink; models; means over models of the absolute value, of its absolute change (mean over
+    orders) and of the deviation over orders; largest_change of any order; like_random, how many models have a value
+    within LIKE_RANDOM deviations of the mean over orders.
+    """
+    rows = checks[checks["check"].eq("head_permutation") & checks["change"].notna()]
+    change = rows["change"].abs()
+    rows = rows.assign(
+        value=rows["value"].abs(),
+        change=change,
+        like_random=change <= LIKE_RANDOM * rows["deviation"].fillna(0) + ROUNDING,
+    )
+    return (
+        rows.groupby(["estimator", "sink"], sort=False)
+        .agg(
+            models=("value", "size"),
+            value=("value", "mean"),
+            change=("change", "mean"),
+            deviation=("deviation", "mean"),
+            largest_change=("largest_change", "max"),
+            like_random=("like_random", "sum"),
+        )
+        .reset_index()
+    )
+
+
 def _head_permutation(tables: Tables) -> Iterator[Finding]:
-    """For estimators that give a meaning to head numbers: does the order of heads matter to them?"""
-    checks = tables["checks"]
-    checks = checks[checks["check"].eq("head_permutation") & checks["sink"].eq("kept")]
-    for estimator, rows in checks[checks["change"].notna()].groupby("estimator", sort=False):
-        change, largest = float(rows["change"].abs().mean()), float(rows["largest_change"].max())
-        if largest <= ROUNDING:
+    """For estimators that give a meaning to head numbers: is there any in them?"""
+    for row in records(head_permutation_summary(tables["checks"])):
+        if row["sink"] != "kept" or row["largest_change"] <= ROUNDING:
             continue
-        size = float(rows["value"].abs().mean())
-        if change <= HARDLY * size:
-            reading = "which hardly moves it: it measures a profile over depth, not how heads differ"
+        models = amount(row["models"], "model")
+        if row["like_random"] < MOST * row["models"]:
+            reading = "The numbering of heads matters to it."
+        elif row["largest_change"] <= HARDLY * row["value"]:
+            reading = "No order moves it much: it measures a profile over depth, not how heads differ."
         else:
-            reading = "which moves it: it depends on how heads are numbered"
+            reading = (
+                "The numbering of heads means nothing to it on average, but single orders move it: differences "
+                "between models of that size say nothing about heads."
+            )
         yield described(
             "a control, not a test",
-            id=f"check:head-permutation:{estimator}",
+            id=f"check:head-permutation:{row['estimator']}",
             topic="check",
             headline=True,
             sentence=(
-                f"{estimator_title(str(estimator))}: shuffling the heads within each layer changes its value "
-                f"of {number(size)} by {number(change, 4)} on average over {amount(len(rows), 'model')} "
-                f"(single orders by up to {number(largest, 4)}), {reading}."
+                f"{estimator_title(row['estimator'])}, heads shuffled within their layers: in {row['like_random']} of "
+                f"{models} its value is like that of a random order (within {LIKE_RANDOM:g} standard deviations); "
+                f"orders deviate by {number(row['deviation'], 4)} and by {number(row['largest_change'], 4)} at most, "
+                f"from a value of {number(row['value'])}. {reading}"
             ),
-            estimate=change,
-            n=len(rows),
+            estimate=row["change"],
+            n=row["models"],
             unit="model",
         )
 

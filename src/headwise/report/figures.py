@@ -126,8 +126,10 @@ def _descriptions(study: Study) -> list[tuple[str, Any, str, str]]:
             "Value of each model against its value when the heads of every layer are put in a random order "
             "(mean over orders; rules: one standard deviation). An estimator that compares heads within a "
             "layer gives no meaning to their numbers and lies on the line by construction; of these, only "
-            "the primary estimator is shown. One that compares head numbers across layers should move; if "
-            "it hardly does, it measures how a quantity changes with depth, not how heads differ.",
+            "the primary estimator is shown. One that follows head numbers across layers lies within the "
+            "spread of random orders when these numbers mean nothing: then it reflects how a quantity "
+            "changes with depth, and differences between models that are smaller than the spread say "
+            "nothing about heads.",
         ),
         (
             "descriptors",

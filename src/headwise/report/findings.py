@@ -98,8 +98,8 @@ def _methods(study: Study, tables: Tables) -> Iterator[Finding]:
         down, up = (int(own.str.startswith(word).sum()) for word in ("decreased", "increased"))
         same_method = pooled["method"].map(method_label) == method
         over_refits = "".join(
-            f" Over all {units(each)}, taken as independent: {said(each)} (exploratory, adjusted p "
-            f"{p_value(each['p_adjusted'])})."
+            f" Over all {units(each)}, taken as independent (exploratory, adjusted p "
+            f"{p_value(each['p_adjusted'])}): {said(each)}."
             for each in records(pooled[same_method & pooled["unit"].eq("refit") & pooled["p"].notna()])
         )
         yield tested(
@@ -187,9 +187,9 @@ def _primary(study: Study, rows: pd.DataFrame) -> "pd.Series[bool]":
 
 
 def _tally(verdicts: "pd.Series[str]") -> str:
-    """How often each verdict occurs, the most frequent first: "10 decreased, 2 undecided"."""
+    """How often each verdict occurs, the most frequent first: "10 decreased; 2 undecided"."""
     counts = Counter(verdict.split(":")[0] for verdict in verdicts)
-    return ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+    return "; ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
 
 
 def _identifier(label: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from headwise.report.columns import Tables, records
+from headwise.report.control_findings import head_permutation_summary
 from headwise.report.finding import units
 from headwise.report.labels import (
     DESCRIPTORS,
@@ -170,25 +171,16 @@ def agreement_view(tables: Tables) -> View:
 
 def head_permutation_view(tables: Tables) -> View:
     """What shuffling heads does to every estimator, over all models."""
-    checks = tables["checks"]
-    checks = checks[checks["check"].eq("head_permutation") & checks["change"].notna()]
-    sizes = checks.assign(value=checks["value"].abs(), change=checks["change"].abs())
-    grouped = sizes.groupby(["estimator", "sink"], sort=False)
-    rows = grouped.agg(
-        models=("value", "size"),
-        value=("value", "mean"),
-        change=("change", "mean"),
-        largest_change=("largest_change", "max"),
-    )
     return view(
-        rows.reset_index(),
+        head_permutation_summary(tables["checks"]),
         [
             ("Estimator", lambda row: estimator_title(row["estimator"]), NAME),
             ("Keys", lambda row: sink_label(row["sink"]), NAME),
-            ("Models", lambda row: str(row["models"]), NUMBER),
             ("Mean value", lambda row: number(row["value"], 4), NUMBER),
             ("Mean change", lambda row: number(row["change"], 4), NUMBER),
+            ("Deviation over orders", lambda row: number(row["deviation"], 4), NUMBER),
             ("Largest change of one order", lambda row: number(row["largest_change"], 4), NUMBER),
+            ("Models like a random order", lambda row: f"{row['like_random']} of {row['models']}", NUMBER),
         ],
     )
 
