@@ -10,14 +10,6 @@ if not workflow.configfiles:
     configfile: "config/config.yaml"
 
 
-include: "workflow/rules/common.smk"
-include: "workflow/rules/prompts.smk"
-include: "workflow/rules/models.smk"
-include: "workflow/rules/attention.smk"
-include: "workflow/rules/specialization.smk"
-include: "workflow/rules/report.smk"
-
-
 report: "workflow/report/workflow.rst"
 
 
@@ -25,10 +17,20 @@ wildcard_constraints:
     seed=r"\d+",
 
 
+include: "workflow/rules/common.smk"
+
+
 rule all:
-    default_target: True
     """The report, the results and every table and figure of the study."""
     input:
-        rules.write_report.output,
-        rules.aggregate.output,
-        rules.draw_figures.output,
+        results("report.html"),
+        results("results.json"),
+        results("tables"),
+        results("figures"),
+
+
+include: "workflow/rules/prompts.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/attention.smk"
+include: "workflow/rules/specialization.smk"
+include: "workflow/rules/report.smk"

@@ -109,7 +109,7 @@ def load_verified(settings: study.Prompts, root: Path) -> tuple[list[Prompt], st
     Declared is `settings.sha256`, else the digest in the SHA256SUMS beside the file. A relative path starts
     from `root`. Raises PromptError where the digest is missing or another, and as `read_prompts` does.
     """
-    if _is_url(settings.path):
+    if is_url(settings.path):
         source = settings.path
         if settings.sha256 is None:
             raise PromptError(f"{source}: a download needs its digest: set prompts.sha256 in the study file.")
@@ -223,12 +223,13 @@ def _listed_digest(checksums: Path, name: str, found: str) -> str:
     )
 
 
-def _is_url(path: str) -> bool:
+def is_url(path: str) -> bool:
+    """Whether a study names its prompts by URL; they are then downloaded by `verify_prompts`."""
     return urlsplit(path).scheme in ("http", "https")
 
 
 def _file_name(source: str) -> str:
-    return PurePosixPath(urlsplit(source).path).name if _is_url(source) else Path(source).name
+    return PurePosixPath(urlsplit(source).path).name if is_url(source) else Path(source).name
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -71,7 +71,8 @@ def test_data_flow_in_one_direction(checkout: Path, snakemake: Run) -> None:
     assert sorted(names.values()) == sorted(order)
     assert all(order.index(source) < order.index(target) for source, target in edges)
     for edge in [
-        ("verify_prompts", "build_corpus"),
+        ("verify_prompts", "extract_attention"),
+        ("train_tokenizer", "train_model"),
         ("train_model", "align_model"),
         ("train_model", "extract_attention"),
         ("align_model", "extract_attention"),

@@ -4,13 +4,18 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from headwise.prompts import PromptError, is_url, load_verified
 from headwise.sources import PACKAGE, import_closure
 from headwise.study import ESTIMATOR_FOLDER, StudyError, parse_study
 
 ROOT = Path(workflow.basedir)
 try:
     study = parse_study(config, source=", ".join(map(str, workflow.configfiles)))
-except StudyError as error:
+    DOWNLOADED_PROMPTS = is_url(study.prompts.path)
+    if not DOWNLOADED_PROMPTS:
+        # Reading the prompts takes milliseconds, and a damaged set is refused before any job starts.
+        load_verified(study.prompts, Path.cwd())
+except (StudyError, PromptError) as error:
     raise WorkflowError(str(error)) from None
 
 ENVIRONMENT = str(ROOT / "envs" / "headwise.yaml")
@@ -45,7 +50,7 @@ def page_files():
 
 
 def local_prompts(wildcards):
-    """The prompt file and the checksums beside it. What is missing is explained by verify_prompts itself."""
+    """The prompt file and the checksums beside it; none where the study names a URL."""
     path = Path(study.prompts.path)
     return [str(file) for file in (path, path.with_name("SHA256SUMS")) if file.is_file()]
 
