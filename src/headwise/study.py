@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 ESTIMATOR_FOLDER = Path(__file__).parent / "specialization" / "estimators"
 # Statistics of pairs of heads that extraction computes when the estimator of the same name is selected.
@@ -32,10 +32,17 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+def _no_truth_value(value: Any) -> Any:
+    """YAML reads `yes` as true, which would pass for 1."""
+    if isinstance(value, bool):
+        raise ValueError(f"{value} is no seed: write a whole number")
+    return value
+
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Positive = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, strict=True)]
+Seed = Annotated[int, Field(ge=0), BeforeValidator(_no_truth_value)]
 Rate = Annotated[float, Field(gt=0)]
 
 
