@@ -6,10 +6,8 @@ BIN := $(VENV)/bin
 
 .PHONY: run test check format clean-environment
 
-# Snakemake looks for jobs once per timespan and finished job: at its default of one second this costs a tenth of a core
-# after a hundred jobs.
 run: $(VENV)/installed
-	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete --scheduler greedy --max-jobs-per-timespan 100/5s
+	$(BIN)/snakemake --cores $(CORES)
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest

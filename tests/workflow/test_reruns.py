@@ -18,7 +18,7 @@ from tiny import write_study
 
 pytestmark = pytest.mark.slow
 Run = Callable[..., CompletedProcess[str]]
-COPIED = ("Snakefile", "workflow", "scripts", "src", "envs", "prompts")
+COPIED = ("Snakefile", "workflow", "scripts", "src", "envs", "prompts", "profiles")
 
 
 def digests(results: Path) -> dict[str, str]:
@@ -181,5 +181,5 @@ def test_a_killed_run_finishes_with_the_same_files(finished: Project, tmp_path: 
     running.wait()
     assert not (killed.folder / "results/tiny/report.html").exists()
     killed.run("--unlock")
-    killed.run("--cores", "2", "--rerun-incomplete")
+    killed.run("--cores", "2")
     assert digests(killed.folder / "results/tiny") == digests(finished.folder / "results/tiny")

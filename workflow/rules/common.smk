@@ -33,8 +33,9 @@ def near(path):
 
 
 def library(script, *more):
-    """The library files that a script depends on: an edit of one reruns the rule, a touch does not."""
-    return [near(path) for path in [*import_closure(ROOT / "scripts" / script), *more]]
+    """A script and the library files that it depends on: an edit of one reruns the rule, a touch does not."""
+    script = ROOT / "scripts" / script
+    return [near(path) for path in [script, *import_closure(script), *more]]
 
 
 def estimator_files():
