@@ -250,6 +250,20 @@ ARCHITECTURES = {
     ),
 }
 
+# Causal language models whose attention cannot be captured, and what their configurations have beyond `HIDDEN`.
+REFUSED: dict[str, dict[str, Any]] = {
+    "mamba": {"num_hidden_layers": 2},
+    "rwkv": {"num_hidden_layers": 2, "attention_hidden_size": 32},
+    "big_bird": {"num_hidden_layers": 2, "is_decoder": True, "attention_type": "original_full"},
+    "rembert": {"num_hidden_layers": 2, "is_decoder": True, "input_embedding_size": 16, "output_embedding_size": 16},
+    "roformer": {"num_hidden_layers": 2, "is_decoder": True},
+    "megatron-bert": {"num_hidden_layers": 2, "is_decoder": True},
+    "reformer": {"is_decoder": True, "axial_pos_embds": False},
+    "cpmant": {"num_hidden_layers": 2, "dim_head": 8, "dim_ff": 48, "segment_types": 2},
+    "diffllama": {"num_hidden_layers": 2, "intermediate_size": 48},
+    "trocr": {"d_model": 32, "decoder_layers": 2, "decoder_attention_heads": 4, "decoder_ffn_dim": 48},
+}
+
 
 def save_tiny(architecture: Architecture, folder: Path) -> Path:
     """A checkpoint with random weights, whose attention is not flat, and a tokenizer of words."""

@@ -21,6 +21,7 @@ from transformers import (
     Phi3Config,
     PreTrainedConfig,
     Qwen2Config,
+    RecurrentGemmaConfig,
     T5Config,
 )
 
@@ -160,6 +161,7 @@ def test_a_window_acts_when_it_is_shorter_than_the_prompt():
     ("config", "sentence"),
     [
         (MambaConfig(), "mamba: the configuration has no num_attention_heads"),
+        (RecurrentGemmaConfig(), "recurrent_gemma: which layers have attention stands in layers_block_type"),
         (NystromformerConfig(), "nystromformer: the configuration names no number of key and value heads"),
         (
             Qwen2Config(**SMALL, num_key_value_heads=2, layer_types=["chunked_attention"] * 3),

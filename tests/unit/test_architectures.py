@@ -2,15 +2,28 @@
 
 import inspect
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
-from architecture_examples import ARCHITECTURES, TOKENS, WINDOW, Comparison, compare_capture, save_tiny
+from architecture_examples import (
+    ARCHITECTURES,
+    HIDDEN,
+    REFUSED,
+    TOKENS,
+    WINDOW,
+    Comparison,
+    compare_capture,
+    save_tiny,
+)
 from attention_examples import token_ids
 from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM
 
-from headwise.attention.capture import LayerAttention, attention_layers, capturing
+from headwise.attention.capture import CaptureError, LayerAttention, attention_layers, capturing
 from headwise.models.architecture import architecture_facts, window_acts
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "architectures.md"
 
 pytestmark = pytest.mark.slow
 every_architecture = pytest.mark.parametrize("name", ARCHITECTURES)
@@ -31,6 +44,25 @@ def reach_back(weights: Tensor) -> int:
     """The largest number of tokens that a query attends to up to itself, in attention without a zero by chance."""
     distance = torch.arange(TOKENS)[:, None] - torch.arange(TOKENS)
     return int(distance[(weights > 0).any(0)].max()) + 1
+
+
+@pytest.mark.parametrize("model_type", REFUSED)
+def test_what_cannot_be_captured_is_refused_by_name(model_type):
+    config = AutoConfig.for_model(model_type, **HIDDEN | REFUSED[model_type])
+    model = AutoModelForCausalLM.from_config(config).eval()
+    with (
+        torch.no_grad(),
+        pytest.raises(CaptureError, match=f"^model type '{model_type}'.*choose a checkpoint"),
+        capturing(model, lambda attention: None),
+    ):
+        model(input_ids=token_ids(TOKENS), use_cache=False)
+
+
+@every_architecture
+def test_the_document_shows_a_capture_bit_for_bit(name):
+    rows = [line for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if line.startswith(f"| {name} | ")]
+    assert len(rows) == 1
+    assert rows[0].endswith("| 0 | 0 |")
 
 
 @every_architecture

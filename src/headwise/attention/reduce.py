@@ -3,10 +3,10 @@
 All in float64 and, where the definition allows, as one matrix product over all pairs. `sink` says whether
 all keys count ("kept") or key 0 is removed and the rows renormalised ("dropped").
 
-Rows of GPT-OSS sum to less than 1: a learned share of each goes to no key. With "kept" they count as they are: the
-share is no key, adds nothing to an entropy or divergence and is not redistributed. Two heads that differ in their
-shares alone then do differ, and an entropy is no longer that of a distribution (a row of total m whose entropy is S
-when renormalised has m S - m ln m). With "dropped" the rows are renormalised, and the share is gone.
+Rows of models with learned sinks (GPT-OSS) sum to less than 1: a share of each goes to no key. With "kept" they count
+as they are: the share is no key, adds nothing to an entropy or divergence and is not redistributed. Two heads that
+differ in their shares alone then do differ, and an entropy is no longer that of a distribution (a row of total m whose
+entropy is S when renormalised has m S - m ln m). With "dropped" the rows are renormalised, and the share is gone.
 """
 
 import math

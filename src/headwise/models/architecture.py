@@ -134,6 +134,11 @@ def _windows(config: PreTrainedConfig) -> dict[int, int | None]:
     window = _declared(config, "sliding_window")
     if config.model_type == "modernbert":  # the number of tokens on either side
         window += 1
+    if _declared(config, "layer_types") is None and _declared(config, "layers_block_type") is not None:
+        raise ArchitectureError(
+            f"{config.model_type}: which layers have attention stands in layers_block_type, which is not understood: "
+            "add the model type to architecture.py"
+        )
     kinds = _declared(config, "layer_types") or ["sliding_attention"] * config.num_hidden_layers
     if unknown := sorted(set(kinds) - {"sliding_attention", "full_attention"} - WITHOUT_ATTENTION):
         raise ArchitectureError(
