@@ -54,6 +54,14 @@ ARCHITECTURES = {
         "model.layers.0.self_attn.o_proj",
     ),
     "bert": ("bert", {}, "encoder.layer.0.attention.output.dense"),
+    # These return their weights, outside the attention interface.
+    "falcon": (
+        "falcon",
+        dict(new_decoder_architecture=True, num_kv_heads=2),
+        "transformer.h.0.self_attention.dense",
+    ),
+    "falcon alibi": ("falcon", dict(alibi=True, bias=True), "transformer.h.0.self_attention.dense"),
+    "bloom": ("bloom", {}, "transformer.h.0.self_attention.dense"),
 }
 
 

@@ -12,16 +12,25 @@ from transformers import (
     GPTBigCodeConfig,
     GPTJConfig,
     GPTNeoXConfig,
+    JambaConfig,
     LlamaConfig,
     MambaConfig,
     MistralConfig,
+    NystromformerConfig,
     OPTConfig,
     Phi3Config,
     PreTrainedConfig,
     Qwen2Config,
+    RecurrentGemmaConfig,
+    T5Config,
 )
 
-from headwise.models.architecture import ArchitectureError, architecture_facts, window_acts
+from headwise.models.architecture import (
+    ArchitectureError,
+    architecture_facts,
+    language_model_class,
+    window_acts,
+)
 
 SMALL = {"vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
 
@@ -151,14 +160,35 @@ def test_a_window_acts_when_it_is_shorter_than_the_prompt():
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
-        (DeepseekV3Config(), "deepseek_v3: keys and values are made from a latent vector"),
+        (MambaConfig(), "mamba: the configuration has no num_attention_heads"),
+        (RecurrentGemmaConfig(), "recurrent_gemma: which layers have attention stands in layers_block_type"),
+        (NystromformerConfig(), "nystromformer: the configuration names no number of key and value heads"),
         (
             Qwen2Config(**SMALL, num_key_value_heads=2, layer_types=["chunked_attention"] * 3),
             "holds 'chunked_attention'",
         ),
-        (MambaConfig(), "mamba: the configuration has no num_attention_heads"),
     ],
 )
 def test_attention_that_is_not_understood_is_an_error(config, sentence):
     with pytest.raises(ArchitectureError, match=sentence):
         architecture_facts(config)
+
+
+def test_multi_head_latent_attention_has_no_key_and_value_heads():
+    facts = architecture_facts(DeepseekV3Config())
+    assert facts["attention"] == "multi-head latent"
+    assert (facts["heads"], facts["head_width"]) == (128, 192)  # DeepSeek-AI 2024: 128 + 64 rotary
+    assert facts["key_value_heads"] is facts["key_value_ratio"] is facts["crowding"] is None
+    assert round(facts["parameters"] / 1e9) == 671
+
+
+def test_a_hybrid_counts_all_layers_and_names_those_with_attention():
+    facts = architecture_facts(JambaConfig(vocab_size=100, hidden_size=32, intermediate_size=64, num_attention_heads=4))
+    assert facts["layers"] == 32
+    assert facts["attention_layers"] == [4, 12, 20, 28]  # Lieber et al. 2024: one in eight, the fifth of each block
+    assert facts["windows"] == [None] * 4
+
+
+def test_a_model_of_two_stacks_has_no_language_model_of_one():
+    with pytest.raises(ArchitectureError, match="t5: transformers has no causal or masked language model"):
+        language_model_class(T5Config())

@@ -92,7 +92,7 @@ def test_gated_heads_are_captured_behind_the_gate():
     assert torch.equal(gated.head_outputs, plain.head_outputs * 3)
 
 
-@pytest.mark.parametrize("name", ["grouped-query", "gpt2", "gpt2 upcast"])
+@pytest.mark.parametrize("name", ["grouped-query", "gpt2", "gpt2 upcast", "falcon", "bloom"])
 def test_bfloat16_weights_are_the_rounded_ones_of_the_model(name):
     kind, changes, _ = ARCHITECTURES[name]
     model = tiny_model(kind, **changes).bfloat16()
@@ -115,9 +115,10 @@ def living_attention(tokens: int) -> int:
     )
 
 
+@pytest.mark.parametrize("kind", ["llama", "falcon", "bloom"])
 @pytest.mark.parametrize("keep", [False, True])
-def test_one_layer_of_attention_is_alive_at_a_time(keep):
-    model = tiny_model("llama", num_key_value_heads=4)
+def test_one_layer_of_attention_is_alive_at_a_time(keep, kind):
+    model = tiny_model(kind)
     tokens = 13  # no other test makes attention of this shape
     alive, kept = [], []
 
@@ -132,25 +133,26 @@ def test_one_layer_of_attention_is_alive_at_a_time(keep):
     assert alive == ([1, 2, 3, 4, 5, 6] if keep else [1] * 6)
 
 
+@pytest.mark.parametrize(("kind", "within"), [("llama", "headwise_exact"), ("falcon", "eager")])
 @pytest.mark.parametrize("failing", [False, True])
-def test_the_model_is_left_as_it_was(failing):
-    model = tiny_model("llama", num_key_value_heads=4)
-    model.set_attn_implementation("sdpa")
+def test_the_model_is_left_as_it_was(failing, kind, within):
+    model = tiny_model(kind)
+    model.config._attn_implementation = "sdpa"
 
     def receive(attention: LayerAttention) -> None:
-        assert model.config._attn_implementation == "headwise_exact"
+        assert model.config._attn_implementation == within
         if failing:
             raise RuntimeError("stop")
 
     with pytest.raises(RuntimeError, match="stop") if failing else nullcontext():
         captured_by(model, receive)
     assert model.config._attn_implementation == "sdpa"
-    assert not model._forward_hooks
-    assert not any(module._forward_pre_hooks for module in model.modules())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
-def test_a_failed_pass_does_not_count_towards_the_next():
-    model = tiny_model("llama", num_key_value_heads=4)
+@pytest.mark.parametrize("kind", ["llama", "falcon"])
+def test_a_failed_pass_does_not_count_towards_the_next(kind):
+    model = tiny_model(kind)
     received: list[int] = []
 
     def receive(attention: LayerAttention) -> None:
@@ -165,8 +167,9 @@ def test_a_failed_pass_does_not_count_towards_the_next():
     assert received == [0, 1, 0, 1, 2]
 
 
-def test_two_models_are_captured_side_by_side_but_one_only_once():
-    models = [tiny_model("llama", num_key_value_heads=4, seed=seed) for seed in range(2)]
+@pytest.mark.parametrize("kind", ["llama", "falcon"])
+def test_two_models_are_captured_side_by_side_but_one_only_once(kind):
+    models = [tiny_model(kind, seed=seed) for seed in range(2)]
     alone = [captured(model, token_ids(TOKENS))[0] for model in models]
     first: list[LayerAttention] = []
     second: list[LayerAttention] = []
@@ -201,13 +204,40 @@ def test_the_modules_own_count_is_the_layer():
     assert [layer.layer for layer in captured(model, token_ids(TOKENS))[0]] == [0, 7, 2]
 
 
-@pytest.mark.parametrize("kind", ["falcon", "bloom"])
-def test_architectures_outside_the_interface_are_refused_by_name(kind):
-    shape = dict(vocab_size=VOCABULARY, hidden_size=32, num_attention_heads=4)
-    config = {"falcon": dict(num_hidden_layers=2), "bloom": dict(n_layer=2)}[kind]
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **shape, **config))
-    with pytest.raises(CaptureError, match=f"'{kind}' does not call its attention through"):
+@pytest.mark.parametrize("kind", ["mamba", "big_bird"])
+def test_a_model_without_attention_that_could_be_captured_is_refused_by_name(kind):
+    shape = dict(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2)
+    heads = {} if kind == "mamba" else dict(num_attention_heads=4, is_decoder=True)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **shape, **heads))
+    with pytest.raises(CaptureError, match=f"'{kind}' has no attention that can be captured"):
         attention_layers(model)
+
+
+def test_a_module_that_returns_no_weights_is_refused_by_name():
+    config = AutoConfig.for_model("rwkv", vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2)
+    with pytest.raises(CaptureError, match="'rwkv': layer 0: RwkvSelfAttention returns no attention weights"):
+        captured(AutoModelForCausalLM.from_config(config).eval(), token_ids(TOKENS))
+
+
+def test_scores_are_not_taken_for_weights():
+    model = tiny_model("bloom")
+    first = model.transformer.h[0].self_attention
+    first.register_forward_hook(lambda module, inputs, output: (output[0], output[1] - 0.5))
+    with pytest.raises(CaptureError, match="'bloom': layer 0: BloomAttention returns no attention weights"):
+        captured(model, token_ids(TOKENS))
+
+
+def test_flash_attention_outside_the_interface_is_refused():
+    model = tiny_model("falcon")
+    model.config._attn_implementation = "flash_attention_2"
+    with pytest.raises(CaptureError, match="'falcon' was loaded with flash attention"):
+        attention_layers(model)
+
+
+def test_a_projection_that_is_not_called_as_a_module_is_refused():
+    model = tiny_model("bloom", pretraining_tp=2, slow_but_exact=True)
+    with pytest.raises(CaptureError, match="set slow_but_exact to false"):
+        captured(model, token_ids(TOKENS))
 
 
 def test_an_encoder_with_a_decoder_is_refused():
@@ -248,8 +278,9 @@ def test_a_lost_causal_mask_is_an_error():
         model(input_ids=token_ids(TOKENS), attention_mask=mask)
 
 
-def test_a_batch_is_refused():
-    model = tiny_model("llama", num_key_value_heads=4)
+@pytest.mark.parametrize("kind", ["llama", "falcon"])
+def test_a_batch_is_refused(kind):
+    model = tiny_model(kind)
     with pytest.raises(CaptureError, match="one whole prompt at a time"):
         captured(model, token_ids(TOKENS).repeat(2, 1))
 

@@ -10,7 +10,6 @@ import pyarrow.parquet
 import pytest
 import torch
 from attention_examples import random_words, save_checkpoint, tiny_model
-from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel
 
 from headwise.attention.descriptors import DESCRIPTORS
@@ -27,9 +26,9 @@ LENGTHS = {"c": 6, "a": 12, "b": 1}
 METADATA = {"study": "tiny", "model": "base", "seed": 3, "prompts_digest": "0" * 64}
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory) -> Path:
-    model = tiny_model("llama", num_key_value_heads=2)
+@pytest.fixture(scope="module", params=["llama", "falcon"])  # the two ways of capture
+def checkpoint(request, tmp_path_factory) -> Path:
+    model = tiny_model(request.param, **{"num_key_value_heads": 2} if request.param == "llama" else {})
     return save_checkpoint(model, tmp_path_factory.mktemp("checkpoint") / "model")
 
 
@@ -138,7 +137,7 @@ def test_every_output_says_where_it_comes_from(checkpoint, extracted):
         facts = {
             **METADATA,
             "weights_digest": weights_digest(checkpoint),
-            "model_type": "llama",
+            "model_type": json.loads((checkpoint / "config.json").read_text())["model_type"],
             "layers": 3,
             "heads": 4,
             "support": "causal",
@@ -190,11 +189,9 @@ def test_the_order_of_prompts_in_their_file_does_not_matter(checkpoint, extracte
 def with_a_broken_token(checkpoint: Path, folder: Path) -> Path:
     """A copy of the checkpoint that has no numbers for token 50."""
     model = AutoModelForCausalLM.from_pretrained(checkpoint)
-    save_checkpoint(model, folder)
-    weights = load_file(folder / "model.safetensors")
-    weights["model.embed_tokens.weight"][50] = torch.nan
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    return folder
+    with torch.no_grad():
+        model.get_input_embeddings().weight[50] = torch.nan
+    return save_checkpoint(model, folder)
 
 
 def test_a_failure_half_way_leaves_nothing_and_names_model_prompt_and_layer(checkpoint, tmp_path):

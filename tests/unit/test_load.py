@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from attention_examples import save_checkpoint
 from models_examples import decoder, write_corpus, write_tokenizer
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForMaskedLM, T5Config, T5ForConditionalGeneration
 
 from headwise.models.load import CheckpointError, load_checkpoint
 from headwise.models.tokenizer import load_tokenizer
@@ -140,3 +142,22 @@ def test_a_missing_file_is_named(checkpoint, pattern, sentence):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(CheckpointError, match="absent: there is no such checkpoint folder"):
         load_checkpoint(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert"])
+def test_an_encoder_is_loaded_as_a_masked_language_model(kind, tmp_path):
+    shape = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1}
+    if kind == "distilbert":
+        shape = {"dim": 16, "hidden_dim": 16, "n_heads": 2, "n_layers": 1}
+    model = AutoModelForMaskedLM.from_config(AutoConfig.for_model(kind, vocab_size=97, **shape)).eval()
+    loaded, _ = load_checkpoint(save_checkpoint(model, tmp_path))
+    assert type(loaded) is type(model)
+    tokens = torch.arange(3, 9)[None]
+    assert torch.equal(loaded(tokens).logits, model(tokens).logits)
+
+
+def test_a_model_of_two_stacks_is_refused(tmp_path):
+    config = T5Config(vocab_size=97, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
+    folder = save_checkpoint(T5ForConditionalGeneration(config), tmp_path)
+    with pytest.raises(CheckpointError, match=r"config\.json: t5: transformers has no causal or masked language model"):
+        load_checkpoint(folder)

@@ -10,6 +10,7 @@ from attention_examples import layer_attention, random_attention
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
+from scipy.special import rel_entr, xlogy
 from scipy.stats import entropy, pearsonr
 
 from headwise.attention.capture import LayerAttention
@@ -214,6 +215,30 @@ def test_values_stay_in_their_range(tokens, support, sharpness, sink, seed):
     compared = ~bits.isnan()
     assert (bits[compared] >= squared_hellinger[compared] / (2 * math.log(2)) - 1e-6).all()
     assert (bits[compared] <= 2 * squared_hellinger[compared] + 1e-6).all()
+
+
+@pytest.mark.parametrize("support", ["causal", "full"])
+def test_rows_that_sum_to_less_than_one_count_with_what_they_have(support):
+    """As in GPT-OSS, whose heads keep a share of each row for no key."""
+    shares = torch.rand(HEADS, TOKENS, 1, generator=torch.Generator().manual_seed(2))
+    distributions = random_attention(HEADS, TOKENS, support, seed=1)
+    layer = layer_attention(distributions * shares, support)
+    rows = layer.weights.double().numpy()
+    kept = head_statistics(layer.weights, "kept")
+    np.testing.assert_allclose(kept.row_entropy_nats, -xlogy(rows, rows).sum(-1), atol=1e-12)
+    np.testing.assert_allclose(kept.received.sum(-1), shares.double().mean((1, 2)), atol=1e-7)
+    statistics = pair_statistics(layer, ["hellinger", "js_divergence"], "kept")
+    for pair, (i, j) in enumerate(combinations(range(HEADS), 2)):
+        first, second = rows[i, 1:], rows[j, 1:]
+        squared_hellinger = ((np.sqrt(first) - np.sqrt(second)) ** 2).sum(-1) / 2
+        middle = (first + second) / 2
+        bits = (rel_entr(first, middle) + rel_entr(second, middle)).sum(-1) / 2 / math.log(2)
+        assert statistics["hellinger"][pair] == pytest.approx(squared_hellinger.mean(), abs=1e-12)
+        assert statistics["js_divergence"][pair] == pytest.approx(bits.mean(), abs=1e-12)
+    # Without the sink the rows are renormalised: no share is left that could be missing.
+    for name, values in pair_statistics(layer, ROW_STATISTICS, "dropped").items():
+        whole = pair_statistics(layer_attention(distributions, support), ROW_STATISTICS, "dropped")[name]
+        torch.testing.assert_close(values, whole, rtol=0, atol=1e-5)
 
 
 def test_uniform_heads_have_the_entropy_of_their_keys():

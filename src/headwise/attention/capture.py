@@ -1,29 +1,27 @@
 """Streaming capture of attention: weights go to a callback while the model runs, one layer at a time.
 
-transformers lets a model call an attention function by name. The function registered here delegates to the
-model's own eager attention, takes the weights and returns the output without them, so that no more than one
-layer's weights are alive at any moment. Weights and outputs are bit-identical to those of the model under
-eager attention.
+Weights and outputs are bit-identical to those of the model under eager attention. Most architectures of transformers
+call attention by name through an interface, where a function of ours stands in for it (`interface`); the attention
+modules of the others return their weights, which a forward hook takes (`hooks`). Either way no more than one layer's
+weights are alive at any moment.
 """
 
 import functools
-import inspect
-import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
-from transformers.masking_utils import eager_mask
+from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
+
+from headwise.attention.hooks import computes_attention, taking_weights
+from headwise.attention.interface import eager_attention, intercepting
 
 Support = Literal["causal", "full"]
 
-# A name that contains "flash" would be taken for a kernel without masks.
-ATTENTION_NAME = "headwise_exact"
 # What the attention modules of transformers call their output projection W_O.
 OUTPUT_PROJECTIONS = (
     "o_proj",
@@ -73,41 +71,54 @@ Receiver = Callable[[LayerAttention], None]
 class AttentionLayer:
     """An attention module of a model.
 
-    index: its layer. eager: the eager attention function of its model. projection: its output projection,
-        where that is one module.
+    index: its layer. projection: its output projection, where that is one module. uses_interface: whether it calls
+        attention through the interface of transformers; else it computes attention itself and returns the weights.
     """
 
     index: int
     module: nn.Module
-    eager: Callable[..., tuple[Tensor, Tensor]]
     projection: nn.Module | None
+    uses_interface: bool
 
 
 def attention_layers(model: PreTrainedModel) -> list[AttentionLayer]:
     """The attention layers of a model, by layer index.
 
-    Raises CaptureError for a model whose attention does not go through the attention interface of
-    transformers (GPT-Neo, GPT-J, Falcon, MPT, BLOOM, CodeGen, XGLM, and others), and for one with several
-    attention modules per layer.
+    Raises CaptureError for a model without attention that could be captured: without attention at all (Mamba), with
+    an attention module whose output projection lies outside of it and without the interface of transformers (BigBird,
+    Reformer), loaded with flash attention outside that interface, or with several attention modules per layer.
     """
     kind = model.config.model_type
-    eager_functions = {type(module): _eager_attention(type(module)) for module in model.modules()}
+    classes = {type(module) for module in model.modules()}
+    interface_classes = {module_class for module_class in classes if eager_attention(module_class)}
+    modules = [(path, module) for path, module in model.named_modules() if type(module) in interface_classes]
+    uses_interface = bool(modules)
+    if not uses_interface:
+        if "flash" in (model.config._attn_implementation or ""):
+            raise CaptureError(
+                f"model type '{kind}' was loaded with flash attention, which has no weights and which this "
+                'architecture cannot change afterwards: load it with attn_implementation="eager".'
+            )
+        modules = [
+            (path, module)
+            for path, module in model.named_modules()
+            if computes_attention(module) and _projection_within(module) is not None
+        ]
     layers: dict[int, AttentionLayer] = {}
-    for path, module in model.named_modules():
-        eager = eager_functions[type(module)]
-        if eager is None:
-            continue
+    for path, module in modules:
         index = _layer_index(path, module)
         if index in layers:
             raise CaptureError(
                 f"model type '{kind}' has several attention modules in layer {index} (an encoder and a "
                 "decoder, or cross-attention): choose a checkpoint with one stack of self-attention layers."
             )
-        layers[index] = AttentionLayer(index, module, eager, _output_projection(model, path, module))
+        projection = _projection_within(module) or _projection_beside(model, path)
+        layers[index] = AttentionLayer(index, module, projection, uses_interface)
     if not layers:
         raise CaptureError(
-            f"model type '{kind}' does not call its attention through the attention interface of "
-            "transformers, so its weights cannot be captured: choose a checkpoint of another architecture."
+            f"model type '{kind}' has no attention that can be captured: none of its modules calls the attention "
+            "interface of transformers, and none computes attention and projects it itself: choose a checkpoint of "
+            "another architecture."
         )
     return [layers[index] for index in sorted(layers)]
 
@@ -125,72 +136,107 @@ def capturing(model: PreTrainedModel, receive: Receiver) -> Iterator[list[Attent
     """
     kind = model.config.model_type
     layers = attention_layers(model)
-    if any(layer.module in _CAPTURES for layer in layers):
+    modules = [layer.module for layer in layers]
+    if any(module in _CAPTURED for module in modules):
         raise CaptureError(f"model type '{kind}' is being captured already: end that capture first.")
     capture = _Capture(kind, layers, receive)
-    before = _implementation(model)
     with ExitStack() as undo:
         for layer in layers:
-            _CAPTURES[layer.module] = capture
-            undo.callback(_CAPTURES.pop, layer.module)
+            _CAPTURED.add(layer.module)
+            undo.callback(_CAPTURED.discard, layer.module)
             if layer.projection is not None:
                 hook = functools.partial(capture.projected, layer)
                 undo.callback(layer.projection.register_forward_pre_hook(hook).remove)
         undo.callback(model.register_forward_pre_hook(capture.begin).remove)
         undo.callback(model.register_forward_hook(capture.finish).remove)
-        undo.callback(model.set_attn_implementation, before)
-        model.set_attn_implementation(ATTENTION_NAME)
+        if layers[0].uses_interface:
+            undo.enter_context(intercepting(model, modules, capture.attended))
+        else:
+            undo.enter_context(taking_weights(model, modules, capture.returned))
         yield layers
 
 
+# Modules that are being captured.
+_CAPTURED: WeakSet[nn.Module] = WeakSet()
+
+
 class _Capture:
-    """One forward pass: the layers that were delivered, and the one that waits for its output projection."""
+    """One forward pass: the layers that were delivered, and the halves of a layer whose other half is still to come.
+
+    Through the interface a layer's weights come first and its output projection reads after that; where a module
+    returns its weights, it has projected before.
+    """
 
     def __init__(self, kind: str, layers: list[AttentionLayer], receive: Receiver) -> None:
         self.kind = kind
         self.layers = {layer.module: layer for layer in layers}
         self.receive = receive
         self.delivered: set[int] = set()
-        self.waiting: tuple[AttentionLayer, Tensor, Support] | None = None
+        self.weights: tuple[AttentionLayer, Tensor, Support] | None = None
+        self.outputs: tuple[AttentionLayer, Tensor] | None = None
 
     def begin(self, *_: Any) -> None:
         self.delivered.clear()
-        self.waiting = None
+        self.weights = self.outputs = None
 
-    def attended(self, layer: AttentionLayer, output: Tensor, weights: Tensor, declared_causal: bool) -> None:
-        """Take weights (1, heads, T, T) and output (1, T, heads, head width) of a layer's attention."""
-        if weights.shape[0] != 1 or weights.shape[-2] != weights.shape[-1]:
-            raise self._error(
-                f"layer {layer.index}: attention weights of shape {tuple(weights.shape)}: "
-                "give it one whole prompt at a time, without padding and without a cache."
-            )
-        if layer.index in self.delivered or self.waiting is not None:
-            raise self._error(
-                f"layer {layer.index}: attention is computed several times in one forward pass, so its heads "
-                "have no single pattern: choose a checkpoint of another architecture."
-            )
+    def attended(self, module: nn.Module, output: Tensor, weights: Tensor, declared_causal: bool) -> None:
+        """Take the heads' outputs (1, T, heads, head width) and weights (1, heads, T, T) from the interface."""
+        layer = self.layers[module]
+        self._expect(layer, weights)
         weights = weights[0].detach().float()
         support = self._support(layer, weights, declared_causal)
         if layer.projection is None:
             self._deliver(LayerAttention(layer.index, weights, output[0].detach(), None, support))
         else:
-            self.waiting = layer, weights, support
+            self.weights = layer, weights, support
 
     def projected(self, layer: AttentionLayer, projection: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         """Take what the output projection reads: the heads' outputs, after the gates of some models."""
-        if self.waiting is None or self.waiting[0] is not layer:
-            return  # called outside the model's forward pass
-        _, weights, support = self.waiting
-        self.waiting = None
-        heads, tokens, _ = weights.shape
-        outputs = inputs[0].detach().reshape(tokens, heads, -1)
-        self._deliver(LayerAttention(layer.index, weights, outputs, _per_head(projection, heads), support))
+        outputs = inputs[0].detach()
+        if not layer.uses_interface:
+            self.outputs = layer, outputs
+        elif self.weights is not None and self.weights[0] is layer:  # else called outside the model's forward pass
+            _, weights, support = self.weights
+            self.weights = None
+            self._join(layer, weights, outputs, support)
+
+    def returned(self, module: nn.Module, weights: Tensor | None) -> None:
+        """Take the weights (1, heads, T, T) that a module returns, which has projected its heads' outputs."""
+        layer = self.layers[module]
+        if weights is None:
+            raise self._error(
+                f"layer {layer.index}: {type(module).__name__} returns no attention weights: choose a checkpoint of "
+                "another architecture."
+            )
+        if self.outputs is None or self.outputs[0] is not layer:
+            raise self._error(
+                f"layer {layer.index}: {type(module).__name__} does not call its output projection as a module (BLOOM: "
+                "set slow_but_exact to false in config.json), so what its heads write is not seen."
+            )
+        self._expect(layer, weights)
+        outputs, self.outputs = self.outputs[1], None
+        weights = weights[0].detach().float()
+        causal = bool(getattr(module, "is_causal", True))
+        self._join(layer, weights, outputs, self._support(layer, weights, causal))
 
     def finish(self, *_: Any) -> None:
         if missing := sorted({layer.index for layer in self.layers.values()} - self.delivered):
             raise self._error(
                 f"no attention arrived from layers {', '.join(map(str, missing))} of {len(self.layers)}: "
                 "choose a checkpoint of another architecture."
+            )
+
+    def _expect(self, layer: AttentionLayer, weights: Tensor) -> None:
+        """One prompt, each layer once."""
+        if weights.shape[0] != 1 or weights.shape[-2] != weights.shape[-1]:
+            raise self._error(
+                f"layer {layer.index}: attention weights of shape {tuple(weights.shape)}: "
+                "give it one whole prompt at a time, without padding and without a cache."
+            )
+        if layer.index in self.delivered or self.weights is not None:
+            raise self._error(
+                f"layer {layer.index}: attention is computed several times in one forward pass, so its heads "
+                "have no single pattern: choose a checkpoint of another architecture."
             )
 
     def _support(self, layer: AttentionLayer, weights: Tensor, declared_causal: bool) -> Support:
@@ -205,48 +251,19 @@ class _Capture:
             )
         return "full" if looks_ahead else "causal"
 
+    def _join(self, layer: AttentionLayer, weights: Tensor, outputs: Tensor, support: Support) -> None:
+        """Deliver a layer whose heads' outputs came as (1, T, heads × head width)."""
+        heads, tokens, _ = weights.shape
+        outputs = outputs.reshape(tokens, heads, -1)
+        projection = None if layer.projection is None else _per_head(layer.projection, heads)
+        self._deliver(LayerAttention(layer.index, weights, outputs, projection, support))
+
     def _deliver(self, attention: LayerAttention) -> None:
         self.delivered.add(attention.layer)
         self.receive(attention)
 
     def _error(self, problem: str) -> CaptureError:
         return CaptureError(f"model type '{self.kind}': {problem}")
-
-
-# Which capture a module delivers to: the registered function is global, captures are not.
-_CAPTURES: WeakKeyDictionary[nn.Module, _Capture] = WeakKeyDictionary()
-
-
-def _attend(module: nn.Module, *inputs: Any, **options: Any) -> tuple[Tensor, None]:
-    """The registered attention function: the module's own eager attention, with the weights taken out."""
-    capture = _CAPTURES[module]
-    layer = capture.layers[module]
-    if getattr(module, "reorder_and_upcast_attn", False):
-        # GPT-2's second eager path, which its module takes without the interface.
-        output, weights = module._upcast_and_reordered_attn(*inputs)  # type: ignore[operator]
-    else:
-        output, weights = layer.eager(module, *inputs, **options)
-    # The rule by which scaled_dot_product_attention decides.
-    declared = options.get("is_causal")
-    causal = getattr(module, "is_causal", True) if declared is None else declared
-    capture.attended(layer, output, weights, bool(causal))
-    return output, None
-
-
-AttentionInterface.register(ATTENTION_NAME, _attend)
-# Without a mask function under the same name a model gets no mask at all.
-AttentionMaskInterface.register(ATTENTION_NAME, eager_mask)
-
-
-def _eager_attention(module_class: type[nn.Module]) -> Callable[..., tuple[Tensor, Tensor]] | None:
-    """The eager function that a module class hands to the attention interface; None if it uses none."""
-    forward = inspect.unwrap(module_class.forward)
-    try:
-        source = inspect.getsource(forward)
-    except (OSError, TypeError):  # compiled, or typed into a terminal
-        return None
-    call = re.search(r"\.get_interface\(\s*[\w.]+,\s*(\w+)", source)
-    return forward.__globals__.get(call[1]) if call else None
 
 
 def _layer_index(path: str, module: nn.Module) -> int:
@@ -258,15 +275,17 @@ def _layer_index(path: str, module: nn.Module) -> int:
     return numbers[0] if numbers else 0
 
 
-def _output_projection(model: nn.Module, path: str, module: nn.Module) -> nn.Module | None:
-    """W_O of an attention module: a child of it, or (BERT and its kin) `output.dense` beside it."""
-    children = [getattr(module, name, None) for name in OUTPUT_PROJECTIONS]
+def _projection_within(module: nn.Module) -> nn.Module | None:
+    """W_O as a child of an attention module."""
+    children = (getattr(module, name, None) for name in OUTPUT_PROJECTIONS)
+    return next((child for child in children if isinstance(child, nn.Linear | Conv1D)), None)
+
+
+def _projection_beside(model: nn.Module, path: str) -> nn.Module | None:
+    """W_O in `output.dense` beside an attention module (BERT and its kin)."""
     parent = model.get_submodule(path.rpartition(".")[0])
-    children.append(getattr(getattr(parent, "output", None), "dense", None))
-    for child in children:
-        if isinstance(child, nn.Linear | Conv1D):
-            return child
-    return None
+    projection = getattr(getattr(parent, "output", None), "dense", None)
+    return projection if isinstance(projection, nn.Linear | Conv1D) else None
 
 
 def _per_head(projection: nn.Module, heads: int) -> Tensor | None:
@@ -277,12 +296,3 @@ def _per_head(projection: nn.Module, heads: int) -> Tensor | None:
         return None
     matrix = weight.detach() if isinstance(projection, Conv1D) else weight.detach().T
     return matrix.view(heads, -1, matrix.shape[1])
-
-
-def _implementation(model: PreTrainedModel) -> dict[str, str]:
-    """The attention implementation of a model and of its parts that have a configuration of their own."""
-    parts = {name: getattr(model.config, name) for name in model.config.sub_configs}
-    return {
-        "": model.config._attn_implementation,
-        **{name: part._attn_implementation for name, part in parts.items() if part is not None},
-    }

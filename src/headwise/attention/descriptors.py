@@ -121,7 +121,8 @@ def measure_induction(
 
 def model_positions(model: PreTrainedModel) -> int | None:
     """The longest sequence, in tokens, that a model's configuration allows; None where it names no limit."""
-    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    config = model.config.get_text_config()
+    return getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None)  # the latter: MPT
 
 
 def _ordinary_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:

@@ -2,6 +2,11 @@
 
 All in float64 and, where the definition allows, as one matrix product over all pairs. `sink` says whether
 all keys count ("kept") or key 0 is removed and the rows renormalised ("dropped").
+
+Rows of models with learned sinks (GPT-OSS) sum to less than 1: a share of each goes to no key. With "kept" they count
+as they are: the share is no key, adds nothing to an entropy or divergence and is not redistributed. Two heads that
+differ in their shares alone then do differ, and an entropy is no longer that of a distribution (a row of total m whose
+entropy is S when renormalised has m S - m ln m). With "dropped" the rows are renormalised, and the share is gone.
 """
 
 import math
@@ -34,8 +39,8 @@ class HeadStatistics:
 
     rows_left_out: int64 (heads,), number of query rows left out (always 0 where the sink is kept).
     row_entropy_nats: (heads, T), natural-log entropy of each query row, NaN for a row left out.
-    received: (heads, T), attention that each key receives, mean over the query rows not left out; sums to 1
-        over the keys, NaN if every row is left out.
+    received: (heads, T), attention that each key receives, mean over the query rows not left out; sums over
+        the keys to the mean row sum (1 but for such models), NaN if every row is left out.
     """
 
     rows_left_out: Tensor
@@ -78,9 +83,10 @@ def pair_statistics(layer: LayerAttention, names: Sequence[str], sink: Sink) -> 
     output_cka where the sink is dropped.
 
     hellinger: mean squared Hellinger distance of query rows, within 0..1. With row masses m it is
-        (m_i + m_j) / 2 - sum_k sqrt(A_i A_j), which for rows that sum to 1 is 1 - sum_k sqrt(A_i A_j); equal heads get
-        0 although float32 rows sum to 1 within rounding only.
-    js_divergence: mean Jensen-Shannon divergence (Lin 1991) of query rows, base 2, within 0..1.
+        (m_i + m_j) / 2 - sum_k sqrt(A_i A_j) = sum_k (sqrt(A_i) - sqrt(A_j))^2 / 2, which for rows that sum to 1 is
+        1 - sum_k sqrt(A_i A_j); equal heads get 0 although float32 rows sum to 1 within rounding only.
+    js_divergence: mean Jensen-Shannon divergence (Lin 1991) of query rows, base 2, within 0..1; the same sums of
+        x log2 (x / middle) for rows that sum to less than 1.
     pattern_correlation: Pearson correlation of the attention entries over the support (lower triangle with diagonal;
         the full matrix for encoders), within -1..1. Without the sink, key 0 is outside. NaN where a pattern is constant
         within float32 rounding.

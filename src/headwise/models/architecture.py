@@ -4,12 +4,28 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedConfig
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedConfig
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
 
 # Architectures whose configuration says nothing of key and value heads because every head has its own.
-MULTI_HEAD_ONLY = frozenset({"codegen", "gpt2", "gpt_neox", "gptj", "opt"})
-LEARNED_POSITIONS = frozenset({"gpt2", "gpt_bigcode", "opt"})
-ROTARY_WITHOUT_PARAMETERS = frozenset({"codegen", "gptj"})
+MULTI_HEAD_ONLY = frozenset(
+    {"bloom", "codegen", "gpt2", "gpt_neo", "gpt_neox", "gptj", "mpt", "openai-gpt", "opt", "xglm"}
+    | {"bert", "distilbert", "electra", "modernbert", "roberta"}
+)
+# How positions are coded, where the architecture leaves no choice and the configuration does not say.
+POSITIONS = {
+    **dict.fromkeys(("gpt2", "gpt_bigcode", "gpt_neo", "openai-gpt", "opt"), "learned"),
+    **dict.fromkeys(("bert", "distilbert", "electra", "roberta"), "learned"),
+    **dict.fromkeys(("codegen", "gptj"), "rotary"),
+    **dict.fromkeys(("bloom", "mpt"), "alibi"),
+    "xglm": "sinusoidal",
+    "jamba": "none",
+}
+# Kinds of layers, as `layer_types` has them, that hold no attention matrix.
+WITHOUT_ATTENTION = frozenset({"conv", "linear_attention"})
 
 
 class ArchitectureError(ValueError):
@@ -19,11 +35,16 @@ class ArchitectureError(ValueError):
 def architecture_facts(config: PreTrainedConfig) -> dict[str, Any]:
     """What a configuration says about attention, as values of JSON.
 
-    `attention` (multi-head, grouped-query or multi-query), `heads`, `key_value_heads`, `key_value_ratio` (key
-    and value heads per head, within 0…1), `head_width`, `layers`, `hidden`, `windows` (per layer: tokens that
-    a query reaches, itself included; None where all), `positions` (rotary, learned or alibi), `crowding`
-    (heads / key_value_heads × heads / head_width: the ρ of D'Elia 2026), `parameters` (tied weights counted
-    once).
+    attention: "multi-head", "grouped-query", "multi-query", or "multi-head latent" (DeepSeek-AI 2024: keys and values
+        of all heads are made from one latent vector).
+    heads, key_value_heads, key_value_ratio: numbers per layer, and key and value heads per head, within 0…1; the
+        latter two None for multi-head latent attention, whose heads share a vector and no keys or values.
+    head_width: of queries and keys. layers, hidden: all layers, and width of the residual stream.
+    attention_layers: indices of the layers that have attention; fewer than `layers` in hybrid models.
+    windows: per attention layer, tokens that a query reaches back, itself included; None where all.
+    positions: "rotary", "rotary in some layers", "learned", "sinusoidal", "alibi" or "none".
+    crowding: heads / key_value_heads × heads / head_width, the ρ of D'Elia (2026); None as key_value_heads is.
+    parameters: tied weights counted once.
 
     Raises ArchitectureError for attention that these facts do not describe.
     """
@@ -33,29 +54,49 @@ def architecture_facts(config: PreTrainedConfig) -> dict[str, Any]:
             f"{config.model_type}: the configuration has no num_attention_heads: headwise measures attention heads"
         )
     heads = config.num_attention_heads
-    key_value_heads = _key_value_heads(config)
-    head_width = _declared(config, "head_dim") or config.hidden_size // heads
+    latent = _declared(config, "kv_lora_rank") is not None
+    key_value_heads = None if latent else _key_value_heads(config)
+    head_width = _head_width(config)
+    windows = _windows(config)
     return {
         "attention": _attention_kind(heads, key_value_heads),
         "heads": heads,
         "key_value_heads": key_value_heads,
-        "key_value_ratio": key_value_heads / heads,
+        "key_value_ratio": None if key_value_heads is None else key_value_heads / heads,
         "head_width": head_width,
         "layers": config.num_hidden_layers,
+        "attention_layers": list(windows),
         "hidden": config.hidden_size,
-        "windows": _windows(config),
+        "windows": list(windows.values()),
         "positions": _positions(config),
-        "crowding": heads / key_value_heads * heads / head_width,
+        "crowding": None if key_value_heads is None else heads / key_value_heads * heads / head_width,
         "parameters": _parameters(config),
     }
 
 
+def language_model_class(config: PreTrainedConfig) -> type[AutoModelForCausalLM] | type[AutoModelForMaskedLM]:
+    """What loads or builds a model of this configuration: encoders have a masked language model.
+
+    Raises ArchitectureError for a model type that transformers has no language model of one stack for.
+    """
+    kind = config.model_type
+    if kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False):
+        return AutoModelForMaskedLM
+    if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        return AutoModelForCausalLM
+    raise ArchitectureError(
+        f"{kind}: transformers has no causal or masked language model of this type: choose another checkpoint"
+    )
+
+
 def window_acts(facts: Mapping[str, Any], tokens: int) -> list[bool]:
-    """Per layer: whether the sliding window hides any key from any query of a prompt of that many tokens."""
+    """Per attention layer: whether its window hides any key from any query of a prompt of that many tokens."""
     return [window is not None and window < tokens for window in facts["windows"]]
 
 
-def _attention_kind(heads: int, key_value_heads: int) -> str:
+def _attention_kind(heads: int, key_value_heads: int | None) -> str:
+    if key_value_heads is None:
+        return "multi-head latent"
     if key_value_heads == heads:
         return "multi-head"
     return "multi-query" if key_value_heads == 1 else "grouped-query"
@@ -63,11 +104,6 @@ def _attention_kind(heads: int, key_value_heads: int) -> str:
 
 def _key_value_heads(config: PreTrainedConfig) -> int:
     heads: int = config.num_attention_heads
-    if _declared(config, "kv_lora_rank") is not None:
-        raise ArchitectureError(
-            f"{config.model_type}: keys and values are made from a latent vector (kv_lora_rank), not by "
-            "key and value heads: leave this model out of comparisons by architecture"
-        )
     if hasattr(type(config), "new_decoder_architecture"):  # Falcon: num_kv_heads counts in the new architecture alone
         if config.new_decoder_architecture:
             return config.num_kv_heads
@@ -84,34 +120,61 @@ def _key_value_heads(config: PreTrainedConfig) -> int:
     )
 
 
-def _windows(config: PreTrainedConfig) -> list[int | None]:
+def _head_width(config: PreTrainedConfig) -> int:
+    if _declared(config, "kv_lora_rank") is not None:  # DeepSeek: head_dim holds the rotary part alone
+        return config.qk_nope_head_dim + config.qk_rope_head_dim
+    return _declared(config, "head_dim") or config.hidden_size // config.num_attention_heads
+
+
+def _windows(config: PreTrainedConfig) -> dict[int, int | None]:
+    """The window of each attention layer, by layer index."""
+    if config.model_type == "gpt_neo":
+        reach = {"local": config.window_size, "global": None}
+        return {layer: reach[kind] for layer, kind in enumerate(config.attention_layers)}
     window = _declared(config, "sliding_window")
+    if config.model_type == "modernbert":  # the number of tokens on either side
+        window += 1
+    if _declared(config, "layer_types") is None and _declared(config, "layers_block_type") is not None:
+        raise ArchitectureError(
+            f"{config.model_type}: which layers have attention stands in layers_block_type, which is not understood: "
+            "add the model type to architecture.py"
+        )
     kinds = _declared(config, "layer_types") or ["sliding_attention"] * config.num_hidden_layers
-    if unknown := sorted(set(kinds) - {"sliding_attention", "full_attention"}):
+    if unknown := sorted(set(kinds) - {"sliding_attention", "full_attention"} - WITHOUT_ATTENTION):
         raise ArchitectureError(
             f"{config.model_type}: layer_types holds '{unknown[0]}', whose reach in tokens is not known: "
             "add it to architecture.py"
         )
-    return [window if kind == "sliding_attention" else None for kind in kinds]
+    return {
+        layer: window if kind == "sliding_attention" else None
+        for layer, kind in enumerate(kinds)
+        if kind not in WITHOUT_ATTENTION
+    }
 
 
 def _positions(config: PreTrainedConfig) -> str:
     if getattr(config, "alibi", False):
         return "alibi"
-    if config.model_type in LEARNED_POSITIONS:
-        return "learned"
-    if _declared(config, "rope_parameters") or config.model_type in ROTARY_WITHOUT_PARAMETERS:
-        return "rotary"
-    raise ArchitectureError(
-        f"{config.model_type}: the configuration does not say how positions are coded: "
-        "add the model type to architecture.py"
-    )
+    if getattr(config, "sinusoidal_pos_embds", False):  # DistilBERT
+        return "sinusoidal"
+    if config.model_type in POSITIONS:
+        return POSITIONS[config.model_type]
+    if not _declared(config, "rope_parameters"):
+        raise ArchitectureError(
+            f"{config.model_type}: the configuration does not say how positions are coded: "
+            "add the model type to architecture.py"
+        )
+    # SmolLM3 names the layers that do rotate by a 1; Cohere 2 rotates where attention slides.
+    somewhere = 0 in (_declared(config, "no_rope_layers") or [])
+    if config.model_type == "cohere2":
+        somewhere = "full_attention" in config.layer_types
+    return "rotary in some layers" if somewhere else "rotary"
 
 
 def _parameters(config: PreTrainedConfig) -> int:
     """Counted on a model without memory: no weight is allocated."""
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+        model = language_model_class(config).from_config(config)
     return sum(parameter.numel() for parameter in model.parameters())
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from headwise.models.architecture import ArchitectureError, language_model_class
 from headwise.provenance import read_json
 
 INDEX = "model.safetensors.index.json"
@@ -21,13 +22,13 @@ class CheckpointError(ValueError):
 def load_checkpoint(
     folder: str | Path, dtype: str = "float32", device: str = "cpu"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The causal language model of a folder in the layout of transformers, in evaluation mode, and its
-    tokenizer.
+    """The language model of a folder in the layout of transformers, in evaluation mode, and its tokenizer. Of an
+    encoder such as BERT it is the masked language model.
 
     `dtype` is float32, bfloat16 or float16; `device` a device of torch, or "auto": a GPU where there is one.
 
     Raises CheckpointError where a file is missing, where weights are pickled (reading a pickle runs whatever
-    code its author put there), or where the model needs code of its own.
+    code its author put there), where the model needs code of its own, or where it is no language model of one stack.
     """
     folder = Path(folder)
     if dtype not in DTYPES:
@@ -37,7 +38,11 @@ def load_checkpoint(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[dtype], use_safetensors=True, **local)
+    try:
+        family: Any = language_model_class(AutoConfig.from_pretrained(folder, **local))
+    except ArchitectureError as error:
+        raise CheckpointError(f"{folder}/config.json: {error}") from None
+    model = family.from_pretrained(folder, dtype=DTYPES[dtype], use_safetensors=True, **local)
     return model.to(device).eval(), tokenizer
 
 

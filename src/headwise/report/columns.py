@@ -56,7 +56,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
             str,
             "train: from scratch by the study; align: from a base by the study; folder: from disk",
         ),
-        Column("attention", str, "multi-head, grouped-query or multi-query", True),
+        Column("attention", str, "multi-head, grouped-query, multi-query or multi-head latent", True),
         Column("layers", int, "Attention layers", True),
         Column("hidden", int, "Width of the residual stream", True),
         Column("heads", int, "Attention heads per layer", True),
