@@ -76,6 +76,7 @@ def tiny_content() -> dict[str, Any]:
             {"name": "multi_head", "source": "train"},
             {"name": "grouped_query", "source": "train", "decoder": {"key_value_heads": 2}, "seeds": [1]},
             {"name": "multi_head-sft", "source": "align", "base": "multi_head", "method": "sft"},
+            {"name": "multi_head-dpo", "source": "align", "base": "multi_head", "method": "dpo", "seeds": [1]},
         ],
         "specialization": {"head_permutations": 20},
         "comparison": {"resamples": 199},

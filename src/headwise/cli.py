@@ -55,13 +55,10 @@ def errors_as_sentences() -> Iterator[None]:
 def verify(study_file: Annotated[Path, typer.Argument(metavar="STUDY", help="Study file (YAML)")]) -> None:
     """Check a study file and its prompts, and show what would run. Paths start from the current folder."""
     from headwise.prompts import load_verified
-    from headwise.study import load_study
+    from headwise.study import check_paths, load_study
 
     study = load_study(study_file)
-    for position, model in enumerate(study.models):
-        if model.source == "folder" and not Path(model.path).is_dir():
-            field = f"models.{position} ('{model.name}').path"
-            raise ValueError(f"{study_file}: {field}: there is no folder {model.path}: correct the path")
+    check_paths(study, Path.cwd(), str(study_file))
     prompts, digest = load_verified(study.prompts, Path.cwd())
     models = Table("model", "source", "base", "method or path", "seeds", title=study.title or study.name)
     for model in study.models:

@@ -77,9 +77,10 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{os.getpid()}.partial"
+    # The same name in every process, so that what a killed one left is removed by the next; Snakemake's lock keeps two
+    # processes from writing one output at a time.
+    temporary = path.parent / f".{path.name}.partial"
     replaced = temporary.with_suffix(".replaced")
-    # A process that was killed may have had this number, above all in containers.
     _remove(temporary)
     _remove(replaced)
     try:

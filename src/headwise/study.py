@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 ESTIMATOR_FOLDER = Path(__file__).parent / "specialization" / "estimators"
 # Statistics of pairs of heads that extraction computes when the estimator of the same name is selected.
@@ -26,23 +26,29 @@ class StudyError(ValueError):
     """A study file that cannot be run; the message names file, field and remedy, one problem per line."""
 
 
+def _without_truth_values(section: Any) -> Any:
+    """YAML reads `yes` as true, which would pass for 1. No field of a study takes a truth value."""
+    for key, value in section.items() if isinstance(section, Mapping) else ():
+        if any(isinstance(each, bool) for each in (value if isinstance(value, list) else [value])):
+            raise ValueError(f"'{key}' has a truth value (yes, no, true, false): write a number or a quoted text")
+    return section
+
+
 class Section(BaseModel):
     """A section of the study file. Unknown keys are errors: a misspelt option must not be ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-
-def _no_truth_value(value: Any) -> Any:
-    """YAML reads `yes` as true, which would pass for 1."""
-    if isinstance(value, bool):
-        raise ValueError(f"{value} is no seed: write a whole number")
-    return value
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_and_text(cls, section: Any) -> Any:
+        return _without_truth_values(section)
 
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Positive = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0), BeforeValidator(_no_truth_value)]
+Seed = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
 
 
@@ -158,6 +164,11 @@ class TrainedModel(Model):
     decoder: dict[str, int | None] = Field({}, description="What differs from the study's decoder section")
     training: dict[str, int | float] = Field({}, description="What differs from the study's training section")
 
+    @field_validator("decoder", "training", mode="before")
+    @classmethod
+    def _numbers(cls, changes: Any) -> Any:
+        return _without_truth_values(changes)
+
 
 class AlignedModel(Model):
     """An aligned descendant of a model of this study, made here; seed by seed."""
@@ -270,7 +281,12 @@ class Study(Section):
             base = getattr(model, "base", None)
             if base is None:
                 continue
-            if base not in names:
+            if base in names and isinstance(model, AlignedModel) and isinstance(self.model(base), FolderModel):
+                problems.append(
+                    f"{field}.base: '{base}' is read from a folder, and only models that this study trains can be "
+                    "aligned here: name one of those, or align it elsewhere and give the result as `source: folder`"
+                )
+            elif base not in names:
                 problems.append(f"{field}.base: there is no model '{base}': add it to models, or correct the name")
             elif base == model.name:
                 problems.append(f"{field}.base: a model cannot be its own base: name the model it descends from")
@@ -322,9 +338,14 @@ class Study(Section):
         raise KeyError(name)
 
     def seeds_of(self, model: Model) -> list[int]:
-        """The model's own seeds, else those of its base where it is made from one, else the study's."""
+        """The model's own seeds, else those of its base where it is made from one, else the study's.
+
+        A checkpoint from a folder gives the same numbers at every seed, so it takes the study's first alone.
+        """
         if model.seeds is not None:
             return model.seeds
+        if isinstance(model, FolderModel):
+            return self.seeds[:1]
         if isinstance(model, AlignedModel) and model.base in [other.name for other in self.models]:
             return self.model(model.base).seeds or self.seeds
         return self.seeds
@@ -410,6 +431,27 @@ def load_study(path: str | Path) -> Study:
     except yaml.YAMLError as error:
         raise StudyError(f"{path}: not valid YAML: {' '.join(str(error).split())}: correct the file") from None
     return parse_study(content, str(path))
+
+
+def check_paths(study: Study, root: Path, source: str) -> None:
+    """Refuse a study whose folders are not there; relative paths start from `root`.
+
+    Raises StudyError like `parse_study`.
+    """
+    named = [
+        (f"models.{position} ('{model.name}').path", model.path)
+        for position, model in enumerate(study.models)
+        if isinstance(model, FolderModel)
+    ]
+    if study.corpus.source == "text":
+        named.append(("corpus.path", str(study.corpus.path)))
+    problems = [
+        f"{source}: {field}: there is no folder {path}: correct the path"
+        for field, path in named
+        if not (root / path).is_dir()
+    ]
+    if problems:
+        raise StudyError("\n".join(problems))
 
 
 def study_schema() -> dict[str, Any]:

@@ -68,7 +68,7 @@ SHAPE_ERRORS = [  # content, field, problem and remedy; the published schema fin
     (changed(training={"steps": "many"}), "training.steps", "(got 'many'): correct the value"),
     (changed(training={"learning_rate": -1}), "training.learning_rate", "(got -1): correct the value"),
     (changed(seeds=[1, -1]), "seeds.1", "(got -1): correct the value"),
-    (changed(seeds=[True]), "seeds.0", "True is no seed: write a whole number"),
+    (changed(training={"steps": True}), "training", "'steps' has a truth value"),
     (with_models({"name": "x"}), "models.2", "source is missing: add `source:` with one of 'train', "),
     (
         with_models({"name": "x", "source": "hub"}),

@@ -22,9 +22,24 @@ MODELS = tiny_content()["models"]
             "specialization.estimators: unknown estimator 'gini'",
         ),
         ({"models": [*MODELS, MODELS[0]]}, "models: 'multi_head' is defined 2 times"),
+        ({"decoder": {"window": True}}, "decoder: 'window' has a truth value"),
+        ({"corpus": {"source": "text", "path": "absent"}}, "corpus.path: there is no folder absent"),
+        (
+            {"models": [*MODELS, {"name": "mine", "source": "folder", "path": "absent"}]},
+            "models.4 ('mine').path: there is no folder absent",
+        ),
         ({"models": MODELS[1:]}, "models.1 ('multi_head-sft').base: there is no model 'multi_head'"),
     ],
-    ids=["unknown key", "wrong type", "unknown estimator", "duplicate model", "missing base"],
+    ids=[
+        "unknown key",
+        "wrong type",
+        "unknown estimator",
+        "duplicate model",
+        "truth value",
+        "missing corpus",
+        "missing checkpoint",
+        "missing base",
+    ],
 )
 def test_an_invalid_study_is_refused_with_its_field(
     tmp_path: Path, snakemake: Run, changes: dict[str, Any], expected: str

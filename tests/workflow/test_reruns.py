@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import pandas as pd
 import pytest
 import yaml
 from tiny import write_study
@@ -140,6 +141,35 @@ def test_a_changed_alignment_leaves_the_bases_alone(project: Project) -> None:
     assert not planned & {"verify_prompts", "build_corpus", "train_tokenizer", "train_model"}
     plan = project.run("-n")
     assert not re.search(r"wildcards: model=multi_head, ", plan)
+
+
+def test_snakemake_writes_its_own_report(finished: Project) -> None:
+    finished.run("--report", "own.html")
+    page = (finished.folder / "own.html").read_text(encoding="utf-8")
+    assert "specialization.svg" in page
+    assert "comparisons.csv" in page
+
+
+def test_checkpoints_of_ones_own_are_measured_and_compared(finished: Project, tmp_path: Path, root: Path) -> None:
+    own = Project(tmp_path / "own", root)
+    content = yaml.safe_load(own.study.read_text())
+    for name in ("multi_head", "multi_head-dpo"):
+        shutil.copytree(finished.folder / f"results/tiny/models/{name}/seed1", own.folder / name)
+    content["models"] = [
+        {"name": "before", "source": "folder", "path": "multi_head"},
+        {"name": "after", "source": "folder", "path": "multi_head-dpo", "base": "before", "method": "dpo"},
+    ]
+    content |= {"name": "own", "extraction": {"store": "statistics"}}
+    own.study.write_text(yaml.safe_dump(content, sort_keys=False))
+    own.run("--cores", "2")
+    assert not (own.folder / "results/own/attention").exists()
+    columns = ["seed", "estimator", "sink", "scope", "level", "base_value", "aligned_value"]
+    changes = pd.read_parquet(own.folder / "results/own/tables/comparisons.parquet")[columns]
+    made_here = pd.read_parquet(finished.folder / "results/tiny/comparison/multi_head-dpo.parquet")[columns]
+    chosen = [
+        table[table["scope"] == "refit"].sort_values(columns).reset_index(drop=True) for table in (changes, made_here)
+    ]
+    pd.testing.assert_frame_equal(*chosen, check_dtype=False)
 
 
 def test_new_prompts_retrain_nothing(project: Project) -> None:

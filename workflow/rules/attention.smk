@@ -28,7 +28,7 @@ rule extract_attention:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory_mb(2000),
+        mem_mb=checkpoint_memory_mb(2000),
         runtime=minutes(30),
     params:
         settings=lambda wildcards: {

@@ -6,11 +6,13 @@ from snakemake.exceptions import WorkflowError
 
 from headwise.prompts import PromptError, is_url, load_verified
 from headwise.sources import PACKAGE, import_closure
-from headwise.study import ESTIMATOR_FOLDER, StudyError, parse_study
+from headwise.study import ESTIMATOR_FOLDER, StudyError, check_paths, parse_study
 
 ROOT = Path(workflow.basedir)
 try:
-    study = parse_study(config, source=", ".join(map(str, workflow.configfiles)))
+    STUDY_FILE = ", ".join(map(str, workflow.configfiles))
+    study = parse_study(config, STUDY_FILE)
+    check_paths(study, Path.cwd(), STUDY_FILE)
     DOWNLOADED_PROMPTS = is_url(study.prompts.path)
     if not DOWNLOADED_PROMPTS:
         # Reading the prompts takes milliseconds, and a damaged set is refused before any job starts.
@@ -92,7 +94,11 @@ def corpus_files(wildcards):
 def describe(wildcards):
     """What is recorded about a model in every file derived from it."""
     model = study.model(wildcards.model)
-    changes = "nothing" if model.source == "folder" else "initialisation and data order"
+    changes = {
+        "train": "initialisation and data order",
+        "align": "the refit of the base, and which pairs are seen in which order",
+        "folder": "nothing in the model: only the random tokens of the induction score and the orders of the head check",
+    }
     return {
         "study": study.name,
         "model": model.name,
@@ -101,13 +107,25 @@ def describe(wildcards):
         "base": getattr(model, "base", None),
         "method": getattr(model, "method", None),
         "seed": int(wildcards.seed),
-        "seed_changes": changes,
+        "seed_changes": changes[model.source],
     }
 
 
 def memory_mb(base):
     """A job's memory request, doubled with every attempt."""
     return lambda wildcards, attempt: base * 2 ** (attempt - 1)
+
+
+def checkpoint_memory_mb(base):
+    """As `memory_mb`, with room for the weights of a checkpoint that is read from a folder."""
+
+    def request(wildcards, attempt):
+        model = study.model(wildcards.model)
+        files = Path(model.path).glob("*.safetensors") if model.source == "folder" else []
+        # Loading holds the weights up to twice; float32 doubles those of 16 bits.
+        return (base + 4 * sum(file.stat().st_size for file in files) // 10**6) * 2 ** (attempt - 1)
+
+    return request
 
 
 def minutes(base):

@@ -1,7 +1,7 @@
 """Extraction: one forward pass per prompt, from a checkpoint to attention, statistics and descriptors."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -24,10 +24,12 @@ from headwise.attention.descriptors import (
 )
 from headwise.attention.reduce import SINKS, head_statistics
 from headwise.attention.store import HeadStatisticsWriter, PairStatisticsWriter, TensorWriter
+from headwise.models.architecture import ArchitectureError, architecture_facts
 from headwise.models.load import load_checkpoint
+from headwise.models.optimization import one_thread
 from headwise.progress import track
 from headwise.prompts import EncodedPrompt, encode, read_prompts
-from headwise.provenance import atomic, json_digest, weights_digest, write_table
+from headwise.provenance import atomic, json_digest, read_json, weights_digest, write_table
 
 
 class ExtractionError(ValueError):
@@ -61,7 +63,7 @@ def extract_attention(
     finite, PromptError for a prompt of more than `settings.max_tokens` tokens, CaptureError for an
     architecture that cannot be captured.
     """
-    with _one_thread(), torch.inference_mode(), ExitStack() as outputs:
+    with one_thread(), torch.inference_mode(), ExitStack() as outputs:
         model, tokenizer = load_checkpoint(checkpoint, settings.dtype, settings.device)
         prompts = _encode(prompts_path, checkpoint, model, tokenizer, settings)
         # Attention does not need the language-model head, the largest matrix of small models, nor a cache.
@@ -70,7 +72,9 @@ def extract_attention(
         induction = measure_induction(body, tokenizer, np.random.default_rng(seed))
         facts = {
             **metadata,
+            **_recorded(checkpoint),
             "weights_digest": weights_digest(checkpoint),
+            "architecture": _architecture(model),
             "model_type": model.config.model_type,
             "layers": len(induction.scores),
             "heads": len(next(iter(induction.scores.values()))),
@@ -144,6 +148,21 @@ class _Recorder:
         self.means.add(attention)
 
 
+def _recorded(checkpoint: Path) -> dict[str, str]:
+    """Digests of what a model that was made here was made from; nothing for other checkpoints."""
+    path = checkpoint / "facts.json"
+    facts = read_json(path) if path.is_file() else {}
+    return {key: facts[key] for key in ("corpus_digest", "tokenizer_digest") if key in facts}
+
+
+def _architecture(model: PreTrainedModel) -> dict[str, Any] | None:
+    """Facts from the model's config; None for an architecture whose config is not understood, which can be measured."""
+    try:
+        return architecture_facts(model.config)
+    except ArchitectureError:
+        return None
+
+
 def _encode(
     path: Path,
     checkpoint: Path,
@@ -175,14 +194,3 @@ def _descriptor_table(means: DescriptorMeans, induction: Induction) -> pyarrow.T
         }
         tables.append(pyarrow.table({**identity, **columns, "induction": scores.cpu().numpy()}))
     return pyarrow.concat_tables(tables)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """With more threads the last bits of a result depend on their number."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

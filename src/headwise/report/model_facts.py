@@ -47,7 +47,7 @@ def models_table(
                 continue
             metadata = recorded[model.name, seed]
             known = made.get((model.name, seed), {})
-            architecture = {**metadata, **metadata.get("architecture", {}), **known.get("architecture", {})}
+            architecture = {**metadata, **(metadata.get("architecture") or {}), **known.get("architecture", {})}
             windows = [window for window in architecture.get("windows", []) if window is not None]
             rows.append(
                 {

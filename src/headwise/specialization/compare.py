@@ -86,7 +86,7 @@ def compare_pair(
         f"same weights as an earlier seed, not counted: seed {repeated}" if repeated else None,
     )
     changes += changes_over_refits(changes, counted, settings, generator_for(*identity, "refits"), remark)
-    shared = {key: refits[0].metadata.get(key) for key in ("study", "prompts_digest", "tokens_digest")}
+    shared = {key: refits[0].metadata.get(key) for key in ("study", "prompts_digest", "tokens_digest", "corpus_digest")}
     weights = {str(refit.seed): dict(zip(("base", "aligned"), refit.weights, strict=True)) for refit in refits}
     write_table(_table(changes, names), output, {**shared, **names, "weights_digests": weights, "refits": counted})
 

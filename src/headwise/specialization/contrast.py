@@ -95,8 +95,9 @@ def contrast_models(
         *alignment_differences(changes, reference, settings),
         *pooled_changes(changes, settings),
     ]
-    study = next((read_metadata(path).get("study") for path in [*summaries, *comparisons]), None)
-    write_table(_table(rows), output, {"study": study, "reference": reference})
+    metadata = next((read_metadata(path) for path in [*summaries, *comparisons]), {})
+    shared = {key: metadata.get(key) for key in ("study", "prompts_digest", "corpus_digest")}
+    write_table(_table(rows), output, {**shared, "reference": reference})
 
 
 def base_values(summaries: Sequence[Path]) -> Values:
