@@ -55,8 +55,7 @@ def measure_checkpoint(
 ) -> None:
     """Extract a checkpoint's attention into `folder`, and evaluate estimators if `specialization` is given.
 
-    Writes heads, pairs, descriptors and, if `extraction` says so, attention; then features and summary (all
-    .parquet).
+    Writes heads, pairs, descriptors and, if `extraction` says so, attention; then features and summary (all .parquet).
     """
     metadata: Mapping[str, Any] = {
         "model": str(checkpoint),

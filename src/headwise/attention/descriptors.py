@@ -1,8 +1,7 @@
 """Head descriptors as the field uses them: where a head looks, how widely, and whether it does induction.
 
-Previous-token and induction heads: Olsson et al. (2022), "In-context learning and induction heads".
-Attention to
-the first token as a sink: Xiao et al. (2023). Effective number of keys: the exponential of a row's entropy
+Previous-token and induction heads: Olsson et al. (2022), "In-context learning and induction heads". Attention
+to the first token as a sink: Xiao et al. (2023). Effective number of keys: the exponential of a row's entropy
 (Hill 1973, order 1).
 """
 

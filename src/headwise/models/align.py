@@ -111,11 +111,9 @@ def align_model(
 
 
 def objective(log_probabilities: torch.Tensor, reference: torch.Tensor, settings: Sft | Dpo) -> torch.Tensor:
-    """What a method minimises, nats: the DPO loss per pair, or the cross-entropy per token of chosen
-    responses.
+    """What a method minimises, nats: the DPO loss per pair, or the cross-entropy per token of chosen responses.
 
-    `log_probabilities` and `reference` have the shape (pairs, 2), chosen response first; sft reads the first
-    column.
+    `log_probabilities` and `reference` have the shape (pairs, 2), chosen response first; sft reads the first column.
     """
     if isinstance(settings, Dpo):
         return dpo_loss(log_probabilities, reference, settings.beta)
@@ -123,8 +121,7 @@ def objective(log_probabilities: torch.Tensor, reference: torch.Tensor, settings
 
 
 def dpo_loss(log_probabilities: torch.Tensor, reference: torch.Tensor, beta: float) -> torch.Tensor:
-    """Direct preference optimisation: the mean over pairs of −ln σ(margin) (Rafailov et al. 2023, eq. 7),
-    nats.
+    """Direct preference optimisation: the mean over pairs of −ln σ(margin) (Rafailov et al. 2023, eq. 7), nats.
 
     `log_probabilities` and `reference`: ln p of chosen and rejected response under the model and under the
     frozen reference, shape (pairs, 2).

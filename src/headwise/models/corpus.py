@@ -38,8 +38,7 @@ def build_corpus(settings: Corpus, documents: Path, facts: Path) -> None:
     `documents` receives one JSON object per line (id, title, text, split), sorted by id; texts that occur
     twice are kept once. `facts` receives source, path, revision and python version (null where the source has
     none), the SHA-256 of `documents`, and documents and characters per split. A document is held out when the
-    hash of its id says so: the split does not depend on the order of documents, nor on which others there
-    are.
+    hash of its id says so: the split does not depend on the order of documents, nor on which others there are.
 
     Raises CorpusError where there is no text, too little of it, or a split without documents.
     """

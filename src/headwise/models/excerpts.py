@@ -62,8 +62,7 @@ def evaluate(model: PreTrainedModel, excerpts: tuple[torch.Tensor, torch.Tensor]
 
 
 def unigram_entropy(train: torch.Tensor, targets: torch.Tensor, vocabulary: int) -> float:
-    """Cross-entropy of `targets` under the token frequencies of `train` (one added to each count), nats per
-    token.
+    """Cross-entropy of `targets` under the token frequencies of `train` (one added to each count), nats per token.
 
     What a model reaches that knows how frequent tokens are and nothing of their order.
     """

@@ -42,8 +42,7 @@ class Pairs:
 def preference_pairs(
     documents: list[Document], tokenizer: PreTrainedTokenizerBase, count: int, generator: torch.Generator
 ) -> Pairs:
-    """Up to `count` pairs from passages of the documents in random order; fewer where the documents hold
-    fewer.
+    """Up to `count` pairs from passages of the documents in random order; fewer where the documents hold fewer.
 
     Raises CorpusError where no passage is long enough, ValueError where the tokenizer has no chat template.
     """

@@ -20,8 +20,7 @@ def save_checkpoint(
     metadata: Mapping[str, Any],
     facts: Mapping[str, Any],
 ) -> dict[str, str]:
-    """Write config.json, model.safetensors, the tokenizer's files and facts.json; return the digests in the
-    facts.
+    """Write config.json, model.safetensors, the tokenizer's files and facts.json; return the digests in the facts.
 
     facts.json holds `model` (the metadata), `architecture`, the sections of `facts`, and the digests of
     corpus, tokenizer and weights. The folder appears under its name when it is complete.

@@ -1,7 +1,6 @@
 """The documentation that every Python carries, as a corpus: language topics and docstrings.
 
-Everything is read from source files by `ast`; no module is imported, so nothing runs and nothing can fail to
-import.
+Everything is read from source files by `ast`; no module is imported, so nothing runs and nothing can fail to import.
 """
 
 import ast

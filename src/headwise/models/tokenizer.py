@@ -29,8 +29,7 @@ CHAT_TEMPLATE = (
 
 
 def train_tokenizer(documents: Path, settings: Tokenizer, folder: Path) -> None:
-    """Train the tokenizer on the train split and save it so that `AutoTokenizer.from_pretrained(folder)`
-    reads it.
+    """Train the tokenizer on the train split and save it so that `AutoTokenizer.from_pretrained(folder)` reads it.
 
     Any text can be encoded (the alphabet is bytes) and is decoded to itself. Encoding with special tokens
     puts `<|bos|>` first. The chat template knows the roles user and assistant; the answer of an assistant

@@ -40,8 +40,7 @@ def train_model(
     Each step descends on the mean cross-entropy per token of random excerpts of the train split. `checkpoint`
     receives a folder in the layout of transformers with `facts.json`; `curve` a table with the columns step
     (number of updates made), split, loss_nats (mean per token; of the batch that the next update sees, or of
-    fixed held-out excerpts) and learning_rate. Two runs with the same arguments on one machine give the same
-    bytes.
+    fixed held-out excerpts) and learning_rate. Two runs with the same arguments on one machine give the same bytes.
 
     Raises CorpusError where the text is shorter than an excerpt, TrainingError where excerpts are longer than
     the decoder's positions or where the loss is not finite.

@@ -102,8 +102,7 @@ def results_schema() -> dict[str, Any]:
 def aggregate(study: Study, inputs: Inputs, *, tables: Path, results: Path) -> None:
     """Gather what the jobs of a study left behind into a folder of `tables` and the file `results`.
 
-    Raises ReportError when a file belongs to no model of the study, or when models were measured on different
-    prompts.
+    Raises ReportError when a file belongs to no model of the study, or when models were measured on different prompts.
     """
     built = build_tables(study, inputs)
     write_tables(built, tables, table_metadata(study, inputs))
@@ -113,8 +112,7 @@ def aggregate(study: Study, inputs: Inputs, *, tables: Path, results: Path) -> N
 def summarize(study: Study, tables: Tables, prompts: Mapping[str, Any]) -> dict[str, Any]:
     """The content of results.json, from the tables and the facts about the prompts (sha256, count, domains).
 
-    Rows are those of whole models, and those checks that shuffle heads: layers and single heads stay in the
-    tables.
+    Rows are those of whole models, and those checks that shuffle heads: layers and single heads stay in the tables.
     """
     content = {
         "format_version": FORMAT_VERSION,

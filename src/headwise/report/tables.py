@@ -50,8 +50,7 @@ class Inputs:
 def build_tables(study: Study, inputs: Inputs) -> dict[str, pd.DataFrame]:
     """All tables of COLUMNS, by name, with their columns and types.
 
-    Raises ReportError when a file belongs to no model of the study, or when models were measured on different
-    prompts.
+    Raises ReportError when a file belongs to no model of the study, or when models were measured on different prompts.
     """
     measured = [(path, read_metadata(path)) for path in inputs.summaries]
     check_prompts(measured)

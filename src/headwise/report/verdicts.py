@@ -51,8 +51,7 @@ def adjust(tests: pd.DataFrame, family: list[str]) -> pd.DataFrame:
     a p_equivalence it is adjusted in the same way, on its own.
 
     Adds p_adjusted; p_adjusted_attainable, the adjusted p in the most favourable outcome, where every test of
-    the family reaches the smallest p that its design can give; adjustment, in words; and
-    p_equivalence_adjusted.
+    the family reaches the smallest p that its design can give; adjustment, in words; and p_equivalence_adjusted.
     """
     columns = [name for name in ("p", "p_attainable", "p_equivalence") if name in tests]
     adjusted = tests.assign(**{ADJUSTED[name]: np.nan for name in columns})

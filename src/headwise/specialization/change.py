@@ -132,8 +132,7 @@ def changes_over_refits(
 ) -> list[Change]:
     """The changes within the refits of these seeds, averaged and tested over refits.
 
-    Refits are few: intervals are Student's t, and the smallest attainable p says what the sign-flip test can
-    show.
+    Refits are few: intervals are Student's t, and the smallest attainable p says what the sign-flip test can show.
     """
     groups: dict[tuple[str, str, str, int | None], list[Change]] = {}
     for change in changes:

@@ -1,8 +1,7 @@
 """Estimators of specialization: what each one is, and how to get one by name.
 
 An estimator is one module under `estimators/` whose object `ESTIMATOR` is an `Estimator`; its name is the
-module's. Adding a file there is all that it takes: the study file may then name it, and the controls run on
-it.
+module's. Adding a file there is all that it takes: the study file may then name it, and the controls run on it.
 """
 
 from collections.abc import Callable

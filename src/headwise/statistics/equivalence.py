@@ -49,8 +49,7 @@ def equivalence(
                  clusters (Liang & Zeger 1986, with the factor C / (C − 1)) and has C − 1 degrees of freedom
                  for C clusters. None: every unit is a cluster of its own, which is the ordinary t test
 
-    p is the larger of the two one-sided p-values. p < α says the same as: the 1 − 2α interval lies within the
-    margin.
+    p is the larger of the two one-sided p-values. p < α says the same as: the 1 − 2α interval lies within the margin.
     """
     from scipy.special import stdtr
 

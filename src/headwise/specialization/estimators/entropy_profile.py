@@ -7,8 +7,7 @@ columns of E.
 Known failure: "head 3" of layer 1 and "head 3" of layer 2 have nothing in common but the number. What all
 columns share is how entropy changes with depth, so the index measures how steep that profile is: about the
 variance within layers over the total variance. Shuffling heads within each layer hardly moves it, which the
-head-permutation check shows. Averaging over queries also makes a head that attends to a moving position look
-uniform.
+head-permutation check shows. Averaging over queries also makes a head that attends to a moving position look uniform.
 """
 
 import numpy as np

@@ -1,8 +1,7 @@
 """Jensen–Shannon divergence between the attention rows of two heads, averaged over pairs of heads.
 
 For the rows of query q ≥ 1 of heads i and j, with M their mean, it is (KL(Aᵢ[q] ‖ M) + KL(Aⱼ[q] ‖ M)) / 2 in
-base 2, within 0…1. Clark et al. compare heads by it. Secondary here: it should rank models as `hellinger`
-does.
+base 2, within 0…1. Clark et al. compare heads by it. Secondary here: it should rank models as `hellinger` does.
 
 Known failure: as `hellinger`, it calls heads alike that share a dominant first token.
 """

@@ -4,8 +4,7 @@ The correlation is over the entries that can be non-zero: the lower triangle wit
 full matrix. D'Elia states this index (equation 1), but no published number was computed with it.
 
 Known failure: rows of early queries have few, large entries and dominate. Over the full matrix of a causal
-model the structural zeros above the diagonal raise every correlation; the companion `full_support` shows by
-how much.
+model the structural zeros above the diagonal raise every correlation; the companion `full_support` shows by how much.
 """
 
 from headwise.specialization.measured import FloatArray, Measured
