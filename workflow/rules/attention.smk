@@ -29,7 +29,7 @@ rule extract_attention:
     threads: 1
     resources:
         mem_mb=checkpoint_memory_mb(2000),
-        runtime=minutes(30),
+        runtime=doubling(30),
     params:
         settings=lambda wildcards: {
             "extraction": study.extraction.model_dump(),

@@ -111,13 +111,13 @@ def describe(wildcards):
     }
 
 
-def memory_mb(base):
-    """A job's memory request, doubled with every attempt."""
+def doubling(base):
+    """A job's request of memory or time, doubled with every attempt."""
     return lambda wildcards, attempt: base * 2 ** (attempt - 1)
 
 
 def checkpoint_memory_mb(base):
-    """As `memory_mb`, with room for the weights of a checkpoint that is read from a folder."""
+    """As `doubling`, with room for the weights of a checkpoint that is read from a folder."""
 
     def request(wildcards, attempt):
         model = study.model(wildcards.model)
@@ -126,8 +126,3 @@ def checkpoint_memory_mb(base):
         return (base + 4 * sum(file.stat().st_size for file in files) // 10**6) * 2 ** (attempt - 1)
 
     return request
-
-
-def minutes(base):
-    """A job's time request, doubled with every attempt."""
-    return lambda wildcards, attempt: base * 2 ** (attempt - 1)

@@ -19,8 +19,8 @@ rule build_corpus:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=memory_mb(1000),
-        runtime=minutes(15),
+        mem_mb=doubling(1000),
+        runtime=doubling(15),
     params:
         settings=study.corpus.model_dump(),
     script:
@@ -42,8 +42,8 @@ rule train_tokenizer:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=memory_mb(2000),
-        runtime=minutes(15),
+        mem_mb=doubling(2000),
+        runtime=doubling(15),
     params:
         settings=study.tokenizer.model_dump(),
     script:
@@ -71,8 +71,8 @@ rule train_model:
     # One thread: sums in another order round differently, and a refit must reproduce.
     threads: 1
     resources:
-        mem_mb=memory_mb(2000),
-        runtime=minutes(30),
+        mem_mb=doubling(2000),
+        runtime=doubling(30),
     params:
         settings=lambda wildcards: {
             "decoder": study.decoder_of(study.model(wildcards.model)).model_dump(),
@@ -103,8 +103,8 @@ rule align_model:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory_mb(2000),
-        runtime=minutes(30),
+        mem_mb=doubling(2000),
+        runtime=doubling(30),
     params:
         settings=lambda wildcards: {
             "method": study.model(wildcards.model).method,

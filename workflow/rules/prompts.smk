@@ -16,8 +16,8 @@ rule verify_prompts:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=memory_mb(500),
-        runtime=minutes(5),
+        mem_mb=doubling(500),
+        runtime=doubling(5),
     params:
         settings=study.prompts.model_dump(),
     script:

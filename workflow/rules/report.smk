@@ -28,8 +28,8 @@ rule aggregate:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=memory_mb(2000),
-        runtime=minutes(10),
+        mem_mb=doubling(2000),
+        runtime=doubling(10),
     params:
         settings=study.model_dump(mode="json"),
     script:
@@ -56,8 +56,8 @@ rule draw_figures:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=memory_mb(2000),
-        runtime=minutes(10),
+        mem_mb=doubling(2000),
+        runtime=doubling(10),
     params:
         settings=study.model_dump(mode="json"),
     script:
@@ -81,8 +81,8 @@ rule write_report:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=memory_mb(2000),
-        runtime=minutes(10),
+        mem_mb=doubling(2000),
+        runtime=doubling(10),
     params:
         settings=study.model_dump(mode="json"),
     script:

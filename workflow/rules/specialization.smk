@@ -19,8 +19,8 @@ rule evaluate_specialization:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory_mb(1000),
-        runtime=minutes(10),
+        mem_mb=doubling(1000),
+        runtime=doubling(10),
     params:
         settings=study.specialization.model_dump(),
     script:
@@ -51,8 +51,8 @@ rule compare_pair:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory_mb(2000),
-        runtime=minutes(20),
+        mem_mb=doubling(2000),
+        runtime=doubling(20),
     params:
         settings=lambda wildcards: {
             "base": study.model(wildcards.model).base,
@@ -83,8 +83,8 @@ rule contrast_models:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory_mb(2000),
-        runtime=minutes(20),
+        mem_mb=doubling(2000),
+        runtime=doubling(20),
     params:
         settings={
             "comparison": study.comparison.model_dump(),

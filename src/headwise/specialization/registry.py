@@ -8,13 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
-import numpy as np
 import numpy.typing as npt
 
-from headwise.specialization.measured import Measured, defined_mean
+from headwise.specialization.measured import FloatArray, Measured, defined_mean
 from headwise.study import known_estimators
-
-FloatArray = npt.NDArray[np.float64]
 
 NO_VALUE = "undefined in every prompt"
 
