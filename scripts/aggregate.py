@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from headwise.logs import logged
 from headwise.report.results import aggregate
 from headwise.report.tables import Inputs
-from headwise.study import Study
+from headwise.study.study import Study
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

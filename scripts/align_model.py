@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from headwise.logs import logged
 from headwise.models.align import align_model
-from headwise.study import Dpo, Sft
+from headwise.study.training import Dpo, Sft
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

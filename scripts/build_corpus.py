@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from headwise.logs import logged
 from headwise.models.corpus import build_corpus
-from headwise.study import Corpus
+from headwise.study.data import Corpus
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

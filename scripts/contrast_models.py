@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from headwise.logs import logged
 from headwise.specialization.contrast import contrast_models
-from headwise.study import Comparison
+from headwise.study.comparison import Comparison
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

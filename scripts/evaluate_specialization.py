@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from headwise.logs import logged
 from headwise.specialization.evaluate import evaluate
-from headwise.study import Specialization
+from headwise.study.specialization import Specialization
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

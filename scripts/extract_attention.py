@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from headwise.attention.extract import extract_attention
 from headwise.logs import logged
 from headwise.provenance import read_json
-from headwise.study import Extraction
+from headwise.study.extraction import Extraction
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

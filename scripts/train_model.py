@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from headwise.logs import logged
 from headwise.models.train import train_model
-from headwise.study import Decoder, Training
+from headwise.study.training import Decoder, Training
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

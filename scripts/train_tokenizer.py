@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from headwise.logs import logged
 from headwise.models.tokenizer import train_tokenizer
-from headwise.study import Tokenizer
+from headwise.study.data import Tokenizer
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from headwise.logs import logged
 from headwise.prompts import verify_prompts
-from headwise.study import Prompts
+from headwise.study.data import Prompts
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

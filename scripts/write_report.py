@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from headwise.logs import logged
 from headwise.report.page import write_page
-from headwise.study import Study
+from headwise.study.study import Study
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

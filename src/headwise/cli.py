@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from headwise.study import Comparison
+    from headwise.study.comparison import Comparison
 
 SHIPPED_PROMPTS = Path("prompts") / "headwise-120.jsonl"
 
@@ -55,7 +55,7 @@ def errors_as_sentences() -> Iterator[None]:
 def verify(study_file: Annotated[Path, typer.Argument(metavar="STUDY", help="Study file (YAML)")]) -> None:
     """Check a study file and its prompts, and show what would run. Paths start from the current folder."""
     from headwise.prompts import load_verified
-    from headwise.study import check_paths, load_study
+    from headwise.study.parse import check_paths, load_study
 
     study = load_study(study_file)
     check_paths(study, Path.cwd(), str(study_file))
@@ -94,7 +94,7 @@ def extract(
     max_tokens: MaxTokens = 128,
 ) -> None:
     """Measure the attention of one checkpoint; write weights and statistics as Parquet."""
-    from headwise.study import Extraction
+    from headwise.study.extraction import Extraction
 
     prompts = checked_prompts(prompts)
     from headwise.pair import measure_checkpoint  # heavy: only once the prompts are in order
@@ -122,7 +122,9 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON")] = False,
 ) -> None:
     """Compare how specialized the heads of two checkpoints are: every estimator, with test and interval."""
-    from headwise.study import Comparison, Extraction, Specialization, known_estimators
+    from headwise.study.comparison import Comparison
+    from headwise.study.extraction import Extraction
+    from headwise.study.specialization import Specialization, known_estimators
 
     known = known_estimators()
     chosen = list(dict.fromkeys(name.strip() for name in estimators.split(",") if name.strip())) or known
@@ -186,7 +188,7 @@ def checked_prompts(path: Path | None) -> Path:
     Raises ValueError where there is neither.
     """
     from headwise.prompts import load_verified, read_prompts
-    from headwise.study import Prompts
+    from headwise.study.data import Prompts
 
     if path is not None:
         read_prompts(path)

@@ -8,7 +8,9 @@ from headwise.attention.extract import extract_attention
 from headwise.provenance import file_digest
 from headwise.specialization.compare import compare_pair
 from headwise.specialization.evaluate import evaluate
-from headwise.study import PAIR_STATISTICS, Comparison, Extraction, Specialization
+from headwise.study.comparison import Comparison
+from headwise.study.extraction import Extraction
+from headwise.study.specialization import PAIR_STATISTICS, Specialization
 
 # Of the random tokens of the induction score and the random orders of heads; prompts do not depend on it.
 SEED = 1

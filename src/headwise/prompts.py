@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from headwise import study
 from headwise.provenance import atomic, write_json
+from headwise.study.data import Prompts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -84,7 +84,7 @@ def parse_prompts(content: bytes, source: str) -> list[Prompt]:
     return prompts
 
 
-def verify_prompts(settings: study.Prompts, root: Path, prompts_out: Path, facts_out: Path) -> None:
+def verify_prompts(settings: Prompts, root: Path, prompts_out: Path, facts_out: Path) -> None:
     """Check a study's prompt set against its declared digest and write it in normal form.
 
     `prompts_out` receives JSON Lines with id, domain and text; `facts_out` JSON with file, sha256 (of the
@@ -103,7 +103,7 @@ def verify_prompts(settings: study.Prompts, root: Path, prompts_out: Path, facts
     write_json(facts, facts_out)
 
 
-def load_verified(settings: study.Prompts, root: Path) -> tuple[list[Prompt], str]:
+def load_verified(settings: Prompts, root: Path) -> tuple[list[Prompt], str]:
     """A study's prompts and the SHA-256 of their file, which is the declared one.
 
     Declared is `settings.sha256`, else the digest in the SHA256SUMS beside the file. A relative path starts

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from headwise.study import study_schema
+from headwise.study.parse import study_schema
 
 BEGIN = "<!-- reference: begin (written by `headwise schema --markdown --output config/README.md`) -->"
 END = "<!-- reference: end -->"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from tiny import write_study
 
-from headwise.study import Study, load_study
+from headwise.study.parse import load_study
+from headwise.study.study import Study
 
 RunScript = Callable[..., None]
 

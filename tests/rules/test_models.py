@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from headwise.study import Study
+from headwise.study.study import Study
 from rules.conftest import Measurement
 
 Measure = Callable[[str, int], Measurement]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from headwise.study import Study
+from headwise.study.study import Study
 
 
 def test_verified_prompts_are_those_of_the_file(folder: Path, prompts: tuple[Path, Path]) -> None:

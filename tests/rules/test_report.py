@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from jsonschema import Draft202012Validator
 
-from headwise.study import Study
+from headwise.study.study import Study
 from rules.conftest import Measurement
 
 Measure = Callable[[str, int], Measurement]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from headwise.study import Study
+from headwise.study.study import Study
 from rules.conftest import Measurement
 
 Measure = Callable[[str, int], Measurement]

@@ -6,7 +6,8 @@ from tiny import write_text
 
 from headwise.models.corpus import build_corpus
 from headwise.models.tokenizer import train_tokenizer
-from headwise.study import Corpus, Decoder, Tokenizer, Training
+from headwise.study.data import Corpus, Tokenizer
+from headwise.study.training import Decoder, Training
 
 VOCABULARY = 400
 DECODER = {"layers": 2, "hidden": 32, "heads": 4, "head_width": 8, "feed_forward": 48, "positions": 64}

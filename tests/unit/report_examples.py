@@ -9,7 +9,8 @@ import pandas as pd
 
 from headwise.provenance import write_json, write_table
 from headwise.report.tables import Inputs
-from headwise.study import Study, parse_study
+from headwise.study.parse import parse_study
+from headwise.study.study import Study
 
 LAYERS, HEADS, PROMPTS = 4, 8, 120
 ESTIMATORS = ["hellinger", "js_divergence", "entropy_profile", "normalized_entropy"]

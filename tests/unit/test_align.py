@@ -16,7 +16,7 @@ from headwise.models.load import load_checkpoint
 from headwise.models.pairs import pair_log_probabilities, preference_pairs, response_log_probabilities
 from headwise.models.train import train_model
 from headwise.provenance import read_metadata, weights_digest
-from headwise.study import Dpo, Sft
+from headwise.study.training import Dpo, Sft
 
 METADATA = {"study": "tiny", "model": "aligned", "seed": 1}
 SETTINGS = {"sft": Sft(steps=10, batch=8, learning_rate=2e-3), "dpo": Dpo(steps=20, batch=8, learning_rate=1e-3)}

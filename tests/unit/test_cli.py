@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from headwise.cli import app
 from headwise.provenance import file_digest
-from headwise.study import study_schema
+from headwise.study.parse import study_schema
 from headwise.study_reference import BEGIN, END, study_reference
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from specialization_examples import write_features, write_prompts
 from headwise.provenance import read_metadata
 from headwise.specialization.compare import compare_pair
 from headwise.specialization.estimators import entropy_profile
-from headwise.study import Comparison
+from headwise.study.comparison import Comparison
 
 pytestmark = pytest.mark.filterwarnings("error")
 

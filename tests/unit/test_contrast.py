@@ -12,7 +12,7 @@ from specialization_examples import METADATA
 
 from headwise.provenance import write_table
 from headwise.specialization.contrast import contrast_models
-from headwise.study import Comparison
+from headwise.study.comparison import Comparison
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from headwise.models.corpus import CorpusError, build_corpus, read_documents
 from headwise.models.standard_library import standard_library_texts
-from headwise.study import Corpus
+from headwise.study.data import Corpus
 
 
 def write_files(folder: Path, texts: dict[str, str]) -> Corpus:

@@ -16,17 +16,17 @@ from specialization_examples import (
     write_measured,
 )
 
-from headwise import study
 from headwise.specialization import estimators
 from headwise.specialization.estimators import entropy_profile
 from headwise.specialization.evaluate import evaluate, read_features
 from headwise.specialization.measured import defined_mean, load_measured
 from headwise.specialization.registry import Estimator, estimator
+from headwise.study import specialization
 
 pytestmark = pytest.mark.filterwarnings("error")
 
-NAMES = study.known_estimators()
-PAIRWISE = study.PAIR_STATISTICS
+NAMES = specialization.known_estimators()
+PAIRWISE = specialization.PAIR_STATISTICS
 PROFILES = hnp.arrays(np.float64, st.tuples(st.integers(2, 6), st.integers(2, 5)), elements=st.floats(0, 1))
 
 
@@ -253,11 +253,11 @@ def test_an_estimator_is_added_in_one_file(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "tokens.py").write_text(NEW_ESTIMATOR)
     (folder / "empty.py").write_text("")
-    monkeypatch.setattr(study, "ESTIMATOR_FOLDER", folder)
+    monkeypatch.setattr(specialization, "ESTIMATOR_FOLDER", folder)
     monkeypatch.setattr(estimators, "__path__", [*estimators.__path__, str(folder)])
     attention = random_attention(np.random.default_rng(12))
     heads, pairs = write_measured(tmp_path / "measured", attention)
-    chosen = study.Specialization(estimators=["tokens"], head_permutations=2)
+    chosen = specialization.Specialization(estimators=["tokens"], head_permutations=2)
     evaluate(heads, pairs, tmp_path / "features.parquet", tmp_path / "summary.parquet", chosen, seed=1)
     values = read_features(tmp_path / "features.parquet")["tokens", "kept"].values
     assert values[:, 0, 0].tolist() == [each.shape[-1] for each in attention]

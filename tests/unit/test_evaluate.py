@@ -13,7 +13,7 @@ from headwise.specialization.estimators import entropy_profile
 from headwise.specialization.evaluate import evaluate, read_features, shuffled
 from headwise.specialization.registry import estimator
 from headwise.statistics.generators import generator_for
-from headwise.study import Specialization, known_estimators
+from headwise.study.specialization import Specialization, known_estimators
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -19,7 +19,8 @@ from headwise.attention.store import read_layer
 from headwise.models.load import load_checkpoint
 from headwise.prompts import PromptError
 from headwise.provenance import json_digest, read_metadata, weights_digest
-from headwise.study import PAIR_STATISTICS, Extraction
+from headwise.study.extraction import Extraction
+from headwise.study.specialization import PAIR_STATISTICS
 
 # Not in the order of their ids; one of a single token.
 LENGTHS = {"c": 6, "a": 12, "b": 1}

@@ -14,7 +14,7 @@ from report_examples import example_study, write_inputs
 from headwise.report.figures import Figure, draw_figures, figures, own_identifiers, render
 from headwise.report.style import COLOURS
 from headwise.report.tables import build_tables, table_metadata, write_tables
-from headwise.study import Study
+from headwise.study.study import Study
 
 NAMES = ["specialization", "change", "layers", "training", "head_permutation", "descriptors"]
 STUDY = example_study(seeds=(1, 2))

@@ -15,7 +15,7 @@ from headwise.report.figures import draw_figures
 from headwise.report.labels import number, p_value
 from headwise.report.page import write_page
 from headwise.report.results import aggregate
-from headwise.study import Study
+from headwise.study.study import Study
 
 HOSTILE = '</title><script>alert("1 & 2")</script>'
 STUDY = example_study(bases=("multi_head", "grouped_query"), methods=("sft",), seeds=(1, 2)).model_copy(

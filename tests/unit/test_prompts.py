@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from tokenizer_examples import CHAT_TEMPLATE, byte_tokenizer
 from tokenizers import ByteLevelBPETokenizer
 
-from headwise import study
 from headwise.prompts import Prompt, PromptError, encode, load_verified, read_prompts, verify_prompts
+from headwise.study.data import Prompts
 
 SHIPPED = Path(__file__).parents[2] / "prompts" / "headwise-120.jsonl"
 TWO = [Prompt("a", "first", "One prompt."), Prompt("b", "second", 'A "quoted" – non-ASCII one.\nTwo lines.')]
@@ -151,7 +151,7 @@ def test_a_folder_in_place_of_a_file_is_an_error(tmp_path: Path) -> None:
 
 def verify(folder: Path, path: str, digest: str | None = None) -> tuple[Path, Path]:
     outputs = folder / "out" / "prompts.jsonl", folder / "out" / "prompts.json"
-    verify_prompts(study.Prompts(path=path, sha256=digest), folder, *outputs)
+    verify_prompts(Prompts(path=path, sha256=digest), folder, *outputs)
     return outputs
 
 
@@ -179,7 +179,7 @@ def test_the_normal_form_is_its_own_normal_form(tmp_path: Path) -> None:
 def test_the_digest_of_the_study_goes_before_the_checksum_file(tmp_path: Path) -> None:
     source = write(tmp_path / "mine.jsonl", json_lines(*TWO))
     write(tmp_path / "SHA256SUMS", f"{'0' * 64}  mine.jsonl\n")
-    prompts, digest = load_verified(study.Prompts(path="mine.jsonl", sha256=sha256(source)), tmp_path)
+    prompts, digest = load_verified(Prompts(path="mine.jsonl", sha256=sha256(source)), tmp_path)
     assert (prompts, digest) == (TWO, sha256(source))
 
 
@@ -188,7 +188,7 @@ def test_each_form_that_sha256sum_writes_is_understood(tmp_path: Path, form: str
     source = write(tmp_path / "mine.jsonl", json_lines(*TWO))
     other = f"{'0' * 64}  not-mine.jsonl\n"
     write(tmp_path / "SHA256SUMS", other + form.format(digest=sha256(source), name=source.name) + "\n")
-    assert load_verified(study.Prompts(path=source.name), tmp_path) == (TWO, sha256(source))
+    assert load_verified(Prompts(path=source.name), tmp_path) == (TWO, sha256(source))
 
 
 @pytest.mark.parametrize("declared_in", ["study", "SHA256SUMS"])

@@ -13,7 +13,7 @@ from headwise.provenance import read_json
 from headwise.report.columns import Tables, records
 from headwise.report.results import ROWS, Results, aggregate, main_rows, results_schema, summarize
 from headwise.report.tables import build_tables, read_tables
-from headwise.study import Study
+from headwise.study.study import Study
 
 SCHEMA_FILE = Path(__file__).parents[2] / "workflow" / "schemas" / "results.schema.json"
 STUDIES = {

@@ -10,15 +10,10 @@ import jsonschema
 import pytest
 import yaml
 
-from headwise.study import (
-    ESTIMATOR_FOLDER,
-    Study,
-    StudyError,
-    known_estimators,
-    load_study,
-    parse_study,
-    study_schema,
-)
+from headwise.study.parse import load_study, parse_study, study_schema
+from headwise.study.section import StudyError
+from headwise.study.specialization import ESTIMATOR_FOLDER, known_estimators
+from headwise.study.study import Study
 from headwise.study_reference import BEGIN, END, schema_text, study_reference, with_reference
 
 ROOT = Path(__file__).parents[2]
@@ -342,7 +337,7 @@ def in_fresh_interpreter(code: str) -> str:
 def test_a_study_is_parsed_within_a_second_of_a_fresh_interpreter_and_without_heavy_libraries() -> None:
     code = f"""
 import sys, time
-from headwise.study import load_study
+from headwise.study.parse import load_study
 load_study({str(DEFAULT)!r})
 print(time.process_time() < 1, sorted({{"torch", "transformers", "pandas", "numpy"}} & set(sys.modules)))
 """

@@ -18,7 +18,8 @@ from headwise.provenance import file_digest, read_metadata, write_table
 from headwise.report.columns import COLUMNS, TYPES, TableError, typed
 from headwise.report.tables import Inputs, ReportError, build_tables, read_tables, table_metadata, write_tables
 from headwise.report.verdicts import DIRECTIONS, adjust, verdict
-from headwise.study import Comparison, Study
+from headwise.study.comparison import Comparison
+from headwise.study.study import Study
 
 STUDY = example_study()
 SEED = 20260729

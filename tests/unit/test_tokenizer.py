@@ -16,7 +16,7 @@ from headwise.models.tokenizer import (
     tokenizer_digest,
     train_tokenizer,
 )
-from headwise.study import Tokenizer
+from headwise.study.data import Tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from headwise.study import load_study
+from headwise.study.parse import load_study
 
 Run = Callable[..., CompletedProcess[str]]
 

@@ -6,7 +6,9 @@ from snakemake.exceptions import WorkflowError
 
 from headwise.prompts import PromptError, is_url, load_verified
 from headwise.sources import PACKAGE, import_closure
-from headwise.study import ESTIMATOR_FOLDER, StudyError, check_paths, parse_study
+from headwise.study.parse import check_paths, parse_study
+from headwise.study.section import StudyError
+from headwise.study.specialization import ESTIMATOR_FOLDER
 
 ROOT = Path(workflow.basedir)
 try:

@@ -11,7 +11,6 @@ import pyarrow
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from headwise import study
 from headwise.attention import reduce
 from headwise.attention.capture import LayerAttention, Support, capturing
 from headwise.attention.descriptors import (
@@ -30,6 +29,7 @@ from headwise.models.optimization import one_thread
 from headwise.progress import track
 from headwise.prompts import EncodedPrompt, encode, read_prompts
 from headwise.provenance import atomic, json_digest, read_json, weights_digest, write_table
+from headwise.study.extraction import Extraction
 
 
 class ExtractionError(ValueError):
@@ -44,7 +44,7 @@ def extract_attention(
     heads: Path,
     pairs: Path,
     descriptors: Path,
-    settings: study.Extraction,
+    settings: Extraction,
     pair_statistics: Sequence[str],
     seed: int,
     metadata: Mapping[str, Any],
@@ -168,7 +168,7 @@ def _encode(
     checkpoint: Path,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    settings: study.Extraction,
+    settings: Extraction,
 ) -> list[EncodedPrompt]:
     """The prompts of the file as the model reads them, by id; each fits into the model's positions."""
     prompts = sorted(read_prompts(path), key=lambda prompt: prompt.id)

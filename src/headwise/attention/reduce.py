@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from headwise.attention.capture import LayerAttention, Support
-from headwise.study import PAIR_STATISTICS
+from headwise.study.specialization import PAIR_STATISTICS
 
 Sink = Literal["kept", "dropped"]
 

@@ -23,7 +23,7 @@ from headwise.models.pairs import (
 from headwise.models.save import save_checkpoint
 from headwise.progress import track
 from headwise.provenance import weights_digest, write_table
-from headwise.study import Dpo, Sft
+from headwise.study.training import Dpo, Sft
 
 HELD_OUT_PAIRS = 256
 # Length of the held-out excerpts that show what alignment costs as a language model.

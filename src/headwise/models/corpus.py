@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from headwise.models.standard_library import standard_library_texts
 from headwise.provenance import atomic, file_digest, write_json
-from headwise.study import Corpus
+from headwise.study.data import Corpus
 
 Split = Literal["train", "held_out"]
 SPLITS: tuple[Split, ...] = ("train", "held_out")

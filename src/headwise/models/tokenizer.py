@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from headwise.models.corpus import Document, read_documents
 from headwise.provenance import atomic, file_digest, json_digest
-from headwise.study import Tokenizer
+from headwise.study.data import Tokenizer
 
 BOS, PAD, END, USER, ASSISTANT = SPECIAL_TOKENS = (
     "<|bos|>",

@@ -21,7 +21,7 @@ from headwise.models.tokenizer import load_tokenizer
 from headwise.models.zoo import build_decoder
 from headwise.progress import track
 from headwise.provenance import write_table
-from headwise.study import Decoder, Training
+from headwise.study.training import Decoder, Training
 
 
 @one_thread()

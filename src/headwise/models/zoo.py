@@ -5,7 +5,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.models.mistral.configuration_mistral import MistralConfig
 from transformers.models.mistral.modeling_mistral import MistralForCausalLM
 
-from headwise.study import Decoder
+from headwise.study.training import Decoder
 
 
 def build_decoder(decoder: Decoder, tokenizer: PreTrainedTokenizerBase, seed: int) -> MistralForCausalLM:

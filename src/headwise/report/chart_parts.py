@@ -7,7 +7,7 @@ import pandas as pd
 
 from headwise.report.labels import method_label, plain
 from headwise.report.style import GREY, PLAIN_LABEL
-from headwise.study import Study
+from headwise.study.study import Study
 
 PANELS_PER_ROW = 3
 ROOM = 0.03  # of the span, at both ends

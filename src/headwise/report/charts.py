@@ -26,7 +26,7 @@ from headwise.report.columns import Tables
 from headwise.report.labels import BASE, estimator_title
 from headwise.report.style import BAND, ROW, family_colour, method_dash, method_shape
 from headwise.report.verdicts import REPEAT
-from headwise.study import Study
+from headwise.study.study import Study
 
 
 def specialization_chart(study: Study, tables: Tables) -> Any:

@@ -19,7 +19,7 @@ from headwise.report.chart_parts import (
 from headwise.report.columns import Tables
 from headwise.report.labels import BASE, DESCRIPTORS, estimator_title, plain
 from headwise.report.style import GREY, family_colour, method_shape
-from headwise.study import Study
+from headwise.study.study import Study
 
 POINTS_OF_A_CURVE = 75
 SPLITS = {"train": "training text", "held_out": "held-out text"}

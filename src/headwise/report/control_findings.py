@@ -15,7 +15,7 @@ from headwise.report.labels import (
     number,
     sink_label,
 )
-from headwise.study import Study
+from headwise.study.study import Study
 
 # Standard deviations within which a value is like that of heads in random orders.
 LIKE_RANDOM = 2.0

@@ -15,7 +15,8 @@ from headwise.report.columns import Tables
 from headwise.report.labels import estimator_title
 from headwise.report.style import styled
 from headwise.report.tables import read_tables
-from headwise.study import PAIR_STATISTICS, Study
+from headwise.study.specialization import PAIR_STATISTICS
+from headwise.study.study import Study
 
 
 @dataclass(frozen=True)

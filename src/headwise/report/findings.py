@@ -23,7 +23,7 @@ from headwise.report.labels import (
     titled,
 )
 from headwise.report.verdicts import CONFIRMATORY
-from headwise.study import Study
+from headwise.study.study import Study
 
 MOST_HEADLINES_OF_A_KIND = 4
 MOST_NAMED = 6

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from headwise.study import Study
+from headwise.study.study import Study
 
 ARCHITECTURE = (
     "attention",

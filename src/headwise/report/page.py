@@ -14,7 +14,7 @@ from headwise.report import page_tables
 from headwise.report.columns import Tables
 from headwise.report.labels import amount, estimator_label, interval, p_value, plain, signed
 from headwise.report.tables import read_tables
-from headwise.study import Study
+from headwise.study.study import Study
 
 
 def write_page(study: Study, *, tables: Path, results: Path, figures: Path, page: Path) -> None:

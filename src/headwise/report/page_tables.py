@@ -25,7 +25,7 @@ from headwise.report.labels import (
     titled,
 )
 from headwise.report.verdicts import CONFIRMATORY
-from headwise.study import Study
+from headwise.study.study import Study
 
 Row = Mapping[str, Any]
 # Heading, text of a row's cell, and how the column is set.

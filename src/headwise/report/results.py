@@ -13,7 +13,7 @@ from headwise.report.finding import Finding
 from headwise.report.findings import findings
 from headwise.report.tables import Inputs, build_tables, study_digest, table_metadata, write_tables
 from headwise.report.verdicts import CONFIRMATORY, EXPLORATORY
-from headwise.study import Study
+from headwise.study.study import Study
 
 FORMAT_VERSION = 1
 STRICT = ConfigDict(extra="forbid", frozen=True)

@@ -16,7 +16,7 @@ from headwise.report.agreement import agreement_table
 from headwise.report.columns import COLUMNS, IDENTITY, Tables, typed
 from headwise.report.model_facts import models_table
 from headwise.report.verdicts import adjust, roles, verdicts
-from headwise.study import Study
+from headwise.study.study import Study
 
 CHECKS = ("head_permutation", "head_permutation_largest_change", "without_layer")
 

@@ -12,7 +12,7 @@ import pandas as pd
 from headwise.report.columns import records
 from headwise.report.labels import amount, p_value
 from headwise.statistics.multiplicity import benjamini_hochberg, holm
-from headwise.study import Comparison
+from headwise.study.comparison import Comparison
 
 CONFIRMATORY = "confirmatory"
 EXPLORATORY = "exploratory"

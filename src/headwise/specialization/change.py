@@ -12,7 +12,7 @@ from headwise.specialization.registry import Estimator
 from headwise.statistics.equivalence import equivalence
 from headwise.statistics.intervals import bootstrap_intervals, t_interval
 from headwise.statistics.permutation import label_swap, sign_flip
-from headwise.study import Comparison
+from headwise.study.comparison import Comparison
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from headwise.specialization.change import Change, changes_in_refit, changes_ove
 from headwise.specialization.evaluate import Features, read_features
 from headwise.specialization.registry import estimator
 from headwise.statistics.generators import generator_for
-from headwise.study import Comparison
+from headwise.study.comparison import Comparison
 
 if TYPE_CHECKING:
     import pyarrow

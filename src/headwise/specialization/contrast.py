@@ -12,7 +12,7 @@ from headwise.specialization.change import joined
 from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import t_interval, welch_interval
 from headwise.statistics.permutation import sign_flip, two_sample
-from headwise.study import Comparison
+from headwise.study.comparison import Comparison
 
 if TYPE_CHECKING:
     import pyarrow

@@ -17,7 +17,7 @@ from headwise.provenance import write_table
 from headwise.specialization.measured import FloatArray, Measured, defined_mean, load_measured
 from headwise.specialization.registry import Estimator, estimator
 from headwise.statistics.generators import generator_for
-from headwise.study import Specialization
+from headwise.study.specialization import Specialization
 
 if TYPE_CHECKING:
     import pyarrow

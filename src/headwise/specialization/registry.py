@@ -11,7 +11,7 @@ from importlib import import_module
 import numpy.typing as npt
 
 from headwise.specialization.measured import FloatArray, Measured, defined_mean
-from headwise.study import known_estimators
+from headwise.study.specialization import known_estimators
 
 NO_VALUE = "undefined in every prompt"
 

@@ -1,0 +1,45 @@
+"""Sections about text: the prompts that models are measured on, the corpus and tokenizer that they are trained with."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from headwise.study.section import Section, Sha256
+
+
+class Prompts(Section):
+    """The prompt set that every model is measured on."""
+
+    path: str = Field(description="File (JSON Lines with id, domain, text; or numbered text lines) or http(s) URL")
+    sha256: Sha256 | None = Field(
+        None, description="Digest that the file must have; without it, the SHA256SUMS beside the file must list it"
+    )
+
+
+class Corpus(Section):
+    """The text that models are trained on."""
+
+    source: Literal["standard_library", "text", "dataset"] = Field(
+        "standard_library",
+        description="standard_library: documentation of the running Python; text: a folder of .txt and .md files; "
+        "dataset: a data set of the `datasets` library",
+    )
+    path: str | None = Field(None, description="Folder of files (text), or name of the data set (dataset)")
+    split: str = Field("train", description="Split of the data set (dataset)")
+    column: str = Field("text", description="Column of the data set that holds the text (dataset)")
+    revision: str | None = Field(None, description="Pinned commit of the data set (dataset)")
+    held_out: float = Field(0.05, gt=0, lt=0.5, description="Share of documents kept for evaluation, never trained on")
+
+    @model_validator(mode="after")
+    def _source_has_its_fields(self) -> "Corpus":
+        if self.source != "standard_library" and self.path is None:
+            raise ValueError(f"source '{self.source}' needs a path: add `path:` to the corpus section")
+        if self.source == "dataset" and self.revision is None:
+            raise ValueError("source 'dataset' needs a pinned revision: add `revision:` with a commit hash")
+        return self
+
+
+class Tokenizer(Section):
+    """The byte-level BPE tokenizer that is trained on the corpus."""
+
+    vocabulary: int = Field(1024, ge=300, le=100_000, description="Number of tokens, special tokens included")

@@ -1,0 +1,78 @@
+"""Reading a study file: from YAML to a validated study, or to an error with one line per problem."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from headwise.study.models import FolderModel
+from headwise.study.problems import sentence
+from headwise.study.section import StudyError
+from headwise.study.study import Study
+
+
+def parse_study(content: Any, source: str) -> Study:
+    """Validate the content of a study file.
+
+    Raises StudyError whose message has one line per problem: file, path of the field, what is wrong, what to do.
+    """
+    if not isinstance(content, Mapping):
+        raise StudyError(f"{source}: not a mapping of sections: see config/README.md for what a study file holds")
+    try:
+        return Study.model_validate(content)
+    except ValidationError as error:
+        tags = {"train", "align", "folder"}
+        lines = []
+        for detail in error.errors():
+            # A discriminated union puts the tag into the location; it is no field of the file.
+            parts = [
+                part
+                for position, part in enumerate(detail["loc"])
+                if not (position == 2 and detail["loc"][0] == "models" and part in tags)
+            ]
+            field = ".".join(map(str, parts))
+            lines += [f"{source}: {field + ': ' if field else ''}{problem}" for problem in sentence(detail).split("\n")]
+        raise StudyError("\n".join(lines)) from None
+
+
+def load_study(path: str | Path) -> Study:
+    """Read and validate a study file. Raises StudyError, naming the file, also where it is missing or no YAML."""
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StudyError(f"{path}: there is no such study file: check the path") from None
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read ({error.strerror}): give a readable file") from None
+    except UnicodeDecodeError:
+        raise StudyError(f"{path}: not UTF-8: save the file in that encoding") from None
+    except yaml.YAMLError as error:
+        raise StudyError(f"{path}: not valid YAML: {' '.join(str(error).split())}: correct the file") from None
+    return parse_study(content, str(path))
+
+
+def check_paths(study: Study, root: Path, source: str) -> None:
+    """Refuse a study whose folders are not there; relative paths start from `root`.
+
+    Raises StudyError like `parse_study`.
+    """
+    named = [
+        (f"models.{position} ('{model.name}').path", model.path)
+        for position, model in enumerate(study.models)
+        if isinstance(model, FolderModel)
+    ]
+    if study.corpus.source == "text":
+        named.append(("corpus.path", str(study.corpus.path)))
+    problems = [
+        f"{source}: {field}: there is no folder {path}: correct the path"
+        for field, path in named
+        if not (root / path).is_dir()
+    ]
+    if problems:
+        raise StudyError("\n".join(problems))
+
+
+def study_schema() -> dict[str, Any]:
+    """JSON Schema of the study file, for editors; published under workflow/schemas/."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Study.model_json_schema()}

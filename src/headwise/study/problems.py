@@ -1,0 +1,24 @@
+"""Errors of pydantic as sentences that name the field and say what to do."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def dotted(location: tuple[int | str, ...]) -> str:
+    return "".join(f".{part}" for part in location)
+
+
+def sentence(detail: Mapping[str, Any]) -> str:
+    """What is wrong and what to do, from one error of pydantic."""
+    if detail["type"] == "extra_forbidden":
+        return "unknown key: correct its spelling or remove it"
+    if detail["type"] == "missing":
+        return "required but missing: add it"
+    if detail["type"] == "union_tag_not_found":
+        return "source is missing: add `source:` with one of 'train', 'align', 'folder'"
+    if detail["type"] == "union_tag_invalid":
+        return f"there is no source '{detail['ctx']['tag']}': choose from {detail['ctx']['expected_tags']}"
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    if detail["type"] == "value_error":
+        return message
+    return f"{message} (got {detail['input']!r}): correct the value"

@@ -1,0 +1,78 @@
+"""A whole study file: its sections, and what follows from them for each model."""
+
+from pydantic import Field, model_validator
+
+from headwise.study.comparison import Comparison
+from headwise.study.consistency import consistency_problems
+from headwise.study.data import Corpus, Prompts, Tokenizer
+from headwise.study.extraction import Extraction
+from headwise.study.models import AlignedModel, FolderModel, Model, StudyModel, TrainedModel
+from headwise.study.section import Name, Section, Seed
+from headwise.study.specialization import Specialization
+from headwise.study.training import Alignment, Decoder, Training
+
+
+class Study(Section):
+    """A study: models, prompts, seeds, analyses."""
+
+    name: Name = Field(description="Folder under results/ that everything is written to")
+    title: str = Field("", description="Headline of the report")
+    seeds: list[Seed] = Field([1, 2, 3], min_length=1, description="Refits of trained models; protocol seeds of others")
+    prompts: Prompts
+    corpus: Corpus = Corpus()
+    tokenizer: Tokenizer = Tokenizer()
+    decoder: Decoder = Decoder()
+    training: Training = Training()
+    alignment: Alignment = Alignment()
+    models: list[StudyModel] = Field(min_length=1)
+    extraction: Extraction = Extraction()
+    # A factory keeps the names of today's estimators out of the published schema: a new one is one new file.
+    specialization: Specialization = Field(default_factory=Specialization)
+    comparison: Comparison = Comparison()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Study":
+        if problems := consistency_problems(self):
+            raise ValueError("\n".join(problems))
+        return self
+
+    def model(self, name: str) -> TrainedModel | AlignedModel | FolderModel:
+        """The model of that name. Raises KeyError where there is none."""
+        for model in self.models:
+            if model.name == name:
+                return model
+        raise KeyError(name)
+
+    def seeds_of(self, model: Model) -> list[int]:
+        """The model's own seeds, else those of its base where it is made from one, else the study's.
+
+        A checkpoint from a folder gives the same numbers at every seed, so it takes the study's first alone.
+        """
+        if model.seeds is not None:
+            return model.seeds
+        if isinstance(model, FolderModel):
+            return self.seeds[:1]
+        if isinstance(model, AlignedModel) and model.base in [other.name for other in self.models]:
+            return self.model(model.base).seeds or self.seeds
+        return self.seeds
+
+    def family_of(self, model: Model) -> str:
+        """The unit of replication across models."""
+        base = getattr(model, "base", None)
+        return model.family or (self.family_of(self.model(base)) if base else model.name)
+
+    def bases(self) -> list[Model]:
+        """Models that do not descend from another of the study."""
+        return [model for model in self.models if getattr(model, "base", None) is None]
+
+    def descendants(self) -> list[Model]:
+        """Models that are compared with a base."""
+        return [model for model in self.models if getattr(model, "base", None) is not None]
+
+    def decoder_of(self, model: TrainedModel) -> Decoder:
+        """The study's decoder section with the model's own changes."""
+        return Decoder(**{**self.decoder.model_dump(), **model.decoder})
+
+    def training_of(self, model: TrainedModel) -> Training:
+        """The study's training section with the model's own changes."""
+        return Training(**{**self.training.model_dump(), **model.training})
