@@ -12,6 +12,7 @@ from headwise.specialization.registry import Estimator
 from headwise.statistics.equivalence import equivalence
 from headwise.statistics.intervals import bootstrap_intervals, t_interval
 from headwise.statistics.permutation import label_swap, sign_flip
+from headwise.statistics.result import finite_or_none, joined
 from headwise.study.comparison import Comparison
 
 
@@ -94,7 +95,7 @@ def changes_in_refit(
     base_values, aligned_values = (outcomes(defined_mean(side, axis=0)[None])[0] for side in (before, after))
     changes = []
     for position, (test, interval) in enumerate(zip(tests, intervals, strict=True)):
-        base_value, aligned_value = _number(base_values[position]), _number(aligned_values[position])
+        base_value, aligned_value = finite_or_none(base_values[position]), finite_or_none(aligned_values[position])
         absolute, relative = difference(base_value, aligned_value)
         changes.append(
             Change(
@@ -193,15 +194,6 @@ def difference(base: float | None, aligned: float | None) -> tuple[float | None,
     if base is None or aligned is None:
         return None, None
     return aligned - base, (aligned - base) / base if base != 0 else None
-
-
-def joined(*reasons: str | None) -> str | None:
-    """What there is to say, each thing once; None where there is nothing."""
-    return "; ".join(dict.fromkeys(reason for reason in reasons if reason)) or None
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _array(values: Sequence[float | None]) -> FloatArray:

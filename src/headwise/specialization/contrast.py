@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headwise.provenance import read_metadata, write_table
-from headwise.specialization.change import joined
 from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import t_interval, welch_interval
 from headwise.statistics.permutation import sign_flip, two_sample
+from headwise.statistics.result import joined
 from headwise.study.comparison import Comparison
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headwise.statistics.permutation import CHUNK_VALUES, FloatArray, Statistic
+from headwise.statistics.result import finite_or_none
 
 ROUNDING = 1e-12  # spread below which numbers are equal, relative to their size
 
@@ -94,7 +95,7 @@ def bootstrap_intervals(
     words = f"{'BCa' if method == 'bca' else 'percentile'} bootstrap, {resamples:,} resamples"
     if n < 2:
         reason = "one cluster: nothing to resample" if n else "no unit has a finite value"
-        return [Interval(_number(value), None, None, level, n, words, reason) for value in observed]
+        return [Interval(finite_or_none(value), None, None, level, n, words, reason) for value in observed]
 
     rows = max(1, CHUNK_VALUES // max(n, flat.shape[1]))
     drawn = np.empty((resamples, len(observed)))
@@ -152,7 +153,7 @@ def t_interval(values: npt.ArrayLike, level: float) -> Interval:
     """
     from scipy.special import stdtrit
 
-    sample = _finite(values)
+    sample = finite_values(values)
     n = len(sample)
     if n < 2:
         estimate = float(sample[0]) if n else None
@@ -172,7 +173,7 @@ def welch_interval(first: npt.ArrayLike, second: npt.ArrayLike, level: float) ->
     """
     from scipy.special import stdtrit
 
-    samples = _finite(first), _finite(second)
+    samples = finite_values(first), finite_values(second)
     sizes = [len(sample) for sample in samples]
     estimate = float(samples[0].mean() - samples[1].mean()) if min(sizes) else None
     words = "Welch's t"
@@ -191,7 +192,8 @@ def welch_interval(first: npt.ArrayLike, second: npt.ArrayLike, level: float) ->
     return Interval(estimate, estimate - half, estimate + half, level, sum(sizes), words)
 
 
-def _finite(values: npt.ArrayLike) -> FloatArray:
+def finite_values(values: npt.ArrayLike) -> FloatArray:
+    """The finite numbers among those given, float64."""
     sample = np.asarray(values, dtype=np.float64)
     return sample[np.isfinite(sample)]
 
@@ -204,7 +206,3 @@ def _squared_error(sample: FloatArray) -> float:
 def is_constant(sample: FloatArray) -> bool:
     """Whether the numbers of a non-empty sample are equal but for rounding."""
     return bool(np.ptp(sample) <= ROUNDING * np.abs(sample).max())
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
