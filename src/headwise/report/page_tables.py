@@ -22,7 +22,10 @@ from headwise.report.verdicts import CONFIRMATORY
 from headwise.report.view import NAME, NUMBER, TEXT, ColumnView, Row, View, view
 from headwise.study.study import Study
 
-KINDS = ["alignment_pooled", "architecture", "alignment_difference"]
+KINDS = [
+    *("alignment_pooled", "alignment_random_effects", "alignment_without_family"),
+    *("architecture", "architecture_by_seed", "alignment_difference"),
+]
 SOURCES = {"train": "trained from scratch", "align": "aligned here", "folder": "read from disk"}
 
 
@@ -172,7 +175,13 @@ def _contrast(row: Row) -> str:
     """What is contrasted with what."""
     if row["kind"] == "alignment_pooled":
         return f"Change under {method_label(row['method'])}, mean over {units(row)}"
+    if row["kind"] == "alignment_random_effects":
+        return f"Change under {method_label(row['method'])}, random-effects mean over {units(row)}"
+    if row["kind"] == "alignment_without_family":
+        return f"Change under {method_label(row['method'])}, mean without {plain(row['group'])}"
     against = f"{plain(row['group'])} against {plain(row['reference'])}"
+    if row["kind"] == "architecture_by_seed":
+        return f"{titled(against)}, paired by seed"
     return titled(against) if missing(row["method"]) else f"Change under {method_label(row['method'])}: {against}"
 
 

@@ -10,7 +10,7 @@ from headwise.statistics.permutation import FloatArray
 
 
 def columns_of(levels: Sequence[str | float]) -> FloatArray:
-    """Columns (n, c) of a factor: dummies of all categories but the first, or standardised numbers; none if constant."""
+    """Columns (n, c) of a factor: dummies of all categories but the first, or standardised numbers."""
     if all(isinstance(each, int | float) for each in levels):
         numbers = np.array(levels, dtype=np.float64)
         if not np.isfinite(numbers).all():
