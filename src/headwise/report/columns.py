@@ -21,6 +21,8 @@ class Column:
     nullable: bool = False
 
 
+ROUNDING = 1e-9  # values of an estimator that differ by less are equal but for rounding
+
 IDENTITY = ["model", "family", "base", "method", "seed"]
 _IDENTITY = (
     Column("model", str, "Name of the model in the study file"),
@@ -208,6 +210,13 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("reason", str, "Why the correlation is undefined", True),
     ),
 }
+
+
+def counted(rows: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
+    """The rows, each of a model and seed, without seeds that the table of models says to repeat an earlier one."""
+    repeats = models.loc[models["repeats_seed"].notna(), ["model", "seed"]]
+    keys = pd.MultiIndex.from_frame(rows[["model", "seed"]])
+    return rows[~keys.isin(pd.MultiIndex.from_frame(repeats))]
 
 
 def records(rows: pd.DataFrame) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """The report's tables: rows of text for people, from the tables of a study."""
 
-from headwise.report.columns import Tables
+from headwise.report.columns import Tables, counted
 from headwise.report.control_findings import head_permutation_summary
 from headwise.report.finding import units
 from headwise.report.labels import (
@@ -141,7 +141,7 @@ def agreement_view(tables: Tables) -> View:
 def head_permutation_view(tables: Tables) -> View:
     """What shuffling heads does to every estimator, over all models."""
     return view(
-        head_permutation_summary(tables["checks"]),
+        head_permutation_summary(tables),
         [
             ("Estimator", lambda row: estimator_title(row["estimator"]), NAME),
             ("Keys", lambda row: sink_label(row["sink"]), NAME),
@@ -156,7 +156,7 @@ def head_permutation_view(tables: Tables) -> View:
 
 def descriptors_view(tables: Tables) -> View:
     """For every base: the mean over heads and refits, and the highest head, of each descriptor."""
-    rows = tables["descriptors"]
+    rows = counted(tables["descriptors"], tables["models"])
     grouped = rows[rows["base"].isna()].groupby("model", sort=False)[list(DESCRIPTORS)]
     both = grouped.mean().add_suffix("_mean").join(grouped.max().add_suffix("_highest")).reset_index()
 

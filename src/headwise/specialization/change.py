@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from headwise.arrays import FloatArray
 from headwise.specialization.evaluate import Features
-from headwise.specialization.measured import FloatArray, defined_mean
+from headwise.specialization.measured import defined_mean
 from headwise.specialization.registry import Estimator
 from headwise.statistics.equivalence import equivalence
 from headwise.statistics.intervals import Interval, cluster_intervals, t_interval

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from headwise.arrays import FloatArray
 from headwise.statistics.intervals import is_constant
-from headwise.statistics.permutation import TIE_TOLERANCE, FloatArray
+from headwise.statistics.permutation import TIE_TOLERANCE
 from headwise.statistics.result import Result, joined
 from headwise.statistics.shapley import columns_of, freedman_lane, r_squared, shapley_shares, subsets_of
 

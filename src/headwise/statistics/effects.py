@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from headwise.arrays import FloatArray
 from headwise.statistics.intervals import is_constant
-from headwise.statistics.permutation import FloatArray
 from headwise.statistics.result import Result, joined
 
 NAME = "Mean effect over families"

@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from headwise.statistics.permutation import CHUNK_VALUES, FloatArray, Statistic
+from headwise.arrays import FloatArray
+from headwise.statistics.permutation import CHUNK_VALUES, Statistic
 from headwise.statistics.result import finite_or_none
 
 BootstrapMethod = Literal["percentile", "bca", "studentised"]

@@ -16,7 +16,8 @@ from math import comb, prod
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from headwise.arrays import FloatArray
+
 Statistic = Callable[[FloatArray], FloatArray]
 
 EXACT_UNITS = 20  # paired units up to which all sign patterns are enumerated

@@ -6,7 +6,7 @@ from math import factorial
 
 import numpy as np
 
-from headwise.statistics.permutation import FloatArray
+from headwise.arrays import FloatArray
 
 
 def columns_of(levels: Sequence[str | float]) -> FloatArray:
