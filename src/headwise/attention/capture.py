@@ -90,7 +90,7 @@ def attention_layers(model: PreTrainedModel) -> list[AttentionLayer]:
     """
     kind = model.config.model_type
     classes = {type(module) for module in model.modules()}
-    interface_classes = {module_class for module_class in classes if eager_attention(module_class)}
+    interface_classes = {module_class for module_class in classes if eager_attention(module_class)}  # type: ignore[arg-type]  # a class hashes
     modules = [(path, module) for path, module in model.named_modules() if type(module) in interface_classes]
     uses_interface = bool(modules)
     if not uses_interface:

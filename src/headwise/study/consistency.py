@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from headwise.study.models import AlignedModel, FolderModel, TrainedModel
 from headwise.study.problems import dotted, sentence
+from headwise.study.robustness_consistency import robustness_problems
 
 if TYPE_CHECKING:
     from headwise.study.study import Study
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def consistency_problems(study: "Study") -> list[str]:
     """Sentences about sections that contradict each other, each naming the field; empty where all is well."""
-    return [*_model_problems(study), *_shape_problems(study), *_comparison_problems(study)]
+    return [*_model_problems(study), *_shape_problems(study), *_comparison_problems(study), *robustness_problems(study)]
 
 
 def _model_problems(study: "Study") -> list[str]:

@@ -7,6 +7,7 @@ from headwise.study.consistency import consistency_problems
 from headwise.study.data import Corpus, Prompts, Tokenizer
 from headwise.study.extraction import Extraction
 from headwise.study.models import AlignedModel, FolderModel, Model, StudyModel, TrainedModel
+from headwise.study.robustness import Robustness
 from headwise.study.section import Name, Section, Seed
 from headwise.study.specialization import Specialization
 from headwise.study.training import Alignment, Decoder, Training
@@ -29,6 +30,7 @@ class Study(Section):
     # A factory keeps the names of today's estimators out of the published schema: a new one is one new file.
     specialization: Specialization = Field(default_factory=Specialization)
     comparison: Comparison = Comparison()
+    robustness: Robustness = Robustness()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Study":
