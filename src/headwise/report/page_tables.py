@@ -34,7 +34,13 @@ NUMBER, NAME, TEXT = "number", "name", "text"
 MOST_ROWS = 500
 
 KINDS = ["alignment_pooled", "architecture", "alignment_difference"]
-SOURCES = {"train": "trained from scratch", "align": "aligned here", "folder": "read from disk"}
+SOURCES = {
+    "train": "trained from scratch",
+    "align": "aligned here",
+    "folder": "read from disk",
+    "hub": "fetched",
+    "transformer_lens": "converted",
+}
 
 
 @dataclass(frozen=True)
