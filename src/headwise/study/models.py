@@ -8,7 +8,7 @@ from pydantic import Field, StrictBool, field_validator, model_validator
 from headwise.study.extraction import Dtype, Template
 from headwise.study.section import Name, Section, Seed, without_truth_values
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
+COMMIT = "[0-9a-f]{40}"
 SEED = "{seed}"
 
 Repository = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.{}-]*(/[A-Za-z0-9_.{}-]+)?$")]
@@ -68,6 +68,18 @@ class Loading(Placement):
     )
 
 
+class Download(Section):
+    """What is fetched from one repository: the files named, else the tokenizer and, with `weights`, the checkpoint."""
+
+    truth_values: ClassVar[frozenset[str]] = frozenset({"weights", "own_code"})
+
+    repository: str
+    revision: str
+    files: tuple[str, ...] = ()
+    weights: bool = False
+    own_code: bool = False
+
+
 class LoadedModel(Placement, Model):
     """What models have in common that were made elsewhere. Where `{seed}` stands in the name of a repository, folder or
     file, each seed reads a refit of its own; else a seed changes nothing in the model."""
@@ -94,6 +106,10 @@ class LoadedModel(Placement, Model):
     def place(self, field: str, seed: int) -> str:
         """A repository, revision, folder or file as it is named for a seed."""
         return str(getattr(self, field)).replace(SEED, str(seed))
+
+    def downloads(self, seed: int) -> list[Download]:
+        """What must be fetched from a hub before the model can be read."""
+        return []
 
 
 class FolderModel(LoadedModel):
@@ -133,7 +149,7 @@ class HubModel(Loading, LoadedModel):
 
     @model_validator(mode="after")
     def _code_is_pinned(self) -> "HubModel":
-        if self.trust_remote_code and not COMMIT.fullmatch(self.revision):
+        if self.trust_remote_code and not re.fullmatch(COMMIT, self.revision):
             raise ValueError(
                 f"trust_remote_code runs the code of the repository, and '{self.revision}' may become other code "
                 "tomorrow: set `revision` to the 40 hexadecimal digits of the commit that you have read"
@@ -150,6 +166,12 @@ class HubModel(Loading, LoadedModel):
         if field == "repository" and self.repositories is not None:
             return self.repositories[seed]
         return super().place(field, seed)
+
+    def downloads(self, seed: int) -> list[Download]:
+        """The repository: tokenizer, weights, and its code where that is trusted."""
+        repository, revision = self.place("repository", seed), self.place("revision", seed)
+        own_code = self.trust_remote_code
+        return [Download(repository=repository, revision=revision, weights=True, own_code=own_code)]
 
 
 class TransformerLensModel(LoadedModel):
@@ -176,6 +198,17 @@ class TransformerLensModel(LoadedModel):
         if (self.tokenizer is None) == (self.tokenizer_repository is None):
             raise ValueError("give the tokenizer once: `tokenizer` on disk, or `tokenizer_repository`")
         return self
+
+    def downloads(self, seed: int) -> list[Download]:
+        """The weights, with the configuration where it lies beside them, and the tokenizer; none that is on disk."""
+        downloads = []
+        if self.repository is not None:
+            files = [self.place("weights", seed), *([self.repository_config] if self.repository_config else [])]
+            repository, revision = self.place("repository", seed), self.place("revision", seed)
+            downloads.append(Download(repository=repository, revision=revision, files=tuple(files)))
+        if self.tokenizer_repository is not None:
+            downloads.append(Download(repository=self.tokenizer_repository, revision=self.tokenizer_revision))
+        return downloads
 
 
 AnyModel = TrainedModel | AlignedModel | FolderModel | HubModel | TransformerLensModel
