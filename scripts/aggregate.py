@@ -22,6 +22,7 @@ with logged(snakemake.log[0]):
             comparisons=[Path(path) for path in snakemake.input.get("comparisons", [])],
             contrasts=Path(snakemake.input.contrasts),
             prompts=Path(snakemake.input.prompts),
+            analyses=[Path(path) for path in snakemake.input.get("analyses", [])],
         ),
         tables=Path(snakemake.output.tables),
         results=Path(snakemake.output.results),

@@ -15,8 +15,17 @@ from report_examples import ESTIMATORS, example_study, write_inputs
 from scipy.stats import spearmanr
 
 from headwise.provenance import file_digest, read_metadata, write_table
-from headwise.report.columns import COLUMNS, TYPES, TableError, typed
-from headwise.report.tables import Inputs, ReportError, build_tables, read_tables, table_metadata, write_tables
+from headwise.report.columns import COLUMNS, TYPES
+from headwise.report.tables import (
+    Inputs,
+    ReportError,
+    TableError,
+    build_tables,
+    read_tables,
+    table_metadata,
+    typed,
+    write_tables,
+)
 from headwise.report.verdicts import DIRECTIONS, adjust, verdict
 from headwise.study.comparison import Comparison
 from headwise.study.study import Study

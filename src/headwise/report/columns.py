@@ -197,31 +197,6 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
 }
 
 
-class TableError(ValueError):
-    """A table that lacks a column; the message names table and column."""
-
-
-def typed(table: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with the columns of the table, in their order and with nullable types.
-
-    A frame without rows gets all columns, and a nullable column that is missing is empty. Raises TableError
-    when another column is missing, or one is there that should not be.
-    """
-    columns = COLUMNS[table]
-    if frame.empty:
-        return pd.DataFrame({column.name: pd.Series(dtype=TYPES[column.type]) for column in columns})
-    frame = frame.assign(**{column.name: None for column in columns if column.nullable and column.name not in frame})
-    expected = {column.name for column in columns}
-    if wrong := sorted(expected.symmetric_difference(frame.columns)):
-        problem = "is missing" if wrong[0] in expected else "is unknown"
-        raise TableError(
-            f"table '{table}': column '{wrong[0]}' {problem}: the columns are listed in "
-            "headwise.report.columns; compute the inputs of the table again, or change the list"
-        )
-    types = {column.name: TYPES[column.type] for column in columns}
-    return frame[list(types)].astype(types).reset_index(drop=True)
-
-
 def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as dictionaries of Python values; an empty cell is None."""
     plain = rows.astype(object).where(rows.notna(), None)

@@ -10,9 +10,10 @@ import altair as alt
 
 from headwise.progress import track
 from headwise.provenance import atomic, write_json
-from headwise.report import charts, control_charts
+from headwise.report import charts, control_charts, parts
 from headwise.report.columns import Tables
 from headwise.report.labels import estimator_title
+from headwise.report.part import Chart
 from headwise.report.style import styled
 from headwise.report.tables import read_tables
 from headwise.study.specialization import PAIR_STATISTICS
@@ -21,11 +22,13 @@ from headwise.study.study import Study
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: name of its files, title, caption (what is drawn, how to read it) and specification."""
+    """A figure: name of its files, title, caption (what is drawn, how to read it), the part of the report that it
+    belongs to ("" for specialization), and specification."""
 
     name: str
     title: str
     caption: str
+    part: str
     specification: dict[str, Any]
 
 
@@ -34,17 +37,19 @@ def figures(study: Study, tables: Tables) -> list[Figure]:
     found = []
     # The charts hold what they need and no more; the library's limit of 5,000 rows is meant for notebooks.
     with alt.data_transformers.disable_max_rows():
-        for name, draw, title, caption in _descriptions(study):
-            chart = draw(study, tables)
+        described = [("", chart) for chart in _charts(study)]
+        described += [(part.name, chart) for part in parts.PARTS for chart in part.charts(study)]
+        for part_name, each in described:
+            chart = each.draw(study, tables)
             if chart is not None:
-                found.append(Figure(name, title, caption, styled(chart).to_dict()))
+                found.append(Figure(each.name, each.title, each.caption, part_name, styled(chart).to_dict()))
     return found
 
 
 def draw_figures(study: Study, tables: Path, folder: Path) -> None:
     """Draw the figures from the tables in a folder: `folder`/{name}.vl.json, .svg and .pdf, and figures.json.
 
-    figures.json lists name, title and caption of each, in order.
+    figures.json lists name, title, caption and part of each, in order.
     """
     drawn = figures(study, read_tables(tables))
     with atomic(folder) as temporary:
@@ -52,7 +57,7 @@ def draw_figures(study: Study, tables: Path, folder: Path) -> None:
         for figure in track(drawn, "drawing figures", len(drawn)):
             for suffix, content in render(figure).items():
                 (temporary / f"{figure.name}{suffix}").write_bytes(content)
-        words = [{"name": each.name, "title": each.title, "caption": each.caption} for each in drawn]
+        words = [{key: getattr(each, key) for key in ("name", "title", "caption", "part")} for each in drawn]
         write_json(words, temporary / "figures.json")
 
 
@@ -82,22 +87,22 @@ def own_identifiers(svg: str, name: str) -> str:
     return svg
 
 
-def _descriptions(study: Study) -> list[tuple[str, Any, str, str]]:
-    """Name, drawing function, title and caption of every figure."""
+def _charts(study: Study) -> list[Chart]:
+    """The figures about specialization, and about how the models were made."""
     primary = estimator_title(study.comparison.primary)
     coverage = f"{100 * (1 - study.comparison.level):g} %"
     pairwise = study.comparison.primary in PAIR_STATISTICS
     meaning = " Higher values: heads of a layer differ more from each other." if pairwise else ""
     margin = f"±{study.comparison.equivalence_margin:g}"
     return [
-        (
+        Chart(
             "specialization",
             charts.specialization_chart,
             "How specialized the heads of each model are",
             f"{primary}, the primary estimator, with all keys kept. One symbol per refit; the bar is the "
             f"mean over refits.{meaning}",
         ),
-        (
+        Chart(
             "change",
             charts.change_chart,
             "What alignment changes",
@@ -106,13 +111,13 @@ def _descriptions(study: Study) -> list[tuple[str, Any, str, str]]:
             f"{margin}, the largest change that is still called preserved. Prompts are the unit here: an "
             "interval says what holds for other prompts, not for other refits.",
         ),
-        (
+        Chart(
             "layers",
             charts.layer_chart,
             "Where in the network heads differ",
             f"{primary} by layer. One symbol per refit; lines are means over refits.",
         ),
-        (
+        Chart(
             "training",
             control_charts.training_chart,
             "How the models were trained",
@@ -120,7 +125,7 @@ def _descriptions(study: Study) -> list[tuple[str, Any, str, str]]:
             "frequencies, which a model reaches that knows nothing but how common each token is. The loss "
             "of DPO is not a loss of language modelling and starts at ln 2.",
         ),
-        (
+        Chart(
             "head_permutation",
             control_charts.head_permutation_chart,
             "What the estimators measure: heads shuffled within their layers",
@@ -132,7 +137,7 @@ def _descriptions(study: Study) -> list[tuple[str, Any, str, str]]:
             "changes with depth, and differences between models that are smaller than the spread say "
             "nothing about heads.",
         ),
-        (
+        Chart(
             "descriptors",
             control_charts.descriptor_chart,
             "What the heads of the base models do",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from headwise.report import parts
 from headwise.report.columns import Tables, records
 from headwise.report.control_findings import control_findings
 from headwise.report.finding import Finding, described, said, tested, units
@@ -38,6 +39,7 @@ def findings(study: Study, tables: Tables) -> list[Finding]:
         *_architectures(study, tables),
         *_interactions(study, tables),
         *_models(study, tables),
+        *(finding for part in parts.PARTS for finding in part.findings(study, tables)),
         *control_findings(study, tables),
     ]
 

@@ -10,7 +10,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from headwise.provenance import atomic, read_json
-from headwise.report import page_tables
+from headwise.report import page_tables, parts
 from headwise.report.columns import Tables
 from headwise.report.labels import amount, estimator_label, interval, p_value, plain, signed
 from headwise.report.tables import read_tables
@@ -48,6 +48,7 @@ def render(context: dict[str, Any]) -> str:
 
 def page_context(study: Study, tables: Tables, results: dict[str, Any], figures: Path) -> dict[str, Any]:
     """Everything that the page's template shows."""
+    drawn = [_figure(figures, listed) for listed in read_json(figures / "figures.json")]
     return {
         "study": study,
         "title": study.title or plain(study.name),
@@ -58,7 +59,8 @@ def page_context(study: Study, tables: Tables, results: dict[str, Any], figures:
         "headlines": [finding for finding in results["findings"] if finding["headline"]],
         "others": [finding for finding in results["findings"] if not finding["headline"]],
         "attainable": _attainable(results),
-        "figures": [_figure(figures, listed) for listed in read_json(figures / "figures.json")],
+        "figures": [figure for figure in drawn if not figure["part"]],
+        "parts": _parts(study, tables, drawn),
         "confirmatory_comparisons": page_tables.comparisons_view(study, tables, confirmatory=True),
         "exploratory_comparisons": page_tables.comparisons_view(study, tables, confirmatory=False),
         "confirmatory_contrasts": page_tables.contrasts_view(study, tables, confirmatory=True),
@@ -99,6 +101,20 @@ def _attainable(results: dict[str, Any]) -> list[tuple[str, str, str]]:
             key = (row["unit"], count)
             found[key] = max(found.get(key, 0.0), row["p_attainable"])
     return [(unit, count, p_value(p)) for (unit, count), p in sorted(found.items(), key=lambda item: item[1])]
+
+
+def _parts(study: Study, tables: Tables, drawn: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The sections of analyses beside specialization; one that has nothing to show is left out."""
+    sections = [
+        {
+            "name": part.name,
+            "title": part.title,
+            "passages": list(part.passages(study, tables)),
+            "figures": [figure for figure in drawn if figure["part"] == part.name],
+        }
+        for part in parts.PARTS
+    ]
+    return [section for section in sections if section["passages"] or section["figures"]]
 
 
 def _figure(folder: Path, listed: dict[str, str]) -> dict[str, Any]:

@@ -1,12 +1,6 @@
 """The report's tables: rows of text for people, from the tables of a study."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
-
-import pandas as pd
-
-from headwise.report.columns import Tables, records
+from headwise.report.columns import Tables
 from headwise.report.control_findings import head_permutation_summary
 from headwise.report.finding import units
 from headwise.report.labels import (
@@ -25,13 +19,8 @@ from headwise.report.labels import (
     titled,
 )
 from headwise.report.verdicts import CONFIRMATORY
+from headwise.report.view import NAME, NUMBER, TEXT, ColumnView, Row, View, view
 from headwise.study.study import Study
-
-Row = Mapping[str, Any]
-# Heading, text of a row's cell, and how the column is set.
-ColumnView = tuple[str, Callable[[Row], str], str]
-NUMBER, NAME, TEXT = "number", "name", "text"
-MOST_ROWS = 500
 
 KINDS = ["alignment_pooled", "architecture", "alignment_difference"]
 SOURCES = {
@@ -41,29 +30,6 @@ SOURCES = {
     "hub": "fetched",
     "transformer_lens": "converted",
 }
-
-
-@dataclass(frozen=True)
-class View:
-    """A table for people.
-
-    `head` names the columns; `kinds` says how each is set: "number" flush right, "name" on one line, "text"
-    in as many lines as it needs; `rows` are cells of text; `note` says what was left out, if anything.
-    """
-
-    head: list[str]
-    kinds: list[str]
-    rows: list[list[str]]
-    note: str = ""
-
-
-def view(rows: pd.DataFrame, columns: list[ColumnView]) -> View:
-    """Rows as text: Rows beyond MOST_ROWS are left out."""
-    shown = records(rows.head(MOST_ROWS))
-    cells = [[cell(row) for _, cell, _ in columns] for row in shown]
-    left_out = len(rows) - len(shown)
-    note = f"{amount(left_out, 'further row')} in the file of this table." if left_out else ""
-    return View([head for head, _, _ in columns], [kind for _, _, kind in columns], cells, note)
 
 
 def comparisons_view(study: Study, tables: Tables, confirmatory: bool) -> View:

@@ -8,9 +8,10 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from headwise.provenance import library_versions, read_json, write_json
-from headwise.report.columns import COLUMNS, Tables, records
+from headwise.report.columns import Tables, records
 from headwise.report.finding import Finding
 from headwise.report.findings import findings
+from headwise.report.parts import PARTS, TABLES
 from headwise.report.tables import Inputs, build_tables, study_digest, table_metadata, write_tables
 from headwise.report.verdicts import CONFIRMATORY, EXPLORATORY
 from headwise.study.study import Study
@@ -26,9 +27,9 @@ def _row_model(table: str) -> type[BaseModel]:
             (column.type | None) if column.nullable else column.type,
             Field(description=column.description),
         )
-        for column in COLUMNS[table]
+        for column in TABLES[table]
     }
-    return create_model(f"{table.capitalize()}Row", __config__=STRICT, **fields)
+    return create_model(f"{table.title().replace('_', '')}Row", __config__=STRICT, **fields)
 
 
 def _rows(table: str) -> Any:
@@ -77,7 +78,10 @@ class Measured(BaseModel):
     exploratory_tests: int
 
 
-ROWS = ("models", "estimators", "specialization", "checks", "comparisons", "contrasts", "agreement")
+ROWS = (
+    *("models", "estimators", "specialization", "checks", "comparisons", "contrasts", "agreement"),
+    *(table for part in PARTS for table in part.in_results),
+)
 
 _FIELDS: dict[str, Any] = {
     "format_version": (

@@ -12,13 +12,18 @@ from typing import Any
 import pandas as pd
 
 from headwise.provenance import atomic, json_digest, read_json, read_metadata, write_table
+from headwise.report import parts
 from headwise.report.agreement import agreement_table
-from headwise.report.columns import COLUMNS, IDENTITY, Tables, typed
+from headwise.report.columns import COLUMNS, IDENTITY, TYPES, Tables
 from headwise.report.model_facts import models_table
 from headwise.report.verdicts import adjust, roles, verdicts
 from headwise.study.study import Study
 
 CHECKS = ("head_permutation", "head_permutation_largest_change", "without_layer")
+
+
+class TableError(ValueError):
+    """A table that lacks a column; the message names table and column."""
 
 
 class ReportError(ValueError):
@@ -36,6 +41,7 @@ class Inputs:
     comparisons  one file per aligned model
     contrasts    contrasts between models
     prompts      facts about the prompt set: prompts.json
+    analyses     finished tables of the other parts of the report, each named {table}.parquet
     """
 
     checkpoints: Sequence[Path]
@@ -45,10 +51,11 @@ class Inputs:
     comparisons: Sequence[Path]
     contrasts: Path
     prompts: Path
+    analyses: Sequence[Path] = ()
 
 
 def build_tables(study: Study, inputs: Inputs) -> dict[str, pd.DataFrame]:
-    """All tables of COLUMNS, by name, with their columns and types.
+    """All tables, by name, with their columns and types; those of analyses that the study has not are empty.
 
     Raises ReportError when a file belongs to no model of the study, or when models were measured on different prompts.
     """
@@ -69,20 +76,51 @@ def build_tables(study: Study, inputs: Inputs) -> dict[str, pd.DataFrame]:
         "contrasts": contrast_table(study, inputs.contrasts),
         "agreement": agreement_table(specialization, comparisons, repeats, study.comparison.primary),
     }
-    return {name: typed(name, tables[name]) for name in COLUMNS}
+    tables |= {path.stem: analysis_table(study, path) for path in inputs.analyses}
+    return {name: typed(name, tables.get(name, pd.DataFrame())) for name in parts.TABLES}
 
 
 def write_tables(tables: Tables, folder: Path, metadata: Mapping[str, Any]) -> None:
-    """Write every table to `folder`/{table}.parquet and .csv, replacing the folder at once."""
+    """Write the tables to `folder`/{table}.parquet and .csv, replacing the folder at once.
+
+    Tables of analyses that the study has not are left out.
+    """
     with atomic(folder) as temporary:
         for name, table in tables.items():
+            if table.empty and name not in COLUMNS:
+                continue
             write_table(table, temporary / f"{name}.parquet", {**metadata, "table": name})
             table.to_csv(temporary / f"{name}.csv", index=False, lineterminator="\n")
 
 
 def read_tables(folder: Path) -> dict[str, pd.DataFrame]:
-    """The tables that `write_tables` wrote, by name, with their types."""
-    return {name: typed(name, pd.read_parquet(folder / f"{name}.parquet")) for name in COLUMNS}
+    """The tables that `write_tables` wrote, by name, with their types; those that it left out are empty."""
+    paths = {name: folder / f"{name}.parquet" for name in parts.TABLES}
+    return {
+        name: typed(name, pd.read_parquet(path) if name in COLUMNS or path.is_file() else pd.DataFrame())
+        for name, path in paths.items()
+    }
+
+
+def typed(table: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with the columns of the table, in their order and with nullable types.
+
+    A frame without rows gets all columns, and a nullable column that is missing is empty. Raises TableError
+    when another column is missing, or one is there that should not be.
+    """
+    columns = parts.TABLES[table]
+    if frame.empty:
+        return pd.DataFrame({column.name: pd.Series(dtype=TYPES[column.type]) for column in columns})
+    frame = frame.assign(**{column.name: None for column in columns if column.nullable and column.name not in frame})
+    expected = {column.name for column in columns}
+    if wrong := sorted(expected.symmetric_difference(frame.columns)):
+        problem = "is missing" if wrong[0] in expected else "is unknown"
+        raise TableError(
+            f"table '{table}': column '{wrong[0]}' {problem}: the columns are listed in "
+            "headwise.report; compute the inputs of the table again, or change the list"
+        )
+    types = {column.name: TYPES[column.type] for column in columns}
+    return frame[list(types)].astype(types).reset_index(drop=True)
 
 
 def table_metadata(study: Study, inputs: Inputs) -> dict[str, Any]:
@@ -132,6 +170,17 @@ def gather(study: Study, paths: Iterable[Path]) -> pd.DataFrame:
         parts[names["model"], names["seed"]] = part
     order = [(model.name, seed) for model in study.models for seed in study.seeds_of(model)]
     return _stack([parts[key] for key in order if key in parts])
+
+
+def analysis_table(study: Study, path: Path) -> pd.DataFrame:
+    """The finished table of an analysis. Raises ReportError for a table of no analysis, or of another study."""
+    if path.stem not in parts.TABLES:
+        raise ReportError(f"{path}: the report has no table '{path.stem}': list its part in headwise.report.parts")
+    if (owner := read_metadata(path).get("study")) != study.name:
+        raise ReportError(
+            f"{path} belongs to study '{owner}', not to '{study.name}': give the files of this study only"
+        )
+    return pd.read_parquet(path)
 
 
 def check_prompts(measured: Iterable[tuple[Path, Mapping[str, Any]]]) -> None:

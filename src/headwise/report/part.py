@@ -1,0 +1,54 @@
+"""What an analysis beside specialization adds to tables, figures and page: one Part each, listed in `parts.py`."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from headwise.report.columns import Column, Tables
+from headwise.report.finding import Finding
+from headwise.report.view import View
+from headwise.study.study import Study
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure before it is drawn: name of its files, what draws it, title, caption (what is drawn, how to read it).
+
+    `draw` takes the study and its tables and gives a chart of Altair, or None where there is nothing to draw.
+    """
+
+    name: str
+    draw: Callable[[Study, Tables], Any]
+    title: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A piece of a section: heading, paragraphs of plain text, and tables for people with their captions."""
+
+    heading: str
+    paragraphs: Sequence[str] = ()
+    views: Sequence[tuple[View, str]] = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """An analysis in the report. All functions take empty tables, where a study has no such analysis, and give nothing.
+
+    name       id of its section on the page
+    title      heading of that section
+    columns    its tables: the analysis writes each to analyses/{table}.parquet
+    in_results tables whose rows stand in results.json; the others are in the folder of tables alone
+    charts     its figures, in order
+    findings   what it found, in sentences
+    passages   what its section says, in order, above its figures
+    """
+
+    name: str
+    title: str
+    columns: Mapping[str, tuple[Column, ...]]
+    in_results: tuple[str, ...] = ()
+    charts: Callable[[Study], Sequence[Chart]] = field(default=lambda study: ())
+    findings: Callable[[Study, Tables], Iterable[Finding]] = field(default=lambda study, tables: ())
+    passages: Callable[[Study, Tables], Iterable[Passage]] = field(default=lambda study, tables: ())
