@@ -23,6 +23,7 @@ WORDS = {
     "string": "text",
     "integer": "whole number",
     "number": "number",
+    "boolean": "true or false",
     "array": "list",
     "object": "mapping",
 }

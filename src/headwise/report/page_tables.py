@@ -26,7 +26,13 @@ KINDS = [
     *("alignment_pooled", "alignment_random_effects", "alignment_without_family"),
     *("architecture", "architecture_by_seed", "alignment_difference"),
 ]
-SOURCES = {"train": "trained from scratch", "align": "aligned here", "folder": "read from disk"}
+SOURCES = {
+    "train": "trained from scratch",
+    "align": "aligned here",
+    "folder": "read from disk",
+    "hub": "fetched",
+    "transformer_lens": "converted",
+}
 
 
 def comparisons_view(study: Study, tables: Tables, confirmatory: bool) -> View:
