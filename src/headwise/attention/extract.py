@@ -82,6 +82,7 @@ def extract_attention(
             "dtype": settings.dtype,
             "device": body.device.type,
             "template": settings.template,
+            "longest_prompt_tokens": max((len(prompt.token_ids) for prompt in prompts), default=0),
             "tokens_digest": json_digest({prompt.id: prompt.token_ids for prompt in prompts}),
         }
         # Writers close before the first of these moves a complete file to its name.
