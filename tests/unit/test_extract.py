@@ -16,9 +16,10 @@ from headwise.attention.descriptors import DESCRIPTORS
 from headwise.attention.extract import ExtractionError, extract_attention
 from headwise.attention.reduce import SINKS, head_statistics
 from headwise.attention.store import read_layer
+from headwise.models.checkpoint import weights_digest
 from headwise.models.load import load_checkpoint
 from headwise.prompts import PromptError
-from headwise.provenance import json_digest, read_metadata, weights_digest
+from headwise.provenance import json_digest, read_metadata
 from headwise.study.extraction import Extraction
 from headwise.study.specialization import PAIR_STATISTICS
 

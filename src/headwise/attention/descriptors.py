@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from headwise.attention.capture import LayerAttention, Support, capturing
 from headwise.attention.reduce import entropy_nats
 from headwise.attention.tiles import row_tiles
+from headwise.models.load import input_device
 
 DESCRIPTORS = ("previous_token", "self_attention", "first_token", "distance_tokens", "effective_keys")
 INDUCTION_PERIOD = 24
@@ -115,7 +116,7 @@ def measure_induction(
     with capturing(model, receive):
         for _ in range(INDUCTION_SEQUENCES):
             token_ids = repeated_tokens(vocabulary, period, generator)
-            model(input_ids=torch.tensor([token_ids], device=model.device))
+            model(input_ids=torch.tensor([token_ids], device=input_device(model)))
     scores = {layer: total / INDUCTION_SEQUENCES for layer, total in sorted(sums.items())}
     # Where layers differ, extraction refuses the model at its first prompt.
     return Induction(scores, period, "causal" if "causal" in supports else "full")

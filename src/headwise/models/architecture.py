@@ -9,15 +9,17 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
 
+from headwise.models.hooked import HOOKED_GPT2
+
 # Architectures whose configuration says nothing of key and value heads because every head has its own.
 MULTI_HEAD_ONLY = frozenset(
     {"biogpt", "bloom", "codegen", "ctrl", "gpt2", "gpt_neo", "gpt_neox", "gptj", "mpt", "openai-gpt", "opt"}
-    | {"persimmon", "xglm"}
+    | {"persimmon", "xglm", HOOKED_GPT2}
     | {"bert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta"}
 )
 # How positions are coded, where the architecture leaves no choice and the configuration does not say.
 POSITIONS = {
-    **dict.fromkeys(("biogpt", "gpt2", "gpt_bigcode", "gpt_neo", "openai-gpt", "opt"), "learned"),
+    **dict.fromkeys(("biogpt", "gpt2", "gpt_bigcode", "gpt_neo", HOOKED_GPT2, "openai-gpt", "opt"), "learned"),
     **dict.fromkeys(("bert", "distilbert", "electra", "roberta", "xlm-roberta"), "learned"),
     **dict.fromkeys(("codegen", "gptj"), "rotary"),
     **dict.fromkeys(("bloom", "mpt"), "alibi"),
@@ -94,7 +96,7 @@ def language_model_class(config: PreTrainedConfig) -> type[AutoModelForCausalLM]
     kind = config.model_type
     if kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False):
         return AutoModelForMaskedLM
-    if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+    if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or kind == HOOKED_GPT2:
         return AutoModelForCausalLM
     raise ArchitectureError(
         f"{kind}: transformers has no causal or masked language model of this type: choose another checkpoint"

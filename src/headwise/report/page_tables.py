@@ -23,7 +23,13 @@ from headwise.report.view import NAME, NUMBER, TEXT, ColumnView, Row, View, view
 from headwise.study.study import Study
 
 KINDS = ["alignment_pooled", "architecture", "alignment_difference"]
-SOURCES = {"train": "trained from scratch", "align": "aligned here", "folder": "read from disk"}
+SOURCES = {
+    "train": "trained from scratch",
+    "align": "aligned here",
+    "folder": "read from disk",
+    "hub": "fetched",
+    "transformer_lens": "converted",
+}
 
 
 def comparisons_view(study: Study, tables: Tables, confirmatory: bool) -> View:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from headwise.study.models import AlignedModel, FolderModel, TrainedModel
+from headwise.study.models import AlignedModel, HubModel, LoadedModel, TrainedModel
 from headwise.study.problems import dotted, sentence
 
 if TYPE_CHECKING:
@@ -31,12 +31,18 @@ def _model_problems(study: "Study") -> list[str]:
         field = f"models.{position} ('{model.name}')"
         if model.seeds is not None and len(set(model.seeds)) < len(model.seeds):
             problems.append(f"{field}.seeds: a seed is listed twice: remove one")
+        if isinstance(model, HubModel) and model.repositories is not None:
+            problems += [
+                f"{field}.repositories: none for seed {seed}: add it, or remove the seed"
+                for seed in study.seeds_of(model)
+                if seed not in model.repositories
+            ]
         base = getattr(model, "base", None)
         if base is None:
             continue
-        if base in names and isinstance(model, AlignedModel) and isinstance(study.model(base), FolderModel):
+        if base in names and isinstance(model, AlignedModel) and isinstance(study.model(base), LoadedModel):
             problems.append(
-                f"{field}.base: '{base}' is read from a folder, and only models that this study trains can be "
+                f"{field}.base: '{base}' was made elsewhere, and only models that this study trains can be "
                 "aligned here: name one of those, or align it elsewhere and give the result as `source: folder`"
             )
         elif base not in names:

@@ -6,7 +6,16 @@ from headwise.study.comparison import Comparison
 from headwise.study.consistency import consistency_problems
 from headwise.study.data import Corpus, Prompts, Tokenizer
 from headwise.study.extraction import Extraction
-from headwise.study.models import AlignedModel, FolderModel, Model, StudyModel, TrainedModel
+from headwise.study.models import (
+    AlignedModel,
+    AnyModel,
+    HubModel,
+    LoadedModel,
+    Loading,
+    Model,
+    StudyModel,
+    TrainedModel,
+)
 from headwise.study.section import Name, Section, Seed
 from headwise.study.specialization import Specialization
 from headwise.study.training import Alignment, Decoder, Training
@@ -36,7 +45,7 @@ class Study(Section):
             raise ValueError("\n".join(problems))
         return self
 
-    def model(self, name: str) -> TrainedModel | AlignedModel | FolderModel:
+    def model(self, name: str) -> AnyModel:
         """The model of that name. Raises KeyError where there is none."""
         for model in self.models:
             if model.name == name:
@@ -46,11 +55,14 @@ class Study(Section):
     def seeds_of(self, model: Model) -> list[int]:
         """The model's own seeds, else those of its base where it is made from one, else the study's.
 
-        A checkpoint from a folder gives the same numbers at every seed, so it takes the study's first alone.
+        One checkpoint that was made elsewhere gives the same numbers at every seed, so it takes the study's first
+        alone; refits that a model lists by seed are all taken.
         """
         if model.seeds is not None:
             return model.seeds
-        if isinstance(model, FolderModel):
+        if isinstance(model, HubModel) and model.repositories is not None:
+            return list(model.repositories)
+        if isinstance(model, LoadedModel) and not model.has_refits:
             return self.seeds[:1]
         if isinstance(model, AlignedModel) and model.base in [other.name for other in self.models]:
             return self.model(model.base).seeds or self.seeds
@@ -68,6 +80,15 @@ class Study(Section):
     def descendants(self) -> list[Model]:
         """Models that are compared with a base."""
         return [model for model in self.models if getattr(model, "base", None) is not None]
+
+    def extraction_of(self, model: Model) -> Extraction:
+        """The study's extraction section with the model's own precision and template."""
+        own = {"dtype": model.dtype, "template": model.template} if isinstance(model, LoadedModel) else {}
+        return self.extraction.model_copy(update={key: value for key, value in own.items() if value is not None})
+
+    def loading_of(self, model: Model) -> Loading:
+        """How the model's weights are brought into memory."""
+        return Loading(**{field: getattr(model, field) for field in Loading.model_fields if hasattr(model, field)})
 
     def decoder_of(self, model: TrainedModel) -> Decoder:
         """The study's decoder section with the model's own changes."""
