@@ -147,6 +147,7 @@ def test_every_output_says_where_it_comes_from(checkpoint, extracted):
             "dtype": "float32",
             "device": "cpu",
             "template": "raw",
+            "longest_prompt_tokens": max(len(token_ids_of(name)) for name in LENGTHS),
             "tokens_digest": json_digest({name: token_ids_of(name) for name in LENGTHS}),
         }
         assert facts.items() <= metadata.items(), name

@@ -19,6 +19,7 @@ from transformers.pytorch_utils import Conv1D
 
 from headwise.attention.hooks import computes_attention, taking_weights
 from headwise.attention.interface import eager_attention, intercepting
+from headwise.attention.tiles import row_tiles
 
 Support = Literal["causal", "full"]
 
@@ -243,7 +244,7 @@ class _Capture:
         """Measured on the weights: a mask that is lost on the way makes a model silently non-causal."""
         if weights.shape[-1] == 1:
             return "causal" if declared_causal else "full"
-        looks_ahead = bool((weights.triu(1) > 0).any())
+        looks_ahead = any(bool((rows.triu(first + 1) > 0).any()) for first, rows in row_tiles(weights))
         if looks_ahead and declared_causal:
             raise self._error(
                 f"layer {layer.index}: causal attention looks at future tokens, its mask was lost: use "

@@ -91,6 +91,7 @@ def extract_attention(
             "device": device.type,
             "quantization": loading.quantization,
             "template": settings.template,
+            "longest_prompt_tokens": max((len(prompt.token_ids) for prompt in prompts), default=0),
             "tokens_digest": json_digest({prompt.id: prompt.token_ids for prompt in prompts}),
         }
         # Writers close before the first of these moves a complete file to its name.

@@ -222,7 +222,9 @@ def _window(row: Row) -> str:
     if not row["window_layers"]:
         return "none"
     everywhere = row["window_layers"] == row["layers"]
-    return f"{row['window_tokens']}" + ("" if everywhere else f" in {amount(row['window_layers'], 'layer')}")
+    window = f"{row['window_tokens']}" + ("" if everywhere else f" in {amount(row['window_layers'], 'layer')}")
+    cannot_act = not missing(row["window_layers_acting"]) and not row["window_layers_acting"]
+    return f"{window}, acts on no prompt" if cannot_act else window
 
 
 def _loss(row: Row) -> str:
