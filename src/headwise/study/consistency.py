@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 def consistency_problems(study: "Study") -> list[str]:
     """Sentences about sections that contradict each other, each naming the field; empty where all is well."""
-    return [*_model_problems(study), *_shape_problems(study), *_comparison_problems(study)]
+    return [
+        *_model_problems(study),
+        *_shape_problems(study),
+        *_comparison_problems(study),
+        *_variant_problems(study),
+    ]
 
 
 def _model_problems(study: "Study") -> list[str]:
@@ -84,3 +89,12 @@ def _comparison_problems(study: "Study") -> list[str]:
     if reference is not None and reference not in [model.name for model in study.bases()]:
         problems.append(f"comparison.reference: there is no base model '{reference}': name one of models")
     return problems
+
+
+def _variant_problems(study: "Study") -> list[str]:
+    names = [model.name for model in study.models]
+    if missing := [name for name in study.variants.models or [] if name not in names]:
+        return [f"variants.models: there is no model '{missing[0]}': add it to models, or correct the name"]
+    if study.variants.protocols and not study.measured_with_variants():
+        return ["variants.seeds: none of the models has one of these seeds: name seeds that they have"]
+    return []

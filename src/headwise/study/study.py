@@ -10,6 +10,7 @@ from headwise.study.models import AlignedModel, FolderModel, Model, StudyModel, 
 from headwise.study.section import Name, Section, Seed
 from headwise.study.specialization import Specialization
 from headwise.study.training import Alignment, Decoder, Training
+from headwise.study.variants import Variants
 
 
 class Study(Section):
@@ -29,6 +30,7 @@ class Study(Section):
     # A factory keeps the names of today's estimators out of the published schema: a new one is one new file.
     specialization: Specialization = Field(default_factory=Specialization)
     comparison: Comparison = Comparison()
+    variants: Variants = Variants()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Study":
@@ -68,6 +70,12 @@ class Study(Section):
     def descendants(self) -> list[Model]:
         """Models that are compared with a base."""
         return [model for model in self.models if getattr(model, "base", None) is not None]
+
+    def measured_with_variants(self) -> list[tuple[Model, int]]:
+        """The models and seeds that variants of the extraction are measured on."""
+        chosen = [model for model in self.models if self.variants.models is None or model.name in self.variants.models]
+        seeds = {model.name: self.variants.seeds or self.seeds_of(model)[:1] for model in chosen}
+        return [(model, seed) for model in chosen for seed in self.seeds_of(model) if seed in seeds[model.name]]
 
     def decoder_of(self, model: TrainedModel) -> Decoder:
         """The study's decoder section with the model's own changes."""
