@@ -160,17 +160,22 @@ def compare(
 @errors_as_sentences()
 def schema(
     markdown: Annotated[bool, typer.Option("--markdown", help="A reference in Markdown instead")] = False,
+    results: Annotated[bool, typer.Option("--results", help="The schema of results.json instead")] = False,
     output: Annotated[
         Path | None,
         typer.Option(help="Write there; of a Markdown file only what stands between its markers is replaced"),
     ] = None,
 ) -> None:
-    """Print the JSON Schema of a study file, for editors, or the reference of its fields, for readers."""
+    """Print the JSON Schema of a study file, for editors; its reference, for readers; or the schema of results.json."""
     from headwise.provenance import atomic
+    from headwise.report.results import results_schema
+    from headwise.study.parse import study_schema
     from headwise.study_reference import schema_text, study_reference, with_reference
 
+    if markdown and results:
+        raise ValueError("--markdown and --results exclude each other: leave one out.")
     if not markdown:
-        text = schema_text()
+        text = schema_text(results_schema() if results else study_schema())
     elif output is None:
         text = study_reference()
     else:

@@ -30,9 +30,9 @@ WORDS = {
 Schema = Mapping[str, Any]
 
 
-def schema_text() -> str:
-    """The JSON Schema of a study file as workflow/schemas/study.schema.json holds it."""
-    return json.dumps(study_schema(), indent=2, ensure_ascii=False) + "\n"
+def schema_text(schema: Mapping[str, Any]) -> str:
+    """A JSON Schema as the files of workflow/schemas/ hold it."""
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def study_reference() -> str:

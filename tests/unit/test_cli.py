@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from headwise.cli import app
 from headwise.provenance import file_digest
+from headwise.report.results import results_schema
 from headwise.study.parse import study_schema
 from headwise.study_reference import BEGIN, END, study_reference
 
@@ -159,6 +160,8 @@ def test_verify_names_a_checkpoint_that_is_not_there(tmp_path: Path, monkeypatch
 def test_schema_prints_json_or_markdown() -> None:
     assert json.loads(headwise("schema").stdout) == study_schema()
     assert headwise("schema", "--markdown").stdout == study_reference()
+    assert json.loads(headwise("schema", "--results").stdout) == results_schema()
+    assert "exclude each other" in headwise("schema", "--markdown", "--results").stderr
 
 
 def test_schema_writes_files_and_keeps_what_stands_around_the_reference(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def refuse(constant: str) -> None:
 def test_the_published_schema_is_that_of_the_models() -> None:
     published = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(published)
-    assert published == results_schema(), "write workflow/schemas/results.schema.json again from results_schema()"
+    assert published == results_schema(), "run headwise schema --results --output workflow/schemas/results.schema.json"
 
 
 def test_the_schema_allows_nothing_that_it_does_not_name() -> None:
