@@ -12,12 +12,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from headwise.attention.capture import LayerAttention, attention_layers, capturing
+from headwise.models.checkpoint import weights_digest
 from headwise.models.load import load_checkpoint
 from headwise.models.optimization import one_thread
 from headwise.models.surgery import duplicate_checkpoint
 from headwise.progress import track
 from headwise.prompts import EncodedPrompt, encode, read_prompts
-from headwise.provenance import weights_digest, write_table
+from headwise.provenance import write_table
 from headwise.robustness.dose import Dose, Subject
 from headwise.robustness.generated_text import GeneratedText, generated_text
 from headwise.robustness.generation import stop_tokens

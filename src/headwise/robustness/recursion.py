@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from headwise.models.checkpoint import weights_digest
 from headwise.models.load import load_checkpoint
 from headwise.models.optimization import one_thread
 from headwise.progress import track
@@ -23,7 +24,6 @@ from headwise.provenance import (
     json_digest,
     library_versions,
     read_json,
-    weights_digest,
     write_json,
     write_table,
 )

@@ -21,6 +21,7 @@ def consistency_problems(study: "Study") -> list[str]:
         *_comparison_problems(study),
         *robustness_problems(study),
         *_stability_problems(study),
+        *_variant_problems(study),
     ]
 
 
@@ -135,3 +136,12 @@ def _stability_problems(study: "Study") -> list[str]:
         if name not in names
     ]
     return problems
+
+
+def _variant_problems(study: "Study") -> list[str]:
+    names = [model.name for model in study.models]
+    if missing := [name for name in study.variants.models or [] if name not in names]:
+        return [f"variants.models: there is no model '{missing[0]}': add it to models, or correct the name"]
+    if study.variants.protocols and not study.measured_with_variants():
+        return ["variants.seeds: none of the models has one of these seeds: name seeds that they have"]
+    return []
