@@ -1,14 +1,17 @@
 """The section about variants of the extraction: what its fields mean together, and how a wrong one is refused."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from headwise.study.extraction import Extraction
 from headwise.study.parse import parse_study
 from headwise.study.section import StudyError
 from headwise.study.study import Study
-from headwise.study.variants import Variant
+from headwise.study.variants import Variant, Variants
 
 
 def study(**variants: Any) -> Study:
@@ -80,3 +83,10 @@ def test_what_a_variant_leaves_open_is_as_in_the_study() -> None:
         Variant(name="half", dtype="bfloat16").resolved(extraction).choices(Variant(name="study").resolved(extraction))
         == []
     )
+
+
+def test_the_documented_protocols_are_valid() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "variants.md").read_text(encoding="utf-8")
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+    assert len(blocks) == 2
+    assert all(Variants(**block["variants"]).protocols for block in blocks)
