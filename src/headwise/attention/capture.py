@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from weakref import WeakSet
 
 from torch import Tensor, nn
@@ -195,8 +195,10 @@ class _Capture:
         self.delivered.clear()
         self.weights = self.outputs = None
         mask = options.get("attention_mask")
-        self.real = None if mask is None or bool((mask != 0).all()) else mask[0].nonzero()[:, 0]
-        if self.real is not None and not self.padded:
+        # Masks of more dimensions are a caller's own, and say nothing about padding.
+        padded = mask is not None and mask.ndim == 2 and bool((mask == 0).any())
+        self.real = cast(Tensor, mask)[0].nonzero()[:, 0] if padded else None
+        if padded and not self.padded:
             raise self._error("the prompt is padded: give it without padding, or capture with padded=True.")
 
     def attended(self, module: nn.Module, output: Tensor, weights: Tensor, declared_causal: bool) -> None:

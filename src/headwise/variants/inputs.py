@@ -55,10 +55,11 @@ def prepare(
     encoded = encode(prompts, tokenizer, "chat" if chat else "raw", sys.maxsize, variant.special_tokens)
     side = str(tokenizer.padding_side) if variant.padding == "tokenizer" else variant.padding
     pad = _pad_token(variant, tokenizer)
-    return [_inputs(prompt, variant, side, pad, model) for prompt in encoded]
+    return [model_inputs(prompt, variant, side, pad, model) for prompt in encoded]
 
 
-def _inputs(prompt: EncodedPrompt, variant: Variant, side: str, pad: int, model: PreTrainedModel) -> Inputs:
+def model_inputs(prompt: EncodedPrompt, variant: Variant, side: str, pad: int, model: PreTrainedModel) -> Inputs:
+    """One encoded prompt as `model` is given it, padded on that side ("left", "right", "none") with that token."""
     real = len(prompt.token_ids)
     tokens = real if side == "none" else variant.pad_to
     positions = model_positions(model)
