@@ -63,8 +63,9 @@ def test_each_checkpoint_is_fetched_once_and_measured_at_each_seed(
     assert alone == {"fetch": 1, "fetch_model": 7}
 
 
+@pytest.mark.slow
 def test_fetching_alone_writes_the_lock_file_and_is_done_once(
-    study: Path, tmp_path: Path, snakemake: Run, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, snakemake: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = write_study(tmp_path, models=MODELS[:2])
     shape = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1}
@@ -80,7 +81,7 @@ def test_fetching_alone_writes_the_lock_file_and_is_done_once(
     fetched = tmp_path / "results/tiny/models/chat/seed1.json"
     assert json.loads(fetched.read_text())["sources"][0]["commit"] == commits["org/llama-chat"]
     assert "Nothing to be done" in snakemake(tmp_path, "fetch", "-n", "--configfile", study).stdout
-    lock.write_text(lock.read_text().replace(commits["org/llama"], "0" * 40))
+    lock.write_text(lock.read_text().replace(commits["org/llama"], "a" * 40))
     refused = snakemake(tmp_path, "-n", "--configfile", study, check=False)
     assert refused.returncode != 0
     assert "remove results/tiny/models/base/seed1.json" in refused.stdout + refused.stderr

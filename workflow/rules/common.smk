@@ -125,7 +125,9 @@ def corpus_files(wildcards):
     if study.corpus.source == "standard_library":
         return []
     files = [path for path in Path(study.corpus.path).rglob("*") if path.is_file()]
-    return sorted(str(path) for path in files if study.corpus.source == "dataset" or path.suffix in (".txt", ".md"))
+    return sorted(
+        str(path) for path in files if study.corpus.source == "dataset" or path.suffix in (".txt", ".md")
+    )
 
 
 def unconverted(wildcards):
