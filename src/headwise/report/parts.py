@@ -1,9 +1,10 @@
 """The parts of the report beside specialization, in the order of the page, and the tables of all of them."""
 
+from headwise.report.calibration.part import PART as CALIBRATION
 from headwise.report.columns import COLUMNS, Column
 from headwise.report.part import Part
 
-PARTS: tuple[Part, ...] = ()
+PARTS: tuple[Part, ...] = (CALIBRATION,)
 
 TABLES: dict[str, tuple[Column, ...]] = COLUMNS | {
     table: columns for part in PARTS for table, columns in part.columns.items()

@@ -2,6 +2,7 @@
 
 from pydantic import Field, model_validator
 
+from headwise.study.calibration import Calibration
 from headwise.study.comparison import Comparison
 from headwise.study.consistency import consistency_problems
 from headwise.study.data import Corpus, Prompts, Tokenizer
@@ -29,6 +30,7 @@ class Study(Section):
     # A factory keeps the names of today's estimators out of the published schema: a new one is one new file.
     specialization: Specialization = Field(default_factory=Specialization)
     comparison: Comparison = Comparison()
+    calibration: Calibration = Calibration()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Study":
