@@ -91,6 +91,9 @@ def analysis_tables():
     tables = []
     if study.variants.protocols:
         tables += ["variants", "confounds"]
+    # `snakemake calibration` makes it, and the report shows it from then on.
+    if os.path.exists(results("analyses/calibration.parquet")):
+        tables += ["calibration"]
     return [results(f"analyses/{table}.parquet") for table in tables]
 
 
