@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from headwise.logs import logged
 from headwise.provenance import read_json
 from headwise.study.extraction import Extraction
+from headwise.study.models import Loading
 from headwise.study.specialization import Specialization
 from headwise.study.variants import Variants
 from headwise.variants.measure import measure_variants
@@ -21,6 +22,7 @@ with logged(snakemake.log[0]):
         Path(snakemake.output.variants),
         settings=Variants(**settings["variants"]),
         extraction=Extraction(**settings["extraction"]),
+        loading=Loading(**settings["loading"]),
         specialization=Specialization(**settings["specialization"]),
         metadata={**settings["metadata"], "prompts_digest": read_json(snakemake.input.facts)["sha256"]},
     )

@@ -23,6 +23,7 @@ WORDS = {
     "string": "text",
     "integer": "whole number",
     "number": "number",
+    "boolean": "true or false",
     "array": "list",
     "object": "mapping",
 }
@@ -71,8 +72,8 @@ def _section(section: Schema, definitions: Schema, path: str, heading: str) -> I
 def _sections_within(field: Schema, definitions: Schema) -> dict[str, Schema]:
     """The sections that a field or a list holds: one under the empty name, or several by their `source`."""
     items = field.get("items", {})
-    references = items["oneOf"] if "oneOf" in items else [part for part in (field, items) if "$ref" in part]
-    sections = [definitions[reference["$ref"].split("/")[-1]] for reference in references]
+    single = [part for part in (field, items, *field.get("anyOf", [])) if "$ref" in part]
+    sections = [definitions[part["$ref"].split("/")[-1]] for part in items.get("oneOf", single)]
     if "oneOf" not in items:
         return {"": sections[0]} if sections else {}
     return {section["properties"]["source"]["const"]: section for section in sections}
@@ -84,6 +85,8 @@ def _row(name: str, field: Schema, definitions: Schema, required: bool) -> str:
     if "$ref" in field:
         kind, meaning = "section", " ".join(sections[""]["description"].split())
         default = "required" if required else "its defaults"
+    elif "anyOf" in field and sections:
+        kind, meaning = "section", " ".join(sections[""]["description"].split())
     elif sections:
         kind = "list of sections"
         meaning = field.get("description") or " or ".join(f"`source: {variant}`" for variant in sections)

@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from headwise.provenance import read_metadata
+from headwise.study.models import Loading
 from headwise.study.study import Study
 from headwise.study.variants import Variants
 from rules.conftest import Measurement, RunScript, describe
@@ -40,6 +41,7 @@ def test_variants_of_a_trained_model_and_what_they_move(
             settings={
                 "variants": variants.model_dump(),
                 "extraction": study.extraction.model_dump(),
+                "loading": Loading().model_dump(),
                 "specialization": study.specialization.model_dump(),
                 "metadata": describe(study, name, 1),
             },

@@ -1,17 +1,11 @@
 # From a checkpoint to its estimators under other protocols of extraction, and what each choice of a protocol moves.
 
 
-def variant_tables():
-    """Finished tables about variants; none where the study names no variant."""
-    if not study.variants.protocols:
-        return []
-    return [rules.gather_variants.output.variants, rules.gather_variants.output.confounds]
-
-
 rule measure_variants:
     """Measure one model under every variant of the extraction; it is loaded once per dtype."""
     input:
-        checkpoint=lambda wildcards: checkpoint_of(wildcards.model, wildcards.seed),
+        checkpoint=lambda wildcards: checkpoint_of(wildcards.model, int(wildcards.seed)),
+        files=lambda wildcards: files_of(wildcards.model, int(wildcards.seed)),
         prompts=rules.verify_prompts.output.prompts,
         facts=rules.verify_prompts.output.facts,
         library=library("measure_variants.py", *estimator_files()),
@@ -22,7 +16,7 @@ rule measure_variants:
     benchmark:
         results("benchmarks/measure_variants/{model}/seed{seed}.jsonl")
     wildcard_constraints:
-        model=names("train", "align", "folder"),
+        model=names("train", "align", "folder", "hub", "transformer_lens"),
     retries: 1
     conda:
         ENVIRONMENT
@@ -33,7 +27,8 @@ rule measure_variants:
     params:
         settings=lambda wildcards: {
             "variants": study.variants.model_dump(),
-            "extraction": study.extraction.model_dump(),
+            "extraction": study.extraction_of(study.model(wildcards.model)).model_dump(),
+            "loading": study.loading_of(study.model(wildcards.model)).model_dump(),
             "specialization": study.specialization.model_dump(),
             "metadata": describe(wildcards),
         },

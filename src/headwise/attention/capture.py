@@ -19,6 +19,7 @@ from transformers.pytorch_utils import Conv1D
 
 from headwise.attention.hooks import computes_attention, taking_weights
 from headwise.attention.interface import eager_attention, intercepting
+from headwise.attention.tiles import row_tiles
 
 Support = Literal["causal", "full"]
 
@@ -99,7 +100,7 @@ def attention_layers(model: PreTrainedModel) -> list[AttentionLayer]:
     """
     kind = model.config.model_type
     classes = {type(module) for module in model.modules()}
-    interface_classes = {module_class for module_class in classes if eager_attention(module_class)}
+    interface_classes = {module_class for module_class in classes if eager_attention(module_class)}  # type: ignore[arg-type]  # a class hashes
     modules = [(path, module) for path, module in model.named_modules() if type(module) in interface_classes]
     uses_interface = bool(modules)
     if not uses_interface:
@@ -291,7 +292,7 @@ class _Capture:
 
 def _looks_ahead(weights: Tensor) -> bool:
     """Whether any query attends to a later key."""
-    return bool((weights.triu(1) > 0).any())
+    return any(bool((rows.triu(first + 1) > 0).any()) for first, rows in row_tiles(weights))
 
 
 def _layer_index(path: str, module: nn.Module) -> int:

@@ -8,7 +8,8 @@ import numpy.typing as npt
 import torch
 
 from headwise.attention.capture import LayerAttention
-from headwise.attention.reduce import SINKS, HeadStatistics, Sink, head_statistics, pair_statistics
+from headwise.attention.reduce import HeadStatistics, head_statistics, pair_statistics
+from headwise.attention.sinks import SINKS, Sink
 from headwise.specialization.measured import Measured
 
 

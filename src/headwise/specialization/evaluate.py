@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from headwise.arrays import FloatArray
 from headwise.progress import track
 from headwise.provenance import write_table
-from headwise.specialization.measured import FloatArray, Measured, defined_mean, load_measured
+from headwise.specialization.measured import Measured, defined_mean, load_measured
 from headwise.specialization.registry import Estimator, estimator
 from headwise.statistics.generators import generator_for
 from headwise.study.specialization import Specialization

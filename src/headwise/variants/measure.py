@@ -10,16 +10,18 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.attention.capture import LayerAttention, capturing
+from headwise.models.checkpoint import weights_digest
 from headwise.models.load import load_checkpoint
 from headwise.models.optimization import one_thread
 from headwise.progress import track
 from headwise.prompts import Prompt, read_prompts, spread
-from headwise.provenance import weights_digest, write_table
+from headwise.provenance import write_table
 from headwise.specialization.collect import Collector
 from headwise.specialization.evaluate import Summary, profile
 from headwise.specialization.measured import Measured
 from headwise.specialization.registry import estimator
 from headwise.study.extraction import Extraction
+from headwise.study.models import Loading
 from headwise.study.specialization import Specialization
 from headwise.study.variants import STUDY, Variant, Variants, own_and
 from headwise.variants.inputs import ImpossibleVariant, Inputs, prepare
@@ -76,6 +78,7 @@ def measure_variants(
     extraction: Extraction,
     specialization: Specialization,
     metadata: Mapping[str, Any],
+    loading: Loading | None = None,
 ) -> None:
     """Measure one model under the study's own extraction and every variant of it; write one row per variant, estimator
     and sink.
@@ -93,7 +96,7 @@ def measure_variants(
 
     def measure(dtype: str, of_dtype: Iterable[Variant]) -> None:
         # A function, so that one model is let go of before the next is loaded.
-        model, tokenizer = load_checkpoint(checkpoint, dtype, extraction.device)
+        model, tokenizer = load_checkpoint(checkpoint, dtype, extraction.device, loading)
         for _, sharing in groupby(of_dtype, _forward_pass):
             outcomes.update(_measure(model, tokenizer, chosen, list(sharing), statistics, str(checkpoint)))
 

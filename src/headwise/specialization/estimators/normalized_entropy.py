@@ -11,7 +11,8 @@ whatever the model does.
 
 import numpy as np
 
-from headwise.specialization.measured import FloatArray, Measured, defined_mean
+from headwise.arrays import FloatArray
+from headwise.specialization.measured import Measured, defined_mean
 from headwise.specialization.registry import Estimator
 
 LONGEST = 128  # tokens that the release pads prompts to
