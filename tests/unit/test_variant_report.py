@@ -119,7 +119,8 @@ def test_a_sign_that_turns_although_both_models_are_measured_alike_is_said(table
     confounds = tables["confounds"].copy()
     confounds.loc[confounds["variant"] == "chat", "alignment_effect_under_variant"] = -0.5
     said = sentence({**tables, "confounds": confounds}, "turned:hellinger")
-    assert "over 2 pairs has another sign than under the reference in 1 of 3 variants: chat (template), +0.2000 → −0.5000." in said
+    assert "over 2 pairs has another sign than under the reference in 1 of 3 variants: chat (template)" in said
+    assert said.endswith(", +0.2000 → −0.5000.")
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from headwise.study.variants import STUDY
 # Its index is the one of every published number, so that the published protocols matter most to it.
 PUBLISHED = "entropy_profile"
 MOST_NAMED = 4
+MOST_CHOICES_NAMED = 2
 
 
 def findings(study: Study, tables: Tables) -> Iterator[Finding]:
@@ -32,6 +33,11 @@ def choice_label(row: Row) -> str:
     return f"{plain(row['variant'])} ({row['choices'].replace('_', ' ')})"
 
 
+def _brief(row: Row) -> str:
+    """As `choice_label` for a sentence: a protocol that makes many choices is named alone."""
+    return choice_label(row) if row["choices"].count(",") < MOST_CHOICES_NAMED else plain(row["variant"])
+
+
 def _moved(study: Study, rows: pd.DataFrame) -> Iterator[Finding]:
     """For each estimator: which choices move it by more than alignment does, and by how much."""
     for estimator, own in rows[rows["alignment_effect"].notna()].groupby("estimator", sort=False):
@@ -39,10 +45,10 @@ def _moved(study: Study, rows: pd.DataFrame) -> Iterator[Finding]:
         effect = ranked[0]["alignment_effect"]
         larger = [row for row in ranked if row["mean_absolute_difference"] > effect]
         smaller = ranked[len(larger) :]
-        named = [f"{choice_label(row)} by {_size(row)}" for row in larger[:MOST_NAMED]]
+        named = [f"{_brief(row)} by {_size(row)}" for row in larger[:MOST_NAMED]]
         if len(larger) > len(named):
             named.append(f"{len(larger) - len(named)} more")
-        largest = f" Of the others {choice_label(smaller[0])} moves it most, by {_size(smaller[0])}." if smaller else ""
+        largest = f" Of the others {_brief(smaller[0])} moves it most, by {_size(smaller[0])}." if smaller else ""
         yield described(
             "a description, not a test",
             id=f"confound:{estimator}",
@@ -67,7 +73,10 @@ def _size(row: Row) -> str:
 
 def _times(ratio: object) -> str:
     """How many times the change under alignment, in brackets; nothing where that is undefined."""
-    return "" if missing(ratio) else f" ({number(ratio, 1)} times)"
+    if missing(ratio):
+        return ""
+    times = number(ratio, 1)
+    return " (less than 0.1 times)" if times == "0.0" else f" ({times} times)"
 
 
 def _turned(study: Study, rows: pd.DataFrame) -> Iterator[Finding]:
@@ -78,7 +87,7 @@ def _turned(study: Study, rows: pd.DataFrame) -> Iterator[Finding]:
         turned = [
             row for row in both if row["alignment_effect_under_variant"] * row["alignment_effect_under_reference"] < 0
         ]
-        named = [f"{choice_label(row)}, {effects(row)}" for row in turned[:MOST_NAMED]]
+        named = [f"{_brief(row)}, {effects(row)}" for row in turned[:MOST_NAMED]]
         if len(turned) > len(named):
             named.append(f"{len(turned) - len(named)} more")
         yield described(
