@@ -2,8 +2,9 @@
 
 from headwise.report.columns import COLUMNS, Column
 from headwise.report.part import Part
+from headwise.report.stability.part import PART as STABILITY
 
-PARTS: tuple[Part, ...] = ()
+PARTS: tuple[Part, ...] = (STABILITY,)
 
 TABLES: dict[str, tuple[Column, ...]] = COLUMNS | {
     table: columns for part in PARTS for table, columns in part.columns.items()

@@ -173,10 +173,13 @@ def least_stable_position(layers: FloatArray) -> FloatArray:
 
 
 def inner_dip(layers: FloatArray) -> FloatArray:
-    """Mean of the first and the last layer less the mean of those between: (...) from (..., L); NaN for two layers."""
+    """The lower of the first and the last layer less the mean of those between: (...) from (..., L).
+
+    A curve that falls to the last layer is below zero. NaN for two layers.
+    """
     if layers.shape[-1] < 3:
         return np.full(layers.shape[:-1], np.nan)
-    return layers[..., [0, -1]].mean(axis=-1) - layers[..., 1:-1].mean(axis=-1)
+    return layers[..., [0, -1]].min(axis=-1) - layers[..., 1:-1].mean(axis=-1)
 
 
 def chance_corrected(value: npt.ArrayLike, chance: npt.ArrayLike) -> FloatArray:
