@@ -3,10 +3,12 @@
 from headwise.report.calibration.part import PART as CALIBRATION
 from headwise.report.columns import COLUMNS, Column
 from headwise.report.part import Part
+from headwise.report.stability.part import PART as STABILITY
 from headwise.report.variants.part import PART as VARIANTS
 
 PARTS: tuple[Part, ...] = (
     VARIANTS,
+    STABILITY,
     CALIBRATION,
 )
 
