@@ -1,5 +1,6 @@
 """The perturbation experiments on one refit of a base model: noise, its twin with duplicated heads, and the probe."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
@@ -29,12 +31,12 @@ from headwise.robustness.noise import (
     losses_under_noise,
     specialization_doses,
 )
+from headwise.robustness.noise_tables import AS_MADE, DUPLICATED
 from headwise.robustness.response import SpecializationUnderNoise, responses, spread
 from headwise.robustness.sites import PerturbationError
 from headwise.study.extraction import Extraction
 from headwise.study.robustness import Noise, Probe
 
-AS_MADE, DUPLICATED = "as made", "duplicated"
 TEXT_COLUMNS = ("model", "heads", "experiment", "site", "scale", "region", "estimator", "prompt", "reason")
 WHOLE_COLUMNS = ("draw", "tokens")
 
@@ -62,6 +64,17 @@ class Settings:
     duplicate: bool
     extraction: Extraction
     estimators: Sequence[str]
+
+    @classmethod
+    def of(cls, sections: Mapping[str, Any]) -> "Settings":
+        """From plain values: the sections noise and probe (or None), extraction, and duplicate and estimators."""
+        return cls(
+            noise=Noise(**sections["noise"]) if sections["noise"] else None,
+            probe=Probe(**sections["probe"]) if sections["probe"] else None,
+            duplicate=sections["duplicate"],
+            extraction=Extraction(**sections["extraction"]),
+            estimators=sections["estimators"],
+        )
 
 
 @one_thread()
@@ -109,9 +122,9 @@ def perturb_refit(
 
 
 def differences(model: PreTrainedModel, twin: PreTrainedModel, text: HeldOutText) -> dict[str, float]:
-    """Largest absolute differences between two models on the first excerpt: logits, attention weights; and of logits
-    relative to the largest."""
-    found = []
+    """What sets two models apart on an excerpt without noise: largest absolute differences of logits (also relative to
+    the largest logit) and of attention weights, and the perplexity of the second over that of the first."""
+    found, losses = [], []
     for each in (model, twin):
         layers: list[torch.Tensor] = []
 
@@ -121,6 +134,7 @@ def differences(model: PreTrainedModel, twin: PreTrainedModel, text: HeldOutText
         with torch.inference_mode(), capturing(each, receive):
             logits = each(input_ids=text.inputs[:1].to(each.device), use_cache=False).logits.float()
         found.append((logits, layers))
+        losses.append(float(cross_entropy(logits[0].double().cpu(), text.targets[0])))
     (logits, weights), (other_logits, other_weights) = found
     largest = float((logits - other_logits).abs().max())
     attention = max(float((one - two).abs().max()) for one, two in zip(weights, other_weights, strict=True))
@@ -128,6 +142,7 @@ def differences(model: PreTrainedModel, twin: PreTrainedModel, text: HeldOutText
         "largest_logit_difference": largest,
         "largest_relative_logit_difference": largest / float(logits.abs().max()),
         "largest_attention_difference": attention,
+        "perplexity_ratio": math.exp(losses[1] - losses[0]),
     }
 
 
@@ -151,6 +166,7 @@ class _Tables:
                 "largest_logit_difference",
                 "largest_relative_logit_difference",
                 "largest_attention_difference",
+                "perplexity_ratio",
             ],
         }
         for name, own in columns.items():

@@ -1,4 +1,4 @@
-"""From the losses of single refits to tables: response per dose, sensitivity, contrasts, and the duplication identity."""
+"""From the losses of single refits to tables: response per dose, sensitivity, contrasts, what duplication changed."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -12,12 +12,12 @@ from headwise.provenance import read_metadata
 from headwise.robustness.sensitivity import area, contrast, slope
 from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import t_interval
-from headwise.statistics.result import joined
+from headwise.statistics.result import finite_or_none, joined
 from headwise.study.comparison import Comparison
 
 CELL = ["site", "scale", "region"]
 MODEL = ["model", "heads"]
-DUPLICATED = "duplicated"
+AS_MADE, DUPLICATED = "as made", "duplicated"
 # What a contrast is of: as made, or with duplicated heads against the same model as made.
 ARCHITECTURE, DUPLICATION = "architecture", "duplication"
 
@@ -28,7 +28,8 @@ def read_refits(paths: Sequence[Path]) -> pd.DataFrame:
     Refits of different weights are units themselves ("refit"). Where all seeds of a model have the same weights, what
     varies is the noise: each draw of each seed is a unit ("draw").
     """
-    parts, digests = [], {}
+    parts = []
+    digests: dict[str, list[str]] = {}
     for path in paths:
         metadata = read_metadata(path)
         rows = pd.read_parquet(path)
@@ -43,18 +44,16 @@ def read_refits(paths: Sequence[Path]) -> pd.DataFrame:
 def per_unit(losses: pd.DataFrame) -> pd.DataFrame:
     """Change of the loss per unit and dose: the mean over draws where the unit is a refit; NaN where any draw has none.
 
-    Columns: model, heads, site, scale, region, sigma, unit, number (of the unit), delta_nll_nats, undefined.
+    Columns: model, heads, site, scale, region, sigma, unit, number (of the unit), draws, delta_nll_nats, undefined.
     """
-    many = losses["seed"].nunique() if len(losses) else 1
-    number = losses["seed"].where(
-        losses["unit"] == "refit", losses["draw"] * many + losses["seed"].rank(method="dense")
-    )
-    rows = losses.assign(number=number.astype("int64"), value=losses["delta_nll_nats"].astype("float64"))
-    grouped = rows.groupby([*MODEL, *CELL, "sigma", "unit", "number"], sort=False)["value"]
-    found = grouped.agg(
-        delta_nll_nats=lambda values: values.mean(skipna=False), undefined=lambda values: values.isna().sum()
-    )
-    return found.reset_index()
+    seeds = losses["seed"].rank(method="dense")
+    draws = losses["draw"] * losses["seed"].nunique() + seeds
+    number = losses["seed"].where(losses["unit"] == "refit", draws).astype("int64")
+    rows = losses.assign(number=number, delta_nll_nats=losses["delta_nll_nats"].astype("float64"))
+    grouped = rows.groupby([*MODEL, *CELL, "sigma", "unit", "number"], sort=False)["delta_nll_nats"]
+    found = pd.DataFrame({"draws": grouped.size(), "defined": grouped.count(), "delta_nll_nats": grouped.mean()})
+    found["delta_nll_nats"] = found["delta_nll_nats"].where(found["draws"] == found["defined"])
+    return found.assign(undefined=found["draws"] - found["defined"]).drop(columns="defined").reset_index()
 
 
 def response_rows(units: pd.DataFrame, level: float) -> Iterator[dict[str, Any]]:
@@ -77,9 +76,11 @@ def response_rows(units: pd.DataFrame, level: float) -> Iterator[dict[str, Any]]
 def areas(units: pd.DataFrame) -> dict[tuple[str, ...], dict[int, float]]:
     """Area under the change of the loss of each unit, by (model, heads, site, scale, region)."""
     found: dict[tuple[str, ...], dict[int, float]] = {}
-    for key, rows in units.groupby([*MODEL, *CELL, "number"], sort=False):
-        *cell, number = key
-        found.setdefault(tuple(cell), {})[int(number)] = area(rows["sigma"], rows["delta_nll_nats"])
+    for cell, rows in units.groupby([*MODEL, *CELL], sort=False):
+        by_unit = rows.groupby("number", sort=False)
+        found[tuple(map(str, cell))] = {
+            int(str(number)): area(own["sigma"].tolist(), own["delta_nll_nats"].tolist()) for number, own in by_unit
+        }
     return found
 
 
@@ -105,9 +106,9 @@ def contrast_rows(units: pd.DataFrame, reference: str, settings: Comparison) -> 
     for key, values in found.items():
         model, heads, *cell = key
         if heads == DUPLICATED:
-            kind, against = DUPLICATION, (model, "as made", *cell)
+            kind, against = DUPLICATION, (model, AS_MADE, *cell)
         elif model != reference:
-            kind, against = ARCHITECTURE, (reference, "as made", *cell)
+            kind, against = ARCHITECTURE, (reference, AS_MADE, *cell)
         else:
             continue
         if against not in found:
@@ -125,54 +126,48 @@ def contrast_rows(units: pd.DataFrame, reference: str, settings: Comparison) -> 
 
 def duplication_rows(
     losses: pd.DataFrame, specialization: pd.DataFrame, measured: pd.DataFrame
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """What duplicating heads changed, per model and seed: nothing but rounding, if it does what it should.
 
-    Largest absolute differences over all doses and draws: of the change of the loss, beside the largest change itself,
-    and of the estimators under noise.
+    measured: largest differences of logits and attention without noise. To these are added the largest absolute
+    differences over all doses and draws: of the change of the loss, beside the largest change itself, and of the
+    estimators under noise.
     """
-    rows = []
     for each in measured.to_dict("records"):
-        own = {"model": each["model"], "seed": each["seed"]}
-        loss = _largest_difference(losses, own, [*CELL, "sigma", "draw"], "delta_nll_nats")
-        value = _largest_difference(specialization, own, [*CELL, "sigma", "draw", "estimator"], "value")
+        own = {str(name): value for name, value in each.items()}
         same = losses[(losses["model"] == own["model"]) & (losses["seed"] == own["seed"])]
-        rows.append(
-            {
-                **each,
-                "largest_delta_nll_difference": loss,
-                "largest_delta_nll": float(np.nanmax(np.abs(same["delta_nll_nats"].astype("float64")))),
-                "largest_specialization_difference": value,
-            }
-        )
-    return rows
+        responses = specialization[
+            (specialization["model"] == own["model"])
+            & (specialization["seed"] == own["seed"])
+            & (specialization["experiment"] == "noise")
+        ]
+        dose = [*CELL, "sigma", "draw"]
+        yield {
+            **own,
+            "largest_delta_nll_difference": _largest_difference(same, dose, "delta_nll_nats"),
+            "largest_delta_nll": finite_or_none(same["delta_nll_nats"].astype("float64").abs().max()),
+            "largest_specialization_difference": _largest_difference(responses, [*dose, "estimator"], "value"),
+        }
 
 
 def slope_rows(generated: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """The published outcome: slope of mean perplexity on σ, per model, heads, seed and draw."""
     for key, rows in generated.groupby([*MODEL, "seed", "draw"], sort=False):
-        perplexity = np.exp(rows["nll_nats"].astype("float64"))
-        means = perplexity.groupby(rows["sigma"]).agg(lambda values: values.mean(skipna=False))
+        scored = rows.assign(perplexity=rows["nll_nats"].astype("float64").map(np.exp))
+        means = scored.groupby("sigma")["perplexity"].mean()
         silent = int(rows["nll_nats"].isna().sum())
         value = None if silent else slope(list(means.index), list(means))
         yield {
             **dict(zip([*MODEL, "seed", "draw"], key, strict=True)),
             "slope": value,
-            "perplexity_clean": float(means.iloc[0]) if np.isfinite(means.iloc[0]) else None,
-            "perplexity_largest": float(means.max()) if np.isfinite(means.max()) else None,
+            "perplexity_smallest_dose": finite_or_none(means.iloc[0]),
+            "perplexity_largest_dose": finite_or_none(means.iloc[-1]),
             "doses": len(means),
             "reason": f"{silent} texts have no token or no finite probability" if silent else None,
         }
 
 
-def _largest_difference(table: pd.DataFrame, own: dict[str, Any], key: list[str], column: str) -> float | None:
+def _largest_difference(rows: pd.DataFrame, key: list[str], column: str) -> float | None:
     """Largest absolute difference between a model with duplicated heads and as made, row by row."""
-    if table.empty:
-        return None
-    rows = table[(table["model"] == own["model"]) & (table["seed"] == own["seed"])]
-    if "experiment" in rows:
-        rows = rows[rows["experiment"] == "noise"]
-    wide = rows.pivot_table(index=key, columns="heads", values=column, aggfunc="first", observed=True)
-    if DUPLICATED not in wide or wide.empty:
-        return None
-    return float((wide[DUPLICATED].astype("float64") - wide["as made"].astype("float64")).abs().max())
+    wide = rows.assign(number=rows[column].astype("float64")).pivot(index=key, columns="heads", values="number")
+    return finite_or_none((wide[DUPLICATED] - wide[AS_MADE]).abs().max()) if len(wide) else None

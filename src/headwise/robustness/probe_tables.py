@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from headwise.robustness.noise_tables import AS_MADE
 from headwise.robustness.probe import (
     ProbedPair,
     aligned_against_base,
@@ -15,6 +16,7 @@ from headwise.robustness.probe import (
     suppressed_against_others,
 )
 from headwise.statistics.generators import generator_for
+from headwise.statistics.result import joined
 from headwise.study.comparison import Comparison
 
 CELL = ["site", "scale", "region", "sigma"]
@@ -37,8 +39,9 @@ def probe_rows(responses: pd.DataFrame, bases: Mapping[str, str | None]) -> pd.D
     bases: of each model; None for a base.
     """
     rows = _over_draws(responses[responses["experiment"] == "probe"], ["model", "seed", *CELL, "estimator"])
-    readings = [None if pd.isna(value) else reading(value) for value in rows["change_percent"]]
-    return rows.assign(base=[bases[model] for model in rows["model"]], reading=readings)
+    rows["base"] = rows["model"].map(bases)
+    rows["reading"] = rows["change_percent"].map(reading, na_action="ignore")
+    return rows
 
 
 def discrimination_rows(probed: pd.DataFrame, settings: Comparison) -> Iterator[dict[str, Any]]:
@@ -62,13 +65,18 @@ def discrimination_rows(probed: pd.DataFrame, settings: Comparison) -> Iterator[
                 "n": result.n,
                 "n_reference": result.n_reference,
                 "test": result.method,
-                "reason": "; ".join(filter(None, [result.reason, SHARED_BASE])),
+                "reason": joined(result.reason, SHARED_BASE),
             }
 
 
-def selection_rows(noise: pd.DataFrame, primary: str, level: float) -> Iterator[dict[str, Any]]:
-    """The demonstration on the responses of the bases as made: any two halves of their refits differ by chance alone."""
-    rows = noise[(noise["estimator"] == primary) & (noise["heads"] == "as made")]
+def selection_rows(
+    noise: pd.DataFrame, declared: tuple[str, str, str, float] | None, primary: str, level: float
+) -> Iterator[dict[str, Any]]:
+    """The demonstration on the responses of the bases as made: any two halves of their refits differ by chance alone.
+
+    declared: site, scale, region and σ of the probe, the cell that is fixed beforehand; the first where it is absent.
+    """
+    rows = noise[(noise["estimator"] == primary) & (noise["heads"] == AS_MADE)]
     wide = rows.pivot_table(index=["model", "seed"], columns=CELL, values="change_percent", aggfunc="first")
     wide = wide.dropna(axis="columns")
     if len(wide) < 4 or wide.shape[1] < 2:
@@ -76,16 +84,19 @@ def selection_rows(noise: pd.DataFrame, primary: str, level: float) -> Iterator[
     # What sets architectures apart is no chance: each is compared with its own mean.
     centred = wide.to_numpy(dtype=np.float64) - wide.groupby("model").transform("mean").to_numpy(dtype=np.float64)
     rng = generator_for("best of cells", primary)
-    yield {"estimator": primary, **asdict(best_of_cells(centred, 0, rng, SPLITS, level))}
+    cells = wide.columns.to_list()
+    fixed = next((place for place, cell in enumerate(cells) if cell == declared), 0)
+    yield {"estimator": primary, **asdict(best_of_cells(centred, fixed, rng, SPLITS, level))}
 
 
 def _over_draws(rows: pd.DataFrame, key: list[str]) -> pd.DataFrame:
     numbers = ["clean", "value", "change_percent"]
     rows = rows.assign(**{name: rows[name].astype("float64") for name in numbers})
     grouped = rows.groupby(key, sort=False, observed=True)
-    means = grouped[numbers].agg(lambda values: values.mean(skipna=False))
-    reasons = grouped["reason"].agg(lambda values: "; ".join(dict.fromkeys(values.dropna())) or None)
-    return means.assign(draws=grouped.size(), reason=reasons).reset_index()
+    complete = grouped[numbers].count().eq(grouped.size(), axis=0)
+    means = grouped[numbers].mean().where(complete)
+    reasons = {place: joined(*own["reason"].dropna()) for place, own in grouped}
+    return means.assign(draws=grouped.size(), reason=pd.Series(reasons, dtype="object")).reset_index()
 
 
 def _pairs(rows: pd.DataFrame) -> list[ProbedPair]:

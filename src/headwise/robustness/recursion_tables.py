@@ -4,13 +4,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from headwise.provenance import read_metadata
 from headwise.robustness.degradation import onset
 from headwise.statistics.generators import generator_for
-from headwise.statistics.result import joined
+from headwise.statistics.result import finite_or_none, joined
 from headwise.statistics.survival import kaplan_meier, restricted_mean, restricted_mean_difference
 from headwise.study.comparison import Comparison
 from headwise.study.robustness import Recursion
@@ -52,35 +51,24 @@ def onsets(chains: pd.DataFrame, settings: Recursion) -> pd.DataFrame:
 
 
 def survival_rows(times: pd.DataFrame, settings: Recursion, level: float) -> Iterator[dict[str, Any]]:
-    """Kaplan–Meier curves per arm (seed null) and per arm and seed: a row per step, from generation 0 to the horizon."""
+    """Kaplan–Meier curves per arm (seed null) and per arm and seed: a row per step, from generation 0 to the last."""
     horizon = last_onset(settings)
     for arm, seed, rows in _groups(times):
         curve = kaplan_meier(rows["generation"], rows["happened"], level)
         shared = {"arm": arm, "seed": seed, "chains": curve.n, "reason": joined(curve.reason, SHARED_MODEL)}
-        yield {
-            **shared,
-            "generation": 0,
-            "survival": 1.0,
-            "ci_low": None,
-            "ci_high": None,
-            "at_risk": curve.n,
-            "events": 0,
-        }
-        survival, low, high, at_risk = 1.0, None, None, curve.n
+        last: dict[str, Any] = {"generation": 0, "survival": 1.0, "ci_low": None, "ci_high": None}
+        yield {**shared, **last, "at_risk": curve.n, "events": 0}
         for place, time in enumerate(curve.times):
-            survival, low, high = (_number(values[place]) for values in (curve.survival, curve.low, curve.high))
-            at_risk = int(curve.at_risk[place])
-            events = int(curve.events[place])
-            step = {"generation": int(time), "survival": survival, "ci_low": low, "ci_high": high}
-            yield {**shared, **step, "at_risk": at_risk, "events": events}
-        if not len(curve.times) or curve.times[-1] < horizon:
+            ends = {"ci_low": finite_or_none(curve.low[place]), "ci_high": finite_or_none(curve.high[place])}
+            last = {"generation": int(time), "survival": float(curve.survival[place]), **ends}
+            yield {**shared, **last, "at_risk": int(curve.at_risk[place]), "events": int(curve.events[place])}
+        if last["generation"] < horizon:
             at_risk = int((rows["generation"] >= horizon).sum())
-            step = {"generation": horizon, "survival": survival, "ci_low": low, "ci_high": high}
-            yield {**shared, **step, "at_risk": at_risk, "events": 0}
+            yield {**shared, **last, "generation": horizon, "at_risk": at_risk, "events": 0}
 
 
 def duration_rows(times: pd.DataFrame, settings: Recursion, comparison: Comparison) -> Iterator[dict[str, Any]]:
-    """Restricted mean of the generations until onset, per arm and per arm and seed; per arm also against the first arm."""
+    """Restricted mean of the generations until onset, per arm and per arm and seed; arms also against the first one."""
     horizon = last_onset(settings)
     first = times[times["arm"] == settings.arms[0].name]
     for arm, seed, rows in _groups(times):
@@ -123,8 +111,4 @@ def _groups(times: pd.DataFrame) -> Iterator[tuple[str, int | None, pd.DataFrame
     for arm, rows in times.groupby("arm", sort=False):
         yield str(arm), None, rows
         for seed, own in rows.groupby("seed", sort=True):
-            yield str(arm), int(seed), own
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+            yield str(arm), int(str(seed)), own

@@ -1,0 +1,196 @@
+# From checkpoints to robustness: noise and its dose, duplicated key and value heads, the probe, recursive generation.
+from types import SimpleNamespace
+
+from headwise.study.perturbation import perturbation_settings, perturbed_bases, probed_descendants
+
+PERTURBED = ("losses", "specialization", "generated", "duplication")
+PERTURBATION_TABLES = (
+    "noise_response",
+    "noise_sensitivity",
+    "noise_contrasts",
+    "noise_specialization",
+    "key_value_duplication",
+    "generated_text",
+    "probe",
+    "probe_discrimination",
+    "probe_selection",
+    "published_robustness",
+)
+RECURSION_TABLES = (
+    "recursion_generations",
+    "recursion_specialization",
+    "recursion_survival",
+    "recursion_durations",
+)
+
+
+def robustness_analyses():
+    """Finished tables of what the study declares under robustness; none where it declares nothing."""
+    return [
+        *(results(f"analyses/{table}.parquet") for table in PERTURBATION_TABLES if perturbed_bases(study)),
+        *(results(f"analyses/{table}.parquet") for table in RECURSION_TABLES if study.robustness.recursion),
+    ]
+
+
+def perturbed_refits(table):
+    """One table of every refit of every base that is perturbed."""
+    return per_seed(perturbed_bases(study), f"robustness/{{model}}/seed{{seed}}/{table}.parquet")
+
+
+def perturbed_names():
+    """Regular expression for the names of the bases that are perturbed; matches nothing where there are none."""
+    return "|".join(model.name.replace(".", r"\.") for model in perturbed_bases(study)) or "(?!)"
+
+
+def descendants_of(wildcards):
+    """Names of the models that are probed beside their base, at one seed."""
+    return [model.name for model in probed_descendants(study, wildcards.model, int(wildcards.seed))]
+
+
+def arms(pattern):
+    """The pattern for every arm of recursive generation and each seed of its model."""
+    recursion = study.robustness.recursion
+    return [
+        results(pattern).format(arm=arm.name, seed=seed)
+        for arm in (recursion.arms if recursion else [])
+        for seed in study.seeds_of(study.model(arm.model))
+    ]
+
+
+def arm_of(wildcards):
+    """The arm of that name."""
+    return next(arm for arm in study.robustness.recursion.arms if arm.name == wildcards.arm)
+
+
+def writer_of(wildcards):
+    """Model and seed of an arm, as the wildcards of the rules about models have them."""
+    return SimpleNamespace(model=arm_of(wildcards).model, seed=wildcards.seed)
+
+
+rule perturb_model:
+    """Measure one refit of a base under noise, with its key and value heads duplicated, and its descendants' probe."""
+    input:
+        checkpoint=lambda wildcards: checkpoint_of(wildcards.model, wildcards.seed),
+        aligned=lambda wildcards: [checkpoint_of(name, wildcards.seed) for name in descendants_of(wildcards)],
+        documents=rules.build_corpus.output.documents,
+        prompts=rules.verify_prompts.output.prompts,
+        facts=rules.verify_prompts.output.facts,
+        library=library("perturb_model.py", *estimator_files()),
+    output:
+        **{table: results(f"robustness/{{model}}/seed{{seed}}/{table}.parquet") for table in PERTURBED},
+    log:
+        results("logs/perturb_model/{model}/seed{seed}.log"),
+    benchmark:
+        results("benchmarks/perturb_model/{model}/seed{seed}.jsonl")
+    wildcard_constraints:
+        model=perturbed_names(),
+    retries: 1
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=checkpoint_memory_mb(2000),
+        runtime=doubling(60),
+    params:
+        settings=lambda wildcards: {
+            **perturbation_settings(study, wildcards.model),
+            "aligned": descendants_of(wildcards),
+            "extraction": study.extraction.model_dump(),
+            "estimators": study.specialization.estimators,
+            "metadata": describe(wildcards),
+        },
+    script:
+        "../../scripts/perturb_model.py"
+
+
+rule summarize_perturbations:
+    """Gather responses to noise into tables, contrast architectures, judge the probe, list published values."""
+    input:
+        **{table: perturbed_refits(table) for table in PERTURBED},
+        library=library("summarize_perturbations.py"),
+    output:
+        **{table: results(f"analyses/{table}.parquet") for table in PERTURBATION_TABLES},
+    log:
+        results("logs/summarize_perturbations.log"),
+    benchmark:
+        results("benchmarks/summarize_perturbations.jsonl")
+    retries: 1
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=doubling(2000),
+        runtime=doubling(20),
+    params:
+        settings={
+            "bases": {model.name: getattr(model, "base", None) for model in study.models},
+            "reference": study.comparison.reference or study.bases()[0].name,
+            "primary": study.comparison.primary,
+            "probe": study.robustness.probe.model_dump() if study.robustness.probe else None,
+            "comparison": study.comparison.model_dump(),
+        },
+    script:
+        "../../scripts/summarize_perturbations.py"
+
+
+rule recurse_model:
+    """Feed a model's text back to it, generation after generation; a job that was killed goes on where it was."""
+    input:
+        checkpoint=lambda wildcards: checkpoint_of(arm_of(wildcards).model, wildcards.seed),
+        prompts=rules.verify_prompts.output.prompts,
+        facts=rules.verify_prompts.output.facts,
+        library=library("recurse_model.py", *estimator_files()),
+    output:
+        generations=results("recursion/{arm}/seed{seed}/generations.parquet"),
+        specialization=results("recursion/{arm}/seed{seed}/specialization.parquet"),
+    log:
+        results("logs/recurse_model/{arm}/seed{seed}.log"),
+    benchmark:
+        results("benchmarks/recurse_model/{arm}/seed{seed}.jsonl")
+    retries: 1
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: checkpoint_memory_mb(2000)(writer_of(wildcards), attempt),
+        runtime=doubling(120),
+    params:
+        settings=lambda wildcards: {
+            # No output: Snakemake removes the outputs of a job that failed, and this must outlive it.
+            "state": results(f"recursion/{wildcards.arm}/seed{wildcards.seed}/unfinished"),
+            "arm": arm_of(wildcards).model_dump(),
+            "recursion": study.robustness.recursion.model_dump(),
+            "extraction": study.extraction.model_dump(),
+            "estimators": study.specialization.estimators,
+            "metadata": {**describe(writer_of(wildcards)), "arm": wildcards.arm},
+        },
+    script:
+        "../../scripts/recurse_model.py"
+
+
+rule summarize_recursion:
+    """Gather chains of generations into tables: what generations were like, survival until degradation."""
+    input:
+        generations=arms("recursion/{arm}/seed{seed}/generations.parquet"),
+        specialization=arms("recursion/{arm}/seed{seed}/specialization.parquet"),
+        library=library("summarize_recursion.py"),
+    output:
+        **{table: results(f"analyses/{table}.parquet") for table in RECURSION_TABLES},
+    log:
+        results("logs/summarize_recursion.log"),
+    benchmark:
+        results("benchmarks/summarize_recursion.jsonl")
+    retries: 1
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=doubling(2000),
+        runtime=doubling(20),
+    params:
+        settings={
+            "recursion": study.robustness.recursion.model_dump() if study.robustness.recursion else None,
+            "comparison": study.comparison.model_dump(),
+        },
+    script:
+        "../../scripts/summarize_recursion.py"
