@@ -1,6 +1,7 @@
 """What noise, duplicated heads, the probe and recursive generation showed, in sentences computed from their tables."""
 
 from collections.abc import Iterator
+from math import log
 
 import numpy as np
 import pandas as pd
@@ -69,8 +70,10 @@ def _architectures(study: Study, tables: Tables) -> Iterator[Finding]:
                 "after "
                 f"the output projections: {words} ({first['n']} + {first['n_reference']} units).{verdict}"
             ),
-            estimate=first["log_ratio"],
-            interval=None if missing(first["log_low"]) else (first["log_low"], first["log_high"]),
+            estimate=None if missing(first["geometric_mean"]) else log(first["geometric_mean"]),
+            interval=None
+            if missing(first["geometric_low"])
+            else (log(first["geometric_low"]), log(first["geometric_high"])),
             p=first["p"],
             p_attainable=first["p_attainable"],
             n=first["n"],

@@ -1,0 +1,115 @@
+"""How often each test of the robustness experiments rejects where there is nothing to find.
+
+2,000 simulations per row at a level of 5 %; prints the table of docs/robustness.md. Run from the checkout:
+
+    python benchmarks/robustness_error_rates.py
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from scipy.stats import binom
+
+from headwise.progress import track
+from headwise.robustness.degradation import onset
+from headwise.robustness.probe import best_of_cells
+from headwise.robustness.sensitivity import contrast
+from headwise.statistics.roc import roc_area
+from headwise.statistics.survival import restricted_mean_difference
+
+SIMULATIONS, LEVEL, RESAMPLES = 2000, 0.05, 199
+Rejections = dict[str, bool]
+
+
+def sensitivity(units: int) -> Callable[[np.random.Generator], Rejections]:
+    """Areas of two models from one log-normal distribution."""
+
+    def simulate(rng: np.random.Generator) -> Rejections:
+        first, second = rng.lognormal(sigma=0.2, size=(2, units))
+        found = contrast(dict(enumerate(first)), dict(enumerate(second)), rng, RESAMPLES, LEVEL)
+        name = f"sensitivity, {units} + {units} refits"
+        return {
+            f"{name}: permutation test": found.p is not None and found.p <= LEVEL,
+            f"{name}: Welch's interval of the ratio of geometric means": _excludes(
+                found.geometric_low, found.geometric_high, 1
+            ),
+            f"{name}: bootstrap interval of the log ratio": _excludes(found.log_low, found.log_high, 0),
+        }
+
+    return simulate
+
+
+def discrimination(first: int, second: int) -> Callable[[np.random.Generator], Rejections]:
+    """Responses of two groups of models from one normal distribution."""
+
+    def simulate(rng: np.random.Generator) -> Rejections:
+        found = roc_area(rng.normal(size=first), rng.normal(size=second), rng, RESAMPLES, LEVEL)
+        name = f"probe, {first} + {second} models"
+        return {
+            f"{name}: permutation test of the ROC area": found.p is not None and found.p <= LEVEL,
+            f"{name}: DeLong's interval": _excludes(found.low, found.high, 0.5),
+        }
+
+    return simulate
+
+
+def survival(chains: int, refits: int, shared: float) -> Callable[[np.random.Generator], Rejections]:
+    """Onsets of two arms with one rate per generation; `shared`: deviation of the log odds between refits."""
+
+    def arm(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        odds = np.repeat(rng.normal(scale=shared, size=refits), chains // refits)
+        states = rng.random((chains, 10)) < 1 / (1 + np.exp(-odds[:, None]))
+        found = [onset(list(chain), 10, 3) for chain in states]
+        return np.array([time for time, _ in found]), np.array([happened for _, happened in found])
+
+    def simulate(rng: np.random.Generator) -> Rejections:
+        found = restricted_mean_difference(arm(rng), arm(rng), 8, rng, RESAMPLES, LEVEL)
+        kind = f"refits that differ (log odds ± {shared:g})" if shared else "independent chains"
+        name = f"recursion, {chains} + {chains} chains, {kind}"
+        return {
+            f"{name}: logrank permutation test": found.p is not None and found.p <= LEVEL,
+            f"{name}: interval of the difference of restricted means": _excludes(found.low, found.high, 0),
+        }
+
+    return simulate
+
+
+def selection(rng: np.random.Generator) -> Rejections:
+    """Responses of 12 exchangeable models in 24 cells, split at random once."""
+    found = best_of_cells(rng.normal(size=(12, 24)), 0, rng, 1, LEVEL)
+    return {
+        "selection, 6 + 6 models: a cell fixed beforehand": found.declared_rate == 1,
+        "selection, 6 + 6 models: the best of 24 cells (demonstration)": found.best_rate == 1,
+    }
+
+
+def _excludes(low: float | None, high: float | None, null: float) -> bool:
+    return low is not None and high is not None and not low <= null <= high
+
+
+def rows() -> Iterator[str]:
+    """One row per test: share of rejections."""
+    experiments = [
+        sensitivity(3), sensitivity(5), sensitivity(20), discrimination(24, 12), discrimination(6, 6),
+        survival(18, 3, 0.0), survival(18, 3, 1.0), selection,
+    ]  # fmt: skip
+    for number, simulate in enumerate(experiments):
+        rng = np.random.default_rng(number)
+        counts: dict[str, int] = {}
+        for _ in track(range(SIMULATIONS), f"experiment {number + 1} of {len(experiments)}", SIMULATIONS):
+            for name, rejected in simulate(rng).items():
+                counts[name] = counts.get(name, 0) + rejected
+        for name, count in counts.items():
+            yield f"| {name} | {100 * count / SIMULATIONS:.1f} % |"
+
+
+if __name__ == "__main__":
+    low, high = binom.ppf([0.005, 0.995], SIMULATIONS, LEVEL) / SIMULATIONS
+    print(
+        f"<!-- A test that keeps its level lies within {100 * low:.1f} % and {100 * high:.1f} %, 99 times of 100. -->"
+    )
+    print("| test | rejections at 5 % |\n|---|---|")
+    for line in rows():
+        print(line)
+        sys.stdout.flush()
