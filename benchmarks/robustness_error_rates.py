@@ -9,14 +9,17 @@ import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import pandas as pd
 from scipy.stats import binom
 
 from headwise.progress import track
 from headwise.robustness.degradation import onset
 from headwise.robustness.probe import best_of_cells
+from headwise.robustness.recursion_tables import arm_difference, refit_means
 from headwise.robustness.sensitivity import contrast
 from headwise.statistics.roc import roc_area
 from headwise.statistics.survival import restricted_mean_difference
+from headwise.study.comparison import Comparison
 
 SIMULATIONS, LEVEL, RESAMPLES = 2000, 0.05, 199
 Rejections = dict[str, bool]
@@ -54,22 +57,30 @@ def discrimination(first: int, second: int) -> Callable[[np.random.Generator], R
     return simulate
 
 
-def survival(chains: int, refits: int, shared: float) -> Callable[[np.random.Generator], Rejections]:
-    """Onsets of two arms with one rate per generation; `shared`: deviation of the log odds between refits."""
+def recursion(refits: int, shared: float) -> Callable[[np.random.Generator], Rejections]:
+    """Onsets of 6 chains of each refit of two arms; `shared`: deviation of the log odds between refits.
 
-    def arm(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        odds = np.repeat(rng.normal(scale=shared, size=refits), chains // refits)
-        states = rng.random((chains, 10)) < 1 / (1 + np.exp(-odds[:, None]))
+    As tested (units: refits), and as if chains were units.
+    """
+
+    def arm(rng: np.random.Generator) -> pd.DataFrame:
+        seeds = np.repeat(np.arange(refits), 6)
+        odds = rng.normal(scale=shared, size=refits)[seeds]
+        states = rng.random((len(seeds), 10)) < 1 / (1 + np.exp(-odds[:, None]))
         found = [onset(list(chain), 10, 3) for chain in states]
-        return np.array([time for time, _ in found]), np.array([happened for _, happened in found])
+        return pd.DataFrame({"seed": seeds, "generation": [t for t, _ in found], "happened": [h for _, h in found]})
 
     def simulate(rng: np.random.Generator) -> Rejections:
-        found = restricted_mean_difference(arm(rng), arm(rng), 8, rng, RESAMPLES, LEVEL)
-        kind = f"refits that differ (log odds ± {shared:g})" if shared else "independent chains"
-        name = f"recursion, {chains} + {chains} chains, {kind}"
+        one, other = arm(rng), arm(rng)
+        tested = arm_difference(refit_means(one, 8), refit_means(other, 8), rng, Comparison(resamples=RESAMPLES))
+        chains = [(each["generation"].to_numpy(), each["happened"].to_numpy()) for each in (one, other)]
+        naive = restricted_mean_difference(chains[0], chains[1], 8, rng, RESAMPLES, LEVEL)
+        kind = f"that differ (log odds ± {shared:g})" if shared else "alike"
+        name = f"recursion, {refits} + {refits} refits {kind}"
         return {
-            f"{name}: logrank permutation test": found.p is not None and found.p <= LEVEL,
-            f"{name}: interval of the difference of restricted means": _excludes(found.low, found.high, 0),
+            f"{name}: sign-flip test over refits": tested.p is not None and tested.p <= LEVEL,
+            f"{name}: Student's interval over refits": _excludes(tested.difference_low, tested.difference_high, 0),
+            f"{name}: logrank test with chains as units (not used)": naive.p is not None and naive.p <= LEVEL,
         }
 
     return simulate
@@ -92,7 +103,7 @@ def rows() -> Iterator[str]:
     """One row per test: share of rejections."""
     experiments = [
         sensitivity(3), sensitivity(5), sensitivity(20), discrimination(24, 12), discrimination(6, 6),
-        survival(18, 3, 0.0), survival(18, 3, 1.0), selection,
+        recursion(3, 0.0), recursion(3, 1.0), recursion(8, 1.0), selection,
     ]  # fmt: skip
     for number, simulate in enumerate(experiments):
         rng = np.random.default_rng(number)

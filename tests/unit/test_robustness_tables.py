@@ -22,7 +22,15 @@ from headwise.robustness.probe_tables import (
     selection_rows,
     specialization_response_rows,
 )
-from headwise.robustness.recursion_tables import duration_rows, generation_rows, onsets, survival_rows
+from headwise.robustness.recursion_tables import (
+    arm_difference,
+    duration_rows,
+    generation_rows,
+    onsets,
+    refit_means,
+    survival_rows,
+)
+from headwise.statistics.survival import restricted_mean
 from headwise.study.comparison import Comparison
 from headwise.study.robustness import Arm, Recursion
 
@@ -175,6 +183,22 @@ def test_onsets_survival_and_restricted_means() -> None:
     assert [row["mean_generations"] for row in rows] == [1.5, 4.0]
     assert rows[1]["difference"] == pytest.approx(2.5)
     assert "reference" not in rows[0]
+    assert [(row["n"], row["unit"]) for row in rows] == [(1, "refit"), (1, "refit")]
+
+
+def test_arms_are_compared_in_pairs_of_refits_where_seeds_agree() -> None:
+    rng = np.random.default_rng(0)
+    paired = arm_difference({1: 4.0, 2: 5.0, 3: 6.0}, {3: 3.0, 2: 3.0, 1: 3.0}, rng, SETTINGS)
+    assert (paired.difference, paired.p, paired.p_attainable) == (2.0, 0.25, 0.25)
+    other = arm_difference({1: 4.0, 2: 5.0, 3: 6.0}, {7: 3.0, 8: 3.0, 9: 3.0}, rng, SETTINGS)
+    assert (other.difference, other.p) == (2.0, pytest.approx(0.1))
+
+
+def test_a_refits_mean_is_that_of_kaplan_meier() -> None:
+    times = onsets(chains(), RECURSION)
+    own = times[times["arm"] == "two"]
+    expected = restricted_mean(own["generation"], own["happened"], 4, 0.05).estimate
+    assert refit_means(own, 4) == {1: pytest.approx(expected)}
 
 
 def test_generations_are_means_over_chains_and_undefined_values_are_counted() -> None:

@@ -1,16 +1,20 @@
 """From chains of generations to tables: what each generation was like, and how long chains last."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from headwise.provenance import read_metadata
 from headwise.robustness.degradation import onset
 from headwise.statistics.generators import generator_for
+from headwise.statistics.intervals import t_interval, welch_interval
+from headwise.statistics.permutation import sign_flip, two_sample
 from headwise.statistics.result import finite_or_none, joined
-from headwise.statistics.survival import kaplan_meier, restricted_mean, restricted_mean_difference
+from headwise.statistics.survival import kaplan_meier, restricted_mean
 from headwise.study.comparison import Comparison
 from headwise.study.robustness import Recursion
 
@@ -55,7 +59,8 @@ def survival_rows(times: pd.DataFrame, settings: Recursion, level: float) -> Ite
     horizon = last_onset(settings)
     for arm, seed, rows in _groups(times):
         curve = kaplan_meier(rows["generation"], rows["happened"], level)
-        shared = {"arm": arm, "seed": seed, "chains": curve.n, "reason": joined(curve.reason, SHARED_MODEL)}
+        reason = joined(curve.reason, SHARED_MODEL if seed is None else None)
+        shared = {"arm": arm, "seed": seed, "chains": curve.n, "reason": reason}
         last: dict[str, Any] = {"generation": 0, "survival": 1.0, "ci_low": None, "ci_high": None}
         yield {**shared, **last, "at_risk": curve.n, "events": 0}
         for place, time in enumerate(curve.times):
@@ -68,38 +73,69 @@ def survival_rows(times: pd.DataFrame, settings: Recursion, level: float) -> Ite
 
 
 def duration_rows(times: pd.DataFrame, settings: Recursion, comparison: Comparison) -> Iterator[dict[str, Any]]:
-    """Restricted mean of the generations until onset, per arm and per arm and seed; arms also against the first one."""
+    """Restricted mean of the generations until onset: per arm over its refits (seed null), and per arm and refit.
+
+    Chains of one refit are alike, so that an arm has as many units as refits: its interval is Student's over the means
+    of refits, and it is compared with the first arm by `arm_difference`.
+    """
     horizon = last_onset(settings)
-    first = times[times["arm"] == settings.arms[0].name]
+    means = {arm: refit_means(times[times["arm"] == arm], horizon) for arm in dict.fromkeys(times["arm"])}
+    first = settings.arms[0].name
     for arm, seed, rows in _groups(times):
-        mean = restricted_mean(rows["generation"], rows["happened"], horizon, comparison.level)
-        row = {
-            "arm": arm,
-            "seed": seed,
-            "mean_generations": mean.estimate,
-            "ci_low": mean.low,
-            "ci_high": mean.high,
-            "horizon": horizon,
-            "chains": mean.n,
-            "degraded_chains": int(rows["happened"].sum()),
-            "reason": joined(mean.reason, SHARED_MODEL),
-        }
-        if seed is None and arm != settings.arms[0].name:
-            rng = generator_for("recursion", arm, settings.arms[0].name)
-            pair = [(each["generation"].to_numpy(), each["happened"].to_numpy()) for each in (rows, first)]
-            difference = restricted_mean_difference(
-                pair[0], pair[1], horizon, rng, comparison.resamples, comparison.level
-            )
-            row |= {
-                "reference": settings.arms[0].name,
-                "difference": difference.estimate,
-                "difference_low": difference.low,
-                "difference_high": difference.high,
-                "p": difference.p,
-                "p_attainable": difference.p_attainable,
-                "test": difference.method,
+        shared = {"arm": arm, "seed": seed, "horizon": horizon, "chains": len(rows)}
+        shared["degraded_chains"] = int(rows["happened"].sum())
+        if seed is not None:
+            own = restricted_mean(rows["generation"], rows["happened"], horizon, comparison.level)
+            ends = {"ci_low": own.low, "ci_high": own.high}
+            yield {
+                **shared,
+                "mean_generations": own.estimate,
+                **ends,
+                "n": own.n,
+                "unit": "chain",
+                "reason": own.reason,
             }
+            continue
+        over = t_interval(list(means[arm].values()), comparison.level)
+        row = {**shared, "mean_generations": over.estimate, "ci_low": over.low, "ci_high": over.high}
+        row |= {"n": over.n, "unit": "refit", "reason": over.reason}
+        if arm != first and first in means:
+            rng = generator_for("recursion", arm, first)
+            row |= {"reference": first, **asdict(arm_difference(means[arm], means[first], rng, comparison))}
         yield row
+
+
+@dataclass(frozen=True)
+class ArmDifference:
+    """Mean generations until onset of an arm less those of another; None where undefined."""
+
+    difference: float | None
+    difference_low: float | None
+    difference_high: float | None
+    p: float | None
+    p_attainable: float | None
+    test: str
+
+
+def refit_means(times: pd.DataFrame, horizon: int) -> dict[int, float]:
+    """Restricted mean of the generations until onset of each refit of an arm, by seed: all chains were followed that
+    far, so that it is the mean."""
+    onset_or_end = times["generation"].clip(upper=horizon).astype("float64")
+    return {int(str(seed)): float(own.mean()) for seed, own in onset_or_end.groupby(times["seed"])}
+
+
+def arm_difference(
+    means: Mapping[int, float], reference: Mapping[int, float], rng: np.random.Generator, settings: Comparison
+) -> ArmDifference:
+    """Compare arms with refits as units: in pairs of the same seed, since arms may share a model, where seeds agree."""
+    if set(means) == set(reference):
+        differences = [means[seed] - reference[seed] for seed in sorted(means)]
+        test, interval = sign_flip(differences, rng, settings.resamples), t_interval(differences, settings.level)
+    else:
+        samples = list(means.values()), list(reference.values())
+        test, interval = two_sample(*samples, rng, settings.resamples), welch_interval(*samples, settings.level)
+    how = f"{test.method}; interval: {interval.method}"
+    return ArmDifference(test.estimate, interval.low, interval.high, test.p, test.p_attainable, how)
 
 
 def last_onset(settings: Recursion) -> int:

@@ -190,12 +190,13 @@ def _recursion(rows: pd.DataFrame) -> Iterator[Finding]:
         against = ""
         if not missing(row["difference"]):
             against = (
-                f"; {signed(row['difference'], 2)} against {plain(row['reference'])}, p = {p_value(row['p'])} (chains "
-                "counted as units, which they are not quite)"
+                f"; {signed(row['difference'], 2)} against {plain(row['reference'])}, p = {p_value(row['p'])} "
+                "(smallest "
+                f"attainable {p_value(row['p_attainable'])}; unit: refit)"
             )
         mean = "undefined" if missing(row["mean_generations"]) else f"{number(row['mean_generations'], 2)}"
         yield described(
-            str(row["reason"]),
+            row["reason"] or "exploratory",
             id=f"recursion:{row['arm']}",
             topic="model",
             headline=False,
@@ -208,8 +209,8 @@ def _recursion(rows: pd.DataFrame) -> Iterator[Finding]:
             interval=None if missing(row["ci_low"]) else (row["ci_low"], row["ci_high"]),
             p=row["p"],
             p_attainable=row["p_attainable"],
-            n=row["chains"],
-            unit="chain",
+            n=row["n"],
+            unit=row["unit"],
         )
 
 
