@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING
 
 from headwise.logs import logged
 from headwise.provenance import read_json
-from headwise.robustness.experiment import Outputs, Settings, perturb_refit
+from headwise.robustness.experiment import Outputs, Reading, Settings, perturb_refit
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
     settings = snakemake.params.settings
-    checkpoints = [Path(path) for path in snakemake.input.get("aligned", [])]
+    aligned = [Path(path) for path in snakemake.input.get("aligned", [])]
     perturb_refit(
-        (snakemake.wildcards.model, Path(snakemake.input.checkpoint)),
-        dict(zip(settings["aligned"], checkpoints, strict=True)),
+        Reading.of(Path(snakemake.input.checkpoint), settings["base"]),
+        [Reading.of(path, reading) for path, reading in zip(aligned, settings["aligned"], strict=True)],
         documents=Path(snakemake.input.documents),
         prompts=Path(snakemake.input.prompts),
         settings=Settings.of(settings),

@@ -7,6 +7,7 @@ from headwise.logs import logged
 from headwise.provenance import read_json
 from headwise.robustness.recursion import recurse
 from headwise.study.extraction import Extraction
+from headwise.study.models import Loading
 from headwise.study.robustness import Arm, Recursion
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ with logged(snakemake.log[0]):
         Arm(**settings["arm"]),
         Recursion(**settings["recursion"]),
         Extraction(**settings["extraction"]),
+        Loading(**settings["loading"]),
         settings["estimators"],
         seed=int(snakemake.wildcards.seed),
         state=Path(settings["state"]),

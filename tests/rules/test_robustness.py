@@ -12,7 +12,7 @@ from headwise.provenance import read_metadata
 from headwise.report.robustness.part import PART
 from headwise.report.tables import analysis_table, typed
 from headwise.robustness.noise_tables import AS_MADE, DUPLICATED
-from headwise.study.perturbation import perturbation_settings
+from headwise.study.perturbation import perturbation_settings, reading
 from headwise.study.study import Study
 from rules.conftest import Measurement, RunScript, describe
 
@@ -86,9 +86,8 @@ def perturb(
             output=output,
             settings={
                 **perturbation_settings(robust_study, model),
-                "aligned": aligned,
-                "extraction": robust_study.extraction.model_dump(),
-                "estimators": robust_study.specialization.estimators,
+                "base": reading(robust_study, robust_study.model(model)),
+                "aligned": [reading(robust_study, robust_study.model(name)) for name in aligned],
                 "metadata": describe(robust_study, model, seed),
             },
             wildcards={"model": model, "seed": str(seed)},
@@ -137,7 +136,7 @@ def robustness(
                     "state": str(place / "unfinished"),
                     "arm": arm.model_dump(),
                     "recursion": study.robustness.recursion.model_dump(),
-                    "extraction": study.extraction.model_dump(),
+                    **reading(study, study.model(arm.model)),
                     "estimators": ["hellinger"],
                     "metadata": {**describe(study, arm.model, seed), "arm": arm.name},
                 },

@@ -1,7 +1,7 @@
 # From checkpoints to robustness: noise and its dose, duplicated key and value heads, the probe, recursive generation.
 from types import SimpleNamespace
 
-from headwise.study.perturbation import perturbation_settings, perturbed_bases, probed_descendants
+from headwise.study.perturbation import perturbation_settings, perturbed_bases, probed_descendants, reading
 
 PERTURBED = ("losses", "specialization", "generated", "duplication")
 PERTURBATION_TABLES = (
@@ -24,14 +24,6 @@ RECURSION_TABLES = (
 )
 
 
-def robustness_analyses():
-    """Finished tables of what the study declares under robustness; none where it declares nothing."""
-    return [
-        *(results(f"analyses/{table}.parquet") for table in PERTURBATION_TABLES if perturbed_bases(study)),
-        *(results(f"analyses/{table}.parquet") for table in RECURSION_TABLES if study.robustness.recursion),
-    ]
-
-
 def perturbed_refits(table):
     """One table of every refit of every base that is perturbed."""
     return per_seed(perturbed_bases(study), f"robustness/{{model}}/seed{{seed}}/{table}.parquet")
@@ -43,8 +35,14 @@ def perturbed_names():
 
 
 def descendants_of(wildcards):
-    """Names of the models that are probed beside their base, at one seed."""
-    return [model.name for model in probed_descendants(study, wildcards.model, int(wildcards.seed))]
+    """The models that are probed beside their base, at one seed."""
+    return probed_descendants(study, wildcards.model, int(wildcards.seed))
+
+
+def files_of_refit(wildcards):
+    """The other files of a base and of its descendants."""
+    names = [wildcards.model, *(model.name for model in descendants_of(wildcards))]
+    return [file for name in names for file in files_of(name, int(wildcards.seed))]
 
 
 def arms(pattern):
@@ -70,8 +68,11 @@ def writer_of(wildcards):
 rule perturb_model:
     """Measure one refit of a base under noise, with its key and value heads duplicated, and its descendants' probe."""
     input:
-        checkpoint=lambda wildcards: checkpoint_of(wildcards.model, wildcards.seed),
-        aligned=lambda wildcards: [checkpoint_of(name, wildcards.seed) for name in descendants_of(wildcards)],
+        checkpoint=lambda wildcards: checkpoint_of(wildcards.model, int(wildcards.seed)),
+        aligned=lambda wildcards: [
+            checkpoint_of(model.name, int(wildcards.seed)) for model in descendants_of(wildcards)
+        ],
+        files=files_of_refit,
         documents=rules.build_corpus.output.documents,
         prompts=rules.verify_prompts.output.prompts,
         facts=rules.verify_prompts.output.facts,
@@ -94,9 +95,8 @@ rule perturb_model:
     params:
         settings=lambda wildcards: {
             **perturbation_settings(study, wildcards.model),
-            "aligned": descendants_of(wildcards),
-            "extraction": study.extraction.model_dump(),
-            "estimators": study.specialization.estimators,
+            "base": reading(study, study.model(wildcards.model)),
+            "aligned": [reading(study, model) for model in descendants_of(wildcards)],
             "metadata": describe(wildcards),
         },
     script:
@@ -136,7 +136,8 @@ rule summarize_perturbations:
 rule recurse_model:
     """Feed a model's text back to it, generation after generation; a job that was killed goes on where it was."""
     input:
-        checkpoint=lambda wildcards: checkpoint_of(arm_of(wildcards).model, wildcards.seed),
+        checkpoint=lambda wildcards: checkpoint_of(arm_of(wildcards).model, int(wildcards.seed)),
+        files=lambda wildcards: files_of(arm_of(wildcards).model, int(wildcards.seed)),
         prompts=rules.verify_prompts.output.prompts,
         facts=rules.verify_prompts.output.facts,
         library=library("recurse_model.py", *estimator_files()),
@@ -160,7 +161,7 @@ rule recurse_model:
             "state": results(f"recursion/{wildcards.arm}/seed{wildcards.seed}/unfinished"),
             "arm": arm_of(wildcards).model_dump(),
             "recursion": study.robustness.recursion.model_dump(),
-            "extraction": study.extraction.model_dump(),
+            **reading(study, study.model(arm_of(wildcards).model)),
             "estimators": study.specialization.estimators,
             "metadata": {**describe(writer_of(wildcards)), "arm": wildcards.arm},
         },

@@ -3,8 +3,9 @@
 from headwise.report.columns import COLUMNS, Column
 from headwise.report.part import Part
 from headwise.report.robustness.part import PART as ROBUSTNESS
+from headwise.report.variants.part import PART as VARIANTS
 
-PARTS: tuple[Part, ...] = (ROBUSTNESS,)
+PARTS: tuple[Part, ...] = (VARIANTS, ROBUSTNESS)
 
 TABLES: dict[str, tuple[Column, ...]] = COLUMNS | {
     table: columns for part in PARTS for table, columns in part.columns.items()

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from headwise.statistics.permutation import FloatArray, two_sample
+from headwise.arrays import FloatArray
+from headwise.statistics.permutation import two_sample
 from headwise.statistics.result import Result, joined
 
 RESTRICTED_MEAN = "Restricted mean time"
