@@ -15,6 +15,7 @@ from headwise.prompts import PromptError
 from headwise.robustness.degradation import distinct, repeated_share, similarity
 from headwise.robustness.generation import GenerationError, write
 from headwise.study.extraction import Extraction
+from headwise.study.models import Loading
 from headwise.study.robustness import Arm, Recursion
 
 ARMS = {
@@ -44,8 +45,9 @@ def place(tmp_path_factory):
 
 def run(place, folder, arm="continue", settings=SETTINGS, seed=1):
     recursion.recurse(
-        place / "model", place / "prompts.jsonl", ARMS[arm], settings, Extraction(device="cpu"), ["hellinger"], seed,
-        folder / "state", folder / "generations.parquet", folder / "specialization.parquet", {"arm": arm},
+        place / "model", place / "prompts.jsonl", ARMS[arm], settings, Extraction(device="cpu"), Loading(),
+        ["hellinger"], seed, folder / "state", folder / "generations.parquet", folder / "specialization.parquet",
+        {"arm": arm},
     )  # fmt: skip
     return pd.read_parquet(folder / "generations.parquet"), pd.read_parquet(folder / "specialization.parquet")
 
