@@ -34,7 +34,7 @@ class Selection:
     cells, units       doses and regions, and models whose responses were split at random into two halves
     splits             random splits
     declared_rate      share of splits in which one cell, fixed beforehand, differs at the level (t-test)
-    best_rate          the same of the cell with the largest difference in the expected direction
+    best_rate          the same of the most significant cell in the expected direction
     declared_percent   mean difference of the halves in the fixed cell, percentage points
     best_percent       the same in the best cell
     level              of each test
@@ -97,8 +97,8 @@ def best_of_cells(
     orders = rng.permuted(np.tile(np.arange(units), (splits, 1)), axis=1)
     first, second = responses[orders[:, :half]], responses[orders[:, half : 2 * half]]  # (splits, half, cells)
     differences = first.mean(axis=1) - second.mean(axis=1)
-    p = ttest_ind(first, second, axis=1).pvalue
-    best = differences.argmax(axis=1)
+    test = ttest_ind(first, second, axis=1)
+    p, best = test.pvalue, np.where(np.isnan(test.statistic), -np.inf, test.statistic).argmax(axis=1)
     rows = np.arange(splits)
     return Selection(
         cells,

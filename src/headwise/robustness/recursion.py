@@ -17,8 +17,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from headwise.models.checkpoint import weights_digest
 from headwise.models.load import input_device, load_checkpoint
 from headwise.models.optimization import one_thread
+from headwise.models.pairs import template_parts
 from headwise.progress import track
-from headwise.prompts import EncodedPrompt, Prompt, encode, read_prompts
+from headwise.prompts import EncodedPrompt, encode, read_prompts
 from headwise.provenance import (
     file_digest,
     json_digest,
@@ -100,7 +101,7 @@ def recurse(
     and estimator (see `GenerationSpecialization`). A chain that writes no token ends there, with a reason.
 
     Raises GenerationError for a text that does not fit the model's positions or logits that are not finite, and
-    PromptError for mode rewrite where the tokenizer has no chat template.
+    ValueError for mode rewrite where the tokenizer has no chat template.
     """
     model, tokenizer = load_checkpoint(checkpoint, extraction.dtype, extraction.device, loading)
     everything = sorted(read_prompts(prompts), key=lambda prompt: prompt.id)
@@ -215,10 +216,10 @@ class _Writer:
         read = tokens[-self.settings.context :]
         if self.arm.mode == "continue":
             return self.as_prompt(read)
-        text = self.tokenizer.decode(read, skip_special_tokens=True)
-        asked = Prompt(self.arm.name, "", f"{self.arm.instruction}\n{text}")
-        (encoded,) = encode([asked], self.tokenizer, "chat", max_tokens=10**9)
-        return encoded.token_ids
+        before, after = template_parts(self.tokenizer, f"{self.arm.instruction}\n")
+        special = set(self.tokenizer.all_special_ids)
+        # Spliced, not written and read again: every input keeps its length, and no token is lost in between.
+        return [*before, *(token for token in read if token not in special), *after]
 
     def _uniforms(self, prompt: str, number: int) -> Any:
         return generator_for("generation", self.seed, prompt, number).random(self.settings.new_tokens)

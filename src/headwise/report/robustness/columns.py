@@ -134,7 +134,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("units", int, "Refits of bases, split at random into two halves"),
         Column("splits", int, "Random splits"),
         Column("declared_rate", float, "Share of splits in which a cell fixed beforehand differs at the level"),
-        Column("best_rate", float, "The same of the cell with the largest difference in the expected direction"),
+        Column("best_rate", float, "The same of the cell that differs most significantly in the expected direction"),
         Column("declared_percent", float, "Mean difference in the fixed cell, percentage points"),
         Column("best_percent", float, "Mean difference in the best cell, percentage points"),
         Column("level", float, "Level of each test"),
