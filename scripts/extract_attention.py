@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headwise.attention.extract import extract_attention
+from headwise.devices import own_device
 from headwise.logs import logged
 from headwise.provenance import read_json
 from headwise.study.extraction import Extraction
@@ -11,7 +12,8 @@ from headwise.study.extraction import Extraction
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-with logged(snakemake.log[0]):
+settings = Extraction(**snakemake.params.settings["extraction"])
+with logged(snakemake.log[0]), own_device(settings.device):
     tensors = snakemake.output.get("tensors")
     extract_attention(
         Path(snakemake.input.checkpoint),
@@ -20,7 +22,7 @@ with logged(snakemake.log[0]):
         heads=Path(snakemake.output.heads),
         pairs=Path(snakemake.output.pairs),
         descriptors=Path(snakemake.output.descriptors),
-        settings=Extraction(**snakemake.params.settings["extraction"]),
+        settings=settings,
         pair_statistics=snakemake.params.settings["pair_statistics"],
         seed=int(snakemake.wildcards.seed),
         metadata={

@@ -23,13 +23,14 @@ rule extract_attention:
         results("benchmarks/extract_attention/{model}/seed{seed}.jsonl")
     wildcard_constraints:
         model=names("train", "align", "folder"),
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
     resources:
         mem_mb=checkpoint_memory_mb(2000),
         runtime=doubling(30),
+        # A GPU where the profile has one to give; Snakemake itself counts none.
+        gpu=int(study.extraction.device != "cpu"),
     params:
         settings=lambda wildcards: {
             "extraction": study.extraction.model_dump(),

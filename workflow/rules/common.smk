@@ -3,6 +3,7 @@ import os
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.io import sourcecache_entry
 
 from headwise.prompts import PromptError, is_url, load_verified
 from headwise.sources import PACKAGE, import_closure
@@ -36,10 +37,15 @@ def near(path):
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
+def source(path):
+    """A file of the checkout as an input: jobs have it with the workflow, also where results lie in an object store."""
+    return sourcecache_entry(near(path), near(path))
+
+
 def library(script, *more):
     """A script and the library files that it depends on: an edit of one reruns the rule, a touch does not."""
     script = ROOT / "scripts" / script
-    return [near(path) for path in [script, *import_closure(script), *more]]
+    return [source(path) for path in [script, *import_closure(script), *more]]
 
 
 def estimator_files():
@@ -57,7 +63,7 @@ def page_files():
 def local_prompts(wildcards):
     """The prompt file and the checksums beside it; none where the study names a URL."""
     path = Path(study.prompts.path)
-    return [str(file) for file in (path, path.with_name("SHA256SUMS")) if file.is_file()]
+    return [source(file) for file in (path, path.with_name("SHA256SUMS")) if file.is_file()]
 
 
 def names(*sources):
