@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -38,52 +38,62 @@ def device_count() -> int:
 
 
 @contextmanager
-def own_device(wanted: str) -> Iterator[str | None]:
-    """Hold one GPU while the block runs, with CUDA_VISIBLE_DEVICES naming it alone; yields its name.
+def own_devices(count: int) -> Iterator[list[str]]:
+    """Hold `count` GPUs while the block runs, with CUDA_VISIBLE_DEVICES naming them alone; yields their names.
 
-    `wanted` is the device of a study: with "cpu", and on a machine without a GPU, nothing happens and None is yielded.
-    Where all are taken the block waits, and says so. Comes before the first use of CUDA in this process, which reads
-    the variable once. The lock ends with the process, however that ends.
+    With 0, and on a machine without a GPU, nothing happens and the list is empty; where there are fewer than `count`,
+    it is all of them. Where too few are free the block waits, and says so. Comes before the first use of CUDA in this
+    process, which reads the variable once. The locks end with the process, however that ends.
     """
     devices = visible_devices()
-    if wanted == "cpu" or not devices:
-        yield None
+    if count == 0 or not devices:
+        yield []
         return
     before = os.environ.get(VARIABLE)
-    device, lock = _wait_for_one(devices)
-    with lock:
-        os.environ[VARIABLE] = device
+    locks = _wait_for(min(count, len(devices)), devices)
+    with ExitStack() as held:
+        for lock in locks.values():
+            held.enter_context(lock)
+        os.environ[VARIABLE] = ",".join(locks)
         try:
-            yield device
+            yield list(locks)
         finally:
             os.environ.pop(VARIABLE)
             if before is not None:
                 os.environ[VARIABLE] = before
 
 
-def _wait_for_one(devices: Sequence[str]) -> tuple[str, IO[str]]:
-    """A free device and the open file that locks it."""
+def _wait_for(count: int, devices: Sequence[str]) -> dict[str, IO[str]]:
+    """Free devices, and for each the open file that locks it."""
     folder = _lock_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    taken = _free_one(devices, folder)
-    if taken is None:
-        print(f"all GPUs ({', '.join(devices)}) are taken by other jobs: waiting for one", file=sys.stderr)
-    while taken is None:
+    locks = _lock_free_ones(count, devices, folder)
+    if not locks:
+        print(f"too few of the GPUs ({', '.join(devices)}) are free: waiting for {count}", file=sys.stderr)
+    while not locks:
         time.sleep(POLL_SECONDS)
-        taken = _free_one(devices, folder)
-    return taken
+        locks = _lock_free_ones(count, devices, folder)
+    return locks
 
 
-def _free_one(devices: Sequence[str], folder: Path) -> tuple[str, IO[str]] | None:
+def _lock_free_ones(count: int, devices: Sequence[str], folder: Path) -> dict[str, IO[str]]:
+    """All `count` at once or none: two jobs that each held a part would wait for each other."""
+    locks: dict[str, IO[str]] = {}
     for device in devices:
+        if len(locks) == count:
+            break
         file = (folder / device.replace("/", "-")).open("w")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.close()
         else:
-            return device, file
-    return None
+            locks[device] = file
+    if len(locks) < count:
+        for lock in locks.values():
+            lock.close()
+        return {}
+    return locks
 
 
 def _lock_folder() -> Path:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from headwise.devices import VARIABLE, device_count, own_device, visible_devices
+from headwise.devices import VARIABLE, device_count, own_devices, visible_devices
 
 HOLD = """
 import sys, time
-from headwise.devices import own_device
-with own_device("auto") as device:
+from headwise.devices import own_devices
+with own_devices(1) as (device,):
     start = time.time()
     time.sleep(float(sys.argv[1]))
     print(device, start, time.time())
@@ -48,29 +48,39 @@ def test_devices_are_those_that_cuda_would_see(monkeypatch: pytest.MonkeyPatch, 
 
 def test_a_job_sees_its_own_device_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "4,7")
-    with own_device("auto") as first:
-        assert (first, os.environ[VARIABLE]) == ("4", "4")
+    with own_devices(1) as first:
+        assert (first, os.environ[VARIABLE]) == (["4"], "4")
         monkeypatch.setenv(VARIABLE, "4,7")
-        with own_device("cuda") as second:
-            assert (second, os.environ[VARIABLE]) == ("7", "7")
-    with own_device("auto") as freed:
-        assert freed == "4"
+        with own_devices(1) as second:
+            assert (second, os.environ[VARIABLE]) == (["7"], "7")
+    with own_devices(1) as freed:
+        assert freed == ["4"]
+
+
+def test_a_job_of_several_devices_holds_all_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "0,1,2")
+    with own_devices(1):
+        monkeypatch.setenv(VARIABLE, "0,1,2")
+        with own_devices(2) as both:
+            assert (both, os.environ[VARIABLE]) == (["1", "2"], "1,2")
+    with own_devices(4) as everything:
+        assert everything == ["0", "1", "2"]
 
 
 def test_the_variable_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "4,7")
-    with own_device("auto"):
+    with own_devices(1):
         pass
     assert os.environ[VARIABLE] == "4,7"
 
 
-@pytest.mark.parametrize(("wanted", "devices"), [("cpu", "0,1"), ("auto", "")])
+@pytest.mark.parametrize(("count", "devices"), [(0, "0,1"), (1, "")])
 def test_without_a_gpu_nothing_is_locked(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, wanted: str, devices: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, count: int, devices: str
 ) -> None:
     monkeypatch.setenv(VARIABLE, devices)
-    with own_device(wanted) as device:
-        assert device is None
+    with own_devices(count) as held:
+        assert held == []
         assert os.environ[VARIABLE] == devices
     assert not list(tmp_path.iterdir())
 
@@ -105,8 +115,8 @@ def test_the_device_of_a_killed_process_is_free(monkeypatch: pytest.MonkeyPatch,
         time.sleep(0.05)
     holding.kill()
     holding.communicate()
-    with own_device("auto") as device:
-        assert device == "0"
+    with own_devices(1) as held:
+        assert held == ["0"]
 
 
 def test_jobs_of_slurm_have_devices_of_their_own_and_steps_of_one_allocation_share(
@@ -115,11 +125,11 @@ def test_jobs_of_slurm_have_devices_of_their_own_and_steps_of_one_allocation_sha
     # Slurm calls the first device of each of its jobs 0, whichever it is.
     monkeypatch.setenv("SLURM_JOB_ID", "1")
     monkeypatch.setenv(VARIABLE, "0,1")
-    with own_device("auto") as first:
+    with own_devices(1) as first:
         monkeypatch.setenv(VARIABLE, "0,1")
-        with own_device("auto") as second:
-            assert (first, second) == ("0", "1")
+        with own_devices(1) as second:
+            assert (first, second) == (["0"], ["1"])
         monkeypatch.setenv("SLURM_JOB_ID", "2")
         monkeypatch.setenv(VARIABLE, "0,1")
-        with own_device("auto") as elsewhere:
-            assert elsewhere == "0"
+        with own_devices(1) as elsewhere:
+            assert elsewhere == ["0"]

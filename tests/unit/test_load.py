@@ -12,10 +12,10 @@ from models_examples import decoder, write_corpus, write_tokenizer
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForMaskedLM, T5Config, T5ForConditionalGeneration
 
-from headwise.models.load import CheckpointError, load_checkpoint
+from headwise.models.checkpoint import CheckpointError, weights_digest
+from headwise.models.load import load_checkpoint
 from headwise.models.tokenizer import load_tokenizer
 from headwise.models.zoo import build_decoder
-from headwise.provenance import weights_digest
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def write_own_code(checkpoint: Path, **changes: str) -> None:
 
 def test_an_architecture_that_only_its_own_code_knows_is_refused(checkpoint):
     write_own_code(checkpoint, model_type="own")
-    with pytest.raises(CheckpointError, match="no architecture 'own', and code that a checkpoint brings is never run"):
+    with pytest.raises(CheckpointError, match="no architecture 'own', and code that a checkpoint brings is not run"):
         load_checkpoint(checkpoint)
     assert not (checkpoint / "ran").exists()
 

@@ -2,7 +2,9 @@
 
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-LISTING = b'<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated><KeyCount>0</KeyCount></ListBucketResult>'
+LISTING = (
+    b'<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated><KeyCount>0</KeyCount></ListBucketResult>'
+)
 
 
 class EmptyBucket(BaseHTTPRequestHandler):

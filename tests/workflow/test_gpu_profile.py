@@ -16,31 +16,31 @@ rule all:
 rule measure:
     output: "{number}.json"
     resources: gpu=1
-    shell: "{PYTHON} job.py {output}"
+    shell: "{PYTHON} job.py {output} {resources.gpu}"
 """
 JOB = """
 import json, sys, time
-from headwise.devices import own_device
-with own_device("auto") as device:
+from headwise.devices import own_devices
+with own_devices(int(sys.argv[2])) as devices:
     start = time.time()
     time.sleep(1)
-    json.dump([device, start, time.time()], open(sys.argv[1], "w"))
+    json.dump([devices, start, time.time()], open(sys.argv[1], "w"))
 """
 
 
-def run(folder: Path, root: Path, devices: str) -> dict[str | None, list[tuple[float, float]]]:
+def run(folder: Path, root: Path, visible: str) -> dict[str, list[tuple[float, float]]]:
     """Run five jobs of a second that each want a GPU, on five cores; when each device was held."""
     (folder / "Snakefile").write_text(SNAKEFILE.replace("{PYTHON}", sys.executable))
     (folder / "job.py").write_text(JOB)
     command = [sys.executable, "-m", "snakemake", "--profile", root / "gpu", "--cores", "5"]
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": devices, "TMPDIR": str(folder)}
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": visible, "TMPDIR": str(folder)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "waiting for one" not in done.stderr, "Snakemake starts no job for which there is no device"
-    held: dict[str | None, list[tuple[float, float]]] = {}
+    assert "waiting for" not in done.stderr, "Snakemake starts no job for which there is no device"
+    held: dict[str, list[tuple[float, float]]] = {}
     for path in sorted(folder.glob("*.json")):
-        device, start, end = json.loads(path.read_text())
-        held.setdefault(device, []).append((start, end))
+        devices, start, end = json.loads(path.read_text())
+        held.setdefault(",".join(devices), []).append((start, end))
     return held
 
 
