@@ -3,6 +3,7 @@ import os
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.io import sourcecache_entry
 
 from headwise.models.files import checkpoint_files, tokenizer_files
 from headwise.prompts import PromptError, is_url, load_verified
@@ -42,10 +43,15 @@ def results(path):
     return f"results/{study.name}/{path}"
 
 
+def source(path):
+    """A file of the checkout as an input: jobs have it with the workflow, also where results lie in an object store."""
+    return sourcecache_entry(near(path), near(path))
+
+
 def library(script, *more):
     """A script and the library files that it depends on: an edit of one reruns the rule, a touch does not."""
     script = ROOT / "scripts" / script
-    return [near(path) for path in [script, *import_closure(script), *more]]
+    return [source(path) for path in [script, *import_closure(script), *more]]
 
 
 def estimator_files():
@@ -63,7 +69,7 @@ def page_files():
 def local_prompts(wildcards):
     """The prompt file and the checksums beside it; none where the study names a URL."""
     path = Path(study.prompts.path)
-    return [str(file) for file in (path, path.with_name("SHA256SUMS")) if file.is_file()]
+    return [source(file) for file in (path, path.with_name("SHA256SUMS")) if file.is_file()]
 
 
 def names(*sources):
@@ -171,6 +177,11 @@ def describe(wildcards):
 def doubling(base):
     """A job's request of memory or time, doubled with every attempt."""
     return lambda wildcards, attempt: base * 2 ** (attempt - 1)
+
+
+def gpus(wildcards):
+    """One GPU where the study lets this model use one; a profile says how many there are, and 0 makes this 0."""
+    return int(study.extraction_of(study.model(wildcards.model)).device != "cpu")
 
 
 def checkpoint_memory_mb(base):

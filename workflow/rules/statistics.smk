@@ -18,7 +18,6 @@ rule calibrate:
         results("logs/calibrate.log"),
     benchmark:
         results("benchmarks/calibrate.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
