@@ -19,7 +19,6 @@ rule perturb_model:
         results("benchmarks/perturb_model/{model}/seed{seed}.jsonl")
     wildcard_constraints:
         model=perturbed_names(),
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
@@ -48,7 +47,6 @@ rule summarize_perturbations:
         results("logs/summarize_perturbations.log"),
     benchmark:
         results("benchmarks/summarize_perturbations.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
@@ -82,7 +80,6 @@ rule recurse_model:
         results("logs/recurse_model/{arm}/seed{seed}.log"),
     benchmark:
         results("benchmarks/recurse_model/{arm}/seed{seed}.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
@@ -115,7 +112,6 @@ rule summarize_recursion:
         results("logs/summarize_recursion.log"),
     benchmark:
         results("benchmarks/summarize_recursion.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1

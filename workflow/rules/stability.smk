@@ -26,7 +26,6 @@ rule probe_refits:
         results("logs/probe_refits/{group}.log"),
     benchmark:
         results("benchmarks/probe_refits/{group}.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
@@ -60,7 +59,6 @@ rule compare_refits:
         results("logs/compare_refits/{group}.log"),
     benchmark:
         results("benchmarks/compare_refits/{group}.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
@@ -94,7 +92,6 @@ rule summarize_stability:
         results("logs/summarize_stability.log"),
     benchmark:
         results("benchmarks/summarize_stability.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
