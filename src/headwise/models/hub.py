@@ -107,8 +107,10 @@ def _needed_files(download: Download, commit: str) -> list[str]:
         return needed
     if CONFIG not in needed:
         raise FetchError(f"{where} has no config.json: choose a repository in the layout of transformers")
-    config = hf_hub_download(download.repository, CONFIG, revision=commit)
-    verify_architecture(Path(config), download.own_code)
+    config = Path(hf_hub_download(download.repository, CONFIG, revision=commit))
+    if "auto_map" in read_json(config):
+        # It brings code: whether that is needed, and may run, is settled before gigabytes are downloaded.
+        verify_architecture(config, download.own_code)
     if download.own_code:
         needed += [name for name in names if name.endswith(".py")]
     if WEIGHTS in names:
@@ -164,7 +166,7 @@ def _snapshot(repository: str, commit: str) -> Path:
 @contextmanager
 def _errors_as_sentences(download: Download, study_file: Path) -> Iterator[None]:
     repository, revision = download.repository, download.revision
-    command = f"snakemake --cores 1 --configfile {shlex.quote(str(study_file))} fetch"
+    command = f"snakemake fetch --cores 1 --configfile {shlex.quote(str(study_file))}"
     page = f"{constants.ENDPOINT}/{repository}"
     try:
         yield

@@ -1,5 +1,6 @@
 """The lock file beside a study: which commits the branches and tags that the study names stand for."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -65,3 +66,22 @@ def locked_commit(path: Path, guard: Path, repository: str, revision: str, look_
                 text = HEADER.format(study=path.name.replace(".lock", "")) + yaml.safe_dump(commits, sort_keys=True)
                 temporary.write_text(text, encoding="utf-8")
     return commit
+
+
+def check_fetched(lock: Path, models: Path) -> None:
+    """Refuse models that were fetched at another commit than the lock file names now.
+
+    `models` is the folder that `fetch_model` writes to. Raises StudyError, naming each file to remove.
+    """
+    commits = read_lock(lock)
+    problems = []
+    for path in sorted(models.glob("*/seed*.json")) if commits else []:
+        for source in json.loads(path.read_text(encoding="utf-8"))["sources"]:
+            locked = commits.get(source["repository"], {}).get(source["revision"], source["commit"])
+            if locked != source["commit"]:
+                problems.append(
+                    f"{lock}: {source['repository']}.{source['revision']} is {locked}, and {path} was fetched at "
+                    f"{source['commit']}: remove {path}, and what depends on it is computed again"
+                )
+    if problems:
+        raise StudyError("\n".join(problems))

@@ -90,6 +90,8 @@ class LoadedModel(Placement, Model):
     template: Template | None = Field(None, description="Template of the prompts; default: that of extraction")
 
     places: ClassVar[tuple[str, ...]] = ()
+    # What decides how a model is measured, not what it is.
+    measured_with: ClassVar[frozenset[str]] = frozenset({"dtype", "template", "quantization", "device_map"})
 
     @model_validator(mode="after")
     def _placeholders(self) -> "LoadedModel":
