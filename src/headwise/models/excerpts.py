@@ -48,9 +48,9 @@ def spread_excerpts(stream: torch.Tensor, tokens: int, bos: int) -> tuple[torch.
 
 
 def excerpt_loss(model: PreTrainedModel, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy per target token, nats; a scalar with a gradient."""
-    logits = model(input_ids=inputs, use_cache=False).logits
-    return cross_entropy(logits.flatten(0, 1), targets.flatten())
+    """Mean cross-entropy per target token, nats; a scalar with a gradient, on the model's device."""
+    logits = model(input_ids=inputs.to(model.device), use_cache=False).logits
+    return cross_entropy(logits.flatten(0, 1), targets.to(model.device).flatten())
 
 
 @torch.no_grad()

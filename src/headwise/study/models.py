@@ -13,6 +13,8 @@ SEED = "{seed}"
 
 Repository = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.{}-]*(/[A-Za-z0-9_.{}-]+)?$")]
 Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./{}-]*$")]
+# A change to one field of a section, which that section checks.
+Setting = int | float | str | None
 
 
 class Model(Section):
@@ -27,8 +29,8 @@ class TrainedModel(Model):
     """A base model trained from scratch; a seed sets initialisation and data order."""
 
     source: Literal["train"] = Field(description="Train this model here")
-    decoder: dict[str, int | None] = Field({}, description="What differs from the study's decoder section")
-    training: dict[str, int | float] = Field({}, description="What differs from the study's training section")
+    decoder: dict[str, Setting] = Field({}, description="What differs from the study's decoder section")
+    training: dict[str, Setting] = Field({}, description="What differs from the study's training section")
 
     @field_validator("decoder", "training", mode="before")
     @classmethod

@@ -18,6 +18,7 @@ from headwise.study.models import (
 )
 from headwise.study.section import Name, Section, Seed
 from headwise.study.specialization import Specialization
+from headwise.study.stability import RefitGroup, Stability
 from headwise.study.training import Alignment, Decoder, Training
 
 
@@ -38,6 +39,7 @@ class Study(Section):
     # A factory keeps the names of today's estimators out of the published schema: a new one is one new file.
     specialization: Specialization = Field(default_factory=Specialization)
     comparison: Comparison = Comparison()
+    stability: Stability | None = Field(None, description="Default: no comparison of heads across refits")
 
     @model_validator(mode="after")
     def _consistent(self) -> "Study":
@@ -97,3 +99,17 @@ class Study(Section):
     def training_of(self, model: TrainedModel) -> Training:
         """The study's training section with the model's own changes."""
         return Training(**{**self.training.model_dump(), **model.training})
+
+    def refit_groups(self) -> list[RefitGroup]:
+        """The groups of refits whose heads are compared; none without a section `stability`."""
+        if self.stability is None:
+            return []
+        return self.stability.groups or [
+            RefitGroup(name=model.name, models=[model.name])
+            for model in self.models
+            if isinstance(model, TrainedModel) and len(self.seeds_of(model)) > 1
+        ]
+
+    def refits_of(self, group: RefitGroup) -> list[tuple[str, int]]:
+        """Model and seed of each refit of a group, the published anchor first."""
+        return [(name, seed) for name in group.models for seed in self.seeds_of(self.model(name))]
