@@ -16,13 +16,13 @@ from scipy.stats import entropy, pearsonr
 from headwise.attention.capture import LayerAttention
 from headwise.attention.descriptors import descriptors
 from headwise.attention.reduce import (
-    SINKS,
     SMALLEST_MASS,
     head_statistics,
     output_cka,
     pair_columns,
     pair_statistics,
 )
+from headwise.attention.sinks import SINKS
 
 ROW_STATISTICS = ["hellinger", "js_divergence", "pattern_correlation"]
 EVERYTHING = [*ROW_STATISTICS, "output_cka"]

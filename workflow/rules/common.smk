@@ -11,6 +11,7 @@ from headwise.models.resources import (
     extraction_needs,
     fetching_needs,
     training_needs,
+    variants_needs,
 )
 from headwise.models.shape import shape_of, shape_of_facts
 from headwise.prompts import PromptError, is_url, load_verified
@@ -93,6 +94,14 @@ def per_seed(models, pattern):
 def trained():
     """Models whose weights this study makes."""
     return [model for model in study.models if model.source in ("train", "align")]
+
+
+def analysis_tables():
+    """Finished tables of the analyses that the study asks for; each belongs to a part of the report."""
+    tables = []
+    if study.variants.protocols:
+        tables += ["variants", "confounds"]
+    return [results(f"analyses/{table}.parquet") for table in tables]
 
 
 def checkpoint_of(name, seed):
@@ -201,6 +210,19 @@ def extraction(wildcards, input):
         shape(wildcards, input.checkpoint),
         study.extraction_of(model),
         study.loading_of(model),
+        PROMPT_COUNT,
+        study.specialization.pair_statistics(),
+    )
+
+
+def variants(wildcards, input):
+    """What the variants of the extraction need: the most that one does, and the time of all."""
+    model = study.model(wildcards.model)
+    return variants_needs(
+        shape(wildcards, input.checkpoint),
+        study.extraction_of(model),
+        study.loading_of(model),
+        study.variants.protocols,
         PROMPT_COUNT,
         study.specialization.pair_statistics(),
     )

@@ -21,7 +21,8 @@ from headwise.attention.descriptors import (
     measure_induction,
     model_positions,
 )
-from headwise.attention.reduce import SINKS, head_statistics
+from headwise.attention.reduce import head_statistics
+from headwise.attention.sinks import SINKS
 from headwise.attention.store import HeadStatisticsWriter, PairStatisticsWriter, TensorWriter
 from headwise.models.architecture import ArchitectureError, architecture_facts
 from headwise.models.checkpoint import origin, weight_digests

@@ -14,18 +14,15 @@ entropy is S when renormalised has m S - m ln m). With "dropped" the rows are re
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from headwise.attention.capture import LayerAttention
+from headwise.attention.sinks import Sink
 from headwise.attention.tiles import row_tiles, rows_at_once
 from headwise.study.specialization import PAIR_STATISTICS
 
-Sink = Literal["kept", "dropped"]
-
-SINKS: tuple[Sink, ...] = ("kept", "dropped")
 # A row that has less than this left without key 0 says nothing about the other keys.
 SMALLEST_MASS = 1e-6
 # Variance below this share of the mean square is rounding of float32 (its square is 1.4e-14), not a pattern.

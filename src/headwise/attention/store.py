@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headwise.attention.capture import Support
-from headwise.attention.reduce import SINKS, HeadStatistics, Sink, pair_columns
+from headwise.attention.reduce import HeadStatistics, pair_columns
+from headwise.attention.sinks import SINKS, Sink
 from headwise.provenance import atomic, read_metadata, with_metadata
 
 # A row group is written when so much is buffered; a tensor file also begins one with each prompt.

@@ -15,6 +15,7 @@ from headwise.models.shape import Shape
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
 from headwise.study.training import Dpo, Sft, Training
+from headwise.study.variants import Variant
 
 MB = 2**20
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -74,6 +75,32 @@ def extraction_needs(
         memory_mb=_megabytes(weights + attention + states) + LIBRARIES_MB + WORKING_MB,
         minutes=_minutes(reading + prompts * per_prompt),
         gpus=gpus,
+    )
+
+
+def variants_needs(
+    shape: Shape,
+    extraction: Extraction,
+    loading: Loading,
+    variants: Sequence[Variant],
+    prompts: int,
+    pair_statistics: Sequence[str],
+) -> Needs:
+    """For one extraction after another, of the same model: the most memory that one takes, and the time of all."""
+    each = []
+    for variant in variants:
+        settings = extraction.model_copy(
+            update={
+                "dtype": variant.dtype or extraction.dtype,
+                "max_tokens": max(extraction.max_tokens, variant.pad_to if variant.padding != "none" else 0),
+                "store": "statistics",
+            }
+        )
+        each.append(extraction_needs(shape, settings, loading, prompts, pair_statistics))
+    return Needs(
+        memory_mb=max(needs.memory_mb for needs in each),
+        minutes=sum(needs.minutes for needs in each),
+        gpus=max(needs.gpus for needs in each),
     )
 
 

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from headwise.study.models import AlignedModel, HubModel, LoadedModel, TrainedModel
 from headwise.study.problems import dotted, sentence
+from headwise.study.robustness_consistency import robustness_problems
 
 if TYPE_CHECKING:
     from headwise.study.study import Study
@@ -14,7 +15,14 @@ if TYPE_CHECKING:
 
 def consistency_problems(study: "Study") -> list[str]:
     """Sentences about sections that contradict each other, each naming the field; empty where all is well."""
-    return [*_model_problems(study), *_shape_problems(study), *_comparison_problems(study), *_stability_problems(study)]
+    return [
+        *_model_problems(study),
+        *_shape_problems(study),
+        *_comparison_problems(study),
+        *robustness_problems(study),
+        *_stability_problems(study),
+        *_variant_problems(study),
+    ]
 
 
 def _model_problems(study: "Study") -> list[str]:
@@ -128,3 +136,12 @@ def _stability_problems(study: "Study") -> list[str]:
         if name not in names
     ]
     return problems
+
+
+def _variant_problems(study: "Study") -> list[str]:
+    names = [model.name for model in study.models]
+    if missing := [name for name in study.variants.models or [] if name not in names]:
+        return [f"variants.models: there is no model '{missing[0]}': add it to models, or correct the name"]
+    if study.variants.protocols and not study.measured_with_variants():
+        return ["variants.seeds: none of the models has one of these seeds: name seeds that they have"]
+    return []
