@@ -139,10 +139,13 @@ def fetched(*sources):
 
 
 def corpus_files(wildcards):
-    """The files of a corpus of source `text`; the other sources have none in this folder."""
-    if study.corpus.source != "text":
+    """The files of a corpus that lies in a folder; the other sources have none there."""
+    if study.corpus.source == "standard_library":
         return []
-    return sorted(str(path) for path in Path(study.corpus.path).rglob("*") if path.suffix in (".txt", ".md"))
+    files = [path for path in Path(study.corpus.path).rglob("*") if path.is_file()]
+    return sorted(
+        str(path) for path in files if study.corpus.source == "dataset" or path.suffix in (".txt", ".md")
+    )
 
 
 def unconverted(wildcards):
