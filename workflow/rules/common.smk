@@ -101,7 +101,7 @@ def analysis_tables():
     tables = []
     if study.variants.protocols:
         tables += ["variants", "confounds"]
-    return [results(f"analyses/{table}.parquet") for table in tables]
+    return [*(results(f"analyses/{table}.parquet") for table in tables), *stability_tables()]
 
 
 def checkpoint_of(name, seed):

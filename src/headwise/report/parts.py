@@ -2,9 +2,10 @@
 
 from headwise.report.columns import COLUMNS, Column
 from headwise.report.part import Part
+from headwise.report.stability.part import PART as STABILITY
 from headwise.report.variants.part import PART as VARIANTS
 
-PARTS: tuple[Part, ...] = (VARIANTS,)
+PARTS: tuple[Part, ...] = (STABILITY, VARIANTS)
 
 TABLES: dict[str, tuple[Column, ...]] = COLUMNS | {
     table: columns for part in PARTS for table, columns in part.columns.items()

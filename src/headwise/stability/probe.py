@@ -27,14 +27,13 @@ from headwise.prompts import EncodedPrompt, Prompt, encode, read_prompts
 from headwise.provenance import json_digest, write_table
 from headwise.stability.ablation import Batch, ablatable_layers, ablated_losses, reading_outputs
 from headwise.stability.cka import cka
+from headwise.stability.names import CORRECTED, HELD_OUT, PROMPTS, PUBLISHED, RANDOM, SITES, TRAINED
 from headwise.stability.packed import StabilityError
-from headwise.stability.residual import SITES, residual_streams
+from headwise.stability.residual import residual_streams
 from headwise.stability.weights import layer_norms
 from headwise.study.extraction import Extraction
 from headwise.study.stability import Stability
 
-HELD_OUT, PROMPTS = "held_out", "prompts"
-TRAINED, RANDOM = "trained", "random"
 TEXTS_AT_ONCE = 16
 
 
@@ -275,8 +274,8 @@ def _compare_streams(streams: Mapping[tuple[str, int, str], list[np.ndarray[Any,
 
 
 def _norms(model: PreTrainedModel, refit: int) -> Iterator[dict[str, Any]]:
-    for version in ("published", "corrected"):
-        for layer, norms in layer_norms(model, published=version == "published").items():
+    for version in (PUBLISHED, CORRECTED):
+        for layer, norms in layer_norms(model, published=version == PUBLISHED).items():
             for matrix, norm in norms.items():
                 yield {"refit": refit, "layer": layer, "matrix": matrix, "version": version, "norm": norm}
 
