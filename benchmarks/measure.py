@@ -23,7 +23,10 @@ class Cost:
 
 
 def cost_of(work: Callable[[], Any]) -> Cost:
-    """Run `work`, which gives a value of JSON, in a fork of this process and measure it. Raises RuntimeError where it fails; its error is printed."""
+    """Run `work`, which gives a value of JSON, in a fork of this process and measure it.
+
+    Raises RuntimeError where it fails; its error is printed.
+    """
     read, write = os.pipe()
     child = os.fork()
     if child == 0:

@@ -8,6 +8,7 @@ from headwise.models.files import checkpoint_files, tokenizer_files
 from headwise.models.resources import (
     alignment_needs,
     conversion_needs,
+    corpus_bytes,
     extraction_needs,
     fetching_needs,
     training_needs,
@@ -237,7 +238,7 @@ def training(wildcards, input):
         shape(wildcards, ""),
         study.training_of(study.model(wildcards.model)),
         study.tokenizer.vocabulary,
-        os.path.getsize(input.documents),
+        corpus_bytes(study.corpus, map(Path, corpus_files(wildcards))),
     )
 
 
@@ -249,7 +250,7 @@ def alignment(wildcards, input):
         getattr(study.alignment, model.method),
         study.decoder_of(study.model(model.base)).positions,
         study.tokenizer.vocabulary,
-        os.path.getsize(input.documents),
+        corpus_bytes(study.corpus, map(Path, corpus_files(wildcards))),
     )
 
 

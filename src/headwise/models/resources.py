@@ -8,10 +8,12 @@ Imported by the Snakefile, so nothing heavy is imported here.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from headwise.models.shape import Shape
+from headwise.study.data import Corpus
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
 from headwise.study.training import Dpo, Sft, Training
@@ -23,7 +25,7 @@ QUANTIZED_BYTES = {"8bit": 1.0, "4bit": 0.6}
 # Python, torch and transformers, with what they allocate for a model of no size.
 LIBRARIES_MB = 650
 # Work on rows of attention a few at a time, and the buffers of the files that are written.
-WORKING_MB = 400
+WORKING_MB = 300
 # Eager attention holds scores and weights of a layer at once, in float32; half as much again is for what lies between.
 BYTES_PER_ENTRY = 12
 STORED_BYTES_PER_ENTRY = 4
@@ -45,6 +47,8 @@ STARTING_SECONDS = 60
 SECONDS_PER_STEP = 0.2
 READING_BYTES_PER_SECOND, FETCHING_BYTES_PER_SECOND = 1e8, 1e7
 FEWEST_MINUTES = 10
+STANDARD_LIBRARY_BYTES = 4_000_000  # 2.4 MB with Python 3.11
+UNKNOWN_ROWS, BYTES_PER_ROW = 1_000_000, 2_500  # C4 has 2.2 kB per row
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,15 @@ def gpus_for(shape: Shape, extraction: Extraction, loading: Loading, attention: 
         return 1
     width = QUANTIZED_BYTES[loading.quantization] if loading.quantization else BYTES[extraction.dtype]
     return max(1, math.ceil((shape.parameters * width + attention) / GPU_BYTES))
+
+
+def corpus_bytes(corpus: Corpus, files: Iterable[Path]) -> int:
+    """The size of a corpus before it is built: of `files` where these are given, else what such documents come to."""
+    if corpus.source == "text":
+        return sum(path.stat().st_size for path in files)
+    if corpus.source == "standard_library":
+        return STANDARD_LIBRARY_BYTES
+    return (corpus.rows or UNKNOWN_ROWS) * BYTES_PER_ROW
 
 
 def training_needs(shape: Shape, training: Training, vocabulary: int, corpus_bytes: int) -> Needs:
