@@ -123,3 +123,23 @@ def arm_of(wildcards):
 def writer_of(wildcards):
     """Model and seed of an arm, as the wildcards of the rules about models have them."""
     return SimpleNamespace(model=arm_of(wildcards).model, seed=wildcards.seed)
+
+
+def perturbing(wildcards, input):
+    """What a base under noise and the probe of its descendants need."""
+    return perturbation_needs([extraction(wildcards, input)] * (1 + len(descendants_of(wildcards))))
+
+
+def recursing(wildcards, input):
+    """What an arm of recursive generation needs."""
+    return perturbation_needs([extraction(writer_of(wildcards), input)])
+
+
+def probing(wildcards, input):
+    """What a group of refits needs."""
+    refits = study.refits_of(REFIT_GROUPS[wildcards.group])
+    places = [SimpleNamespace(model=model, seed=seed) for model, seed in refits]
+    checkpoints = [SimpleNamespace(checkpoint=checkpoint) for checkpoint in input.checkpoints]
+    each = [extraction(place, checkpoint) for place, checkpoint in zip(places, checkpoints)]
+    tokens = study.stability.residual_tokens or PROMPT_COUNT * study.extraction.max_tokens
+    return refits_needs(each, shape(places[0], input.checkpoints[0]), tokens)

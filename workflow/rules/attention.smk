@@ -28,9 +28,9 @@ rule extract_attention:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=checkpoint_memory_mb(2000),
-        runtime=doubling(30),
-        gpu=gpus,
+        mem_mb=needed("memory_mb", extraction),
+        runtime=needed("minutes", extraction),
+        gpu=needed("gpus", extraction),
     params:
         settings=lambda wildcards: {
             "extraction": study.extraction_of(study.model(wildcards.model)).model_dump(),

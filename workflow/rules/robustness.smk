@@ -23,8 +23,9 @@ rule perturb_model:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=checkpoint_memory_mb(2000),
-        runtime=doubling(60),
+        mem_mb=needed("memory_mb", perturbing),
+        runtime=needed("minutes", perturbing),
+        gpu=needed("gpus", perturbing),
     params:
         settings=lambda wildcards: {
             **perturbation_settings(study, wildcards.model),
@@ -84,8 +85,9 @@ rule recurse_model:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: checkpoint_memory_mb(2000)(writer_of(wildcards), attempt),
-        runtime=doubling(120),
+        mem_mb=needed("memory_mb", recursing),
+        runtime=needed("minutes", recursing),
+        gpu=needed("gpus", recursing),
     params:
         settings=lambda wildcards: {
             # No output: Snakemake removes the outputs of a job that failed, and this must outlive it.

@@ -30,8 +30,9 @@ rule probe_refits:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=doubling(3000),
-        runtime=doubling(60),
+        mem_mb=needed("memory_mb", probing),
+        runtime=needed("minutes", probing),
+        gpu=needed("gpus", probing),
     params:
         settings=lambda wildcards: {
             "stability": stability_settings(

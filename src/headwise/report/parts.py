@@ -9,6 +9,7 @@ from headwise.report.variants.part import PART as VARIANTS
 
 PARTS: tuple[Part, ...] = (VARIANTS, ROBUSTNESS, STABILITY, CALIBRATION)
 
+
 TABLES: dict[str, tuple[Column, ...]] = COLUMNS | {
     table: columns for part in PARTS for table, columns in part.columns.items()
 }
