@@ -500,6 +500,7 @@ def test_the_example_in_the_readme_is_a_valid_study() -> None:
 def test_the_examples_about_models_are_valid() -> None:
     blocks = (ROOT / "docs" / "models.md").read_text(encoding="utf-8").split("```yaml\n")[1:]
     examples = [yaml.safe_load(block.split("```")[0]) for block in blocks]
-    models = [model for example in examples for model in (example["models"] if "models" in example else example)]
+    lists = [example["models"] if isinstance(example, dict) else example for example in examples]
+    models = [model for each in lists for model in each]
     study = parse_study(changed(models=models), "docs/models.md")
     assert {model.source for model in study.models} == {"hub", "folder", "transformer_lens"}
