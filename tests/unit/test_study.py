@@ -94,7 +94,7 @@ SHAPE_ERRORS = [  # content, field, problem and remedy; the published schema fin
     (changed(comparison={"level": 0.5}), "comparison.level", "(got 0.5): correct the value"),
     (with_base(seeds=[]), "models.0.seeds", "(got []): correct the value"),
     (with_base(path="x"), "models.0.path", "unknown key: correct its spelling or remove it"),
-    (with_base(decoder={"layers": "x"}), "models.0.decoder.layers", "(got 'x'): correct the value"),
+    (with_base(decoder="x"), "models.0.decoder", "(got 'x'): correct the value"),
     (with_models({"name": "x", "source": "folder"}), "models.2.path", "required but missing: add it"),
     (with_hub(dtype="int8"), "models.2.dtype", "(got 'int8'): correct the value"),
     (with_hub(quantization="2bit"), "models.2.quantization", "(got '2bit'): correct the value"),
@@ -115,6 +115,17 @@ SHAPE_ERRORS = [  # content, field, problem and remedy; the published schema fin
 
 MEANING_ERRORS = [  # content, field, problem and remedy; beyond what a schema can say
     (changed(seeds=[1, 1]), "seeds", "a seed is listed twice: remove one"),
+    (with_base(decoder={"layers": "x"}), "models.0 ('base').decoder.layers", "(got 'x'): correct the value"),
+    (
+        with_base(decoder={"architecture": "gpt2", "window": 4}),
+        "models.0 ('base').decoder",
+        "architecture gpt2 has neither a window nor shared key_value_heads: leave both out, or choose llama",
+    ),
+    (
+        with_base(training={"optimizer": "adam", "weight_decay": 0.1}),
+        "models.0 ('base').training",
+        "optimizer adam takes no weight_decay (got 0.1): choose adamw, or 0",
+    ),
     (
         changed(training={"learning_rate": float("inf")}),
         "training.learning_rate",

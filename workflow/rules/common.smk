@@ -86,6 +86,14 @@ def trained():
     return [model for model in study.models if model.source in ("train", "align")]
 
 
+def analysis_tables():
+    """Finished tables of the analyses that the study asks for; each belongs to a part of the report."""
+    tables = []
+    if study.variants.protocols:
+        tables += ["variants", "confounds"]
+    return [results(f"analyses/{table}.parquet") for table in tables]
+
+
 def checkpoint_of(name, seed):
     """A model's checkpoint as `load_checkpoint` takes it: its folder, config.json in it, or what was fetched."""
     model = study.model(name)

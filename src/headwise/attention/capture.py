@@ -9,8 +9,8 @@ weights are alive at any moment.
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast
 from weakref import WeakSet
 
 import torch
@@ -20,6 +20,7 @@ from transformers.pytorch_utils import Conv1D
 
 from headwise.attention.hooks import computes_attention, taking_weights
 from headwise.attention.interface import eager_attention, intercepting
+from headwise.attention.tiles import row_tiles
 
 Support = Literal["causal", "full"]
 
@@ -65,6 +66,15 @@ class LayerAttention:
     output_projection: Tensor | None
     support: Support
 
+    def among(self, positions: Tensor) -> "LayerAttention":
+        """The same layer with these positions alone as queries and keys: indices in ascending order.
+
+        Its support is "full" where a query among them looks ahead, as pads on the left do in a causal model.
+        """
+        weights = self.weights[:, positions][:, :, positions]
+        support: Support = "full" if _looks_ahead(weights) else self.support
+        return replace(self, weights=weights, head_outputs=self.head_outputs[positions], support=support)
+
 
 Receiver = Callable[[LayerAttention], None]
 
@@ -92,7 +102,7 @@ def attention_layers(model: PreTrainedModel) -> list[AttentionLayer]:
     """
     kind = model.config.model_type
     classes = {type(module) for module in model.modules()}
-    interface_classes = {module_class for module_class in classes if eager_attention(module_class)}
+    interface_classes = {module_class for module_class in classes if eager_attention(module_class)}  # type: ignore[arg-type]  # a class hashes
     modules = [(path, module) for path, module in model.named_modules() if type(module) in interface_classes]
     uses_interface = bool(modules)
     if not uses_interface:
@@ -126,22 +136,26 @@ def attention_layers(model: PreTrainedModel) -> list[AttentionLayer]:
 
 
 @contextmanager
-def capturing(model: PreTrainedModel, receive: Receiver) -> Iterator[list[AttentionLayer]]:
+def capturing(model: PreTrainedModel, receive: Receiver, *, padded: bool = False) -> Iterator[list[AttentionLayer]]:
     """Within the block, each forward pass of `model` hands the attention of its layers to `receive`.
 
-    Batch size 1, a whole prompt at once, without padding and without a cache. The tensors given to `receive`
-    are meant for the duration of the call: keeping them keeps a layer alive. Yields the attention layers. The
-    model's attention implementation is as before once the block ends.
+    Batch size 1, a whole prompt at once, without a cache, and without padding unless `padded` is true. Then the
+    keyword `attention_mask` (1, T) of a forward pass says which tokens are real, and `receive` gets the attention of
+    all T positions: queries at pads may look anywhere (on the left they have no key and look everywhere alike), and
+    `support` is that of the real tokens.
 
-    Raises CaptureError for a model that `attention_layers` refuses, and in a forward pass that does not
-    deliver each layer exactly once.
+    The tensors given to `receive` are meant for the duration of the call: keeping them keeps a layer alive. Yields the
+    attention layers. The model's attention implementation is as before once the block ends.
+
+    Raises CaptureError for a model that `attention_layers` refuses, and in a forward pass that is padded unasked or
+    does not deliver each layer exactly once.
     """
     kind = model.config.model_type
     layers = attention_layers(model)
     modules = [layer.module for layer in layers]
     if any(module in _CAPTURED for module in modules):
         raise CaptureError(f"model type '{kind}' is being captured already: end that capture first.")
-    capture = _Capture(kind, layers, receive)
+    capture = _Capture(kind, layers, receive, padded)
     with ExitStack() as undo:
         for layer in layers:
             _CAPTURED.add(layer.module)
@@ -149,7 +163,7 @@ def capturing(model: PreTrainedModel, receive: Receiver) -> Iterator[list[Attent
             if layer.projection is not None:
                 hook = functools.partial(capture.projected, layer)
                 undo.callback(layer.projection.register_forward_pre_hook(hook).remove)
-        undo.callback(model.register_forward_pre_hook(capture.begin).remove)
+        undo.callback(model.register_forward_pre_hook(capture.begin, with_kwargs=True).remove)
         undo.callback(model.register_forward_hook(capture.finish).remove)
         if layers[0].uses_interface:
             undo.enter_context(intercepting(model, modules, capture.attended))
@@ -169,17 +183,25 @@ class _Capture:
     returns its weights, it has projected before.
     """
 
-    def __init__(self, kind: str, layers: list[AttentionLayer], receive: Receiver) -> None:
+    def __init__(self, kind: str, layers: list[AttentionLayer], receive: Receiver, padded: bool) -> None:
         self.kind = kind
         self.layers = {layer.module: layer for layer in layers}
         self.receive = receive
+        self.padded = padded
+        self.real: Tensor | None = None  # positions of the real tokens of a padded prompt
         self.delivered: set[int] = set()
         self.weights: tuple[AttentionLayer, Tensor, Support] | None = None
         self.outputs: tuple[AttentionLayer, Tensor] | None = None
 
-    def begin(self, *_: Any) -> None:
+    def begin(self, model: nn.Module, inputs: Any, options: dict[str, Any]) -> None:
         self.delivered.clear()
         self.weights = self.outputs = None
+        mask = options.get("attention_mask")
+        # Masks of more dimensions are a caller's own, and say nothing about padding.
+        padded = mask is not None and mask.ndim == 2 and bool((mask == 0).any())
+        self.real = cast(Tensor, mask)[0].nonzero()[:, 0] if padded else None
+        if padded and not self.padded:
+            raise self._error("the prompt is padded: give it without padding, or capture with padded=True.")
 
     def attended(self, module: nn.Module, output: Tensor, weights: Tensor, declared_causal: bool) -> None:
         """Take the heads' outputs (1, T, heads, head width) and weights (1, heads, T, T) from the interface."""
@@ -233,7 +255,7 @@ class _Capture:
         if weights.shape[0] != 1 or weights.shape[-2] != weights.shape[-1]:
             raise self._error(
                 f"layer {layer.index}: attention weights of shape {tuple(weights.shape)}: "
-                "give it one whole prompt at a time, without padding and without a cache."
+                "give it one whole prompt at a time, without a cache."
             )
         if layer.index in self.delivered or self.weights is not None:
             raise self._error(
@@ -243,9 +265,11 @@ class _Capture:
 
     def _support(self, layer: AttentionLayer, weights: Tensor, declared_causal: bool) -> Support:
         """Measured on the weights: a mask that is lost on the way makes a model silently non-causal."""
+        if self.real is not None:
+            weights = weights[:, self.real][:, :, self.real]
         if weights.shape[-1] == 1:
             return "causal" if declared_causal else "full"
-        looks_ahead = bool((weights.triu(1) > 0).any())
+        looks_ahead = _looks_ahead(weights)
         if looks_ahead and declared_causal:
             raise self._error(
                 f"layer {layer.index}: causal attention looks at future tokens, its mask was lost: use "
@@ -266,6 +290,11 @@ class _Capture:
 
     def _error(self, problem: str) -> CaptureError:
         return CaptureError(f"model type '{self.kind}': {problem}")
+
+
+def _looks_ahead(weights: Tensor) -> bool:
+    """Whether any query attends to a later key."""
+    return any(bool((rows.triu(first + 1) > 0).any()) for first, rows in row_tiles(weights))
 
 
 def _layer_index(path: str, module: nn.Module) -> int:

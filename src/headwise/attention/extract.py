@@ -21,7 +21,8 @@ from headwise.attention.descriptors import (
     measure_induction,
     model_positions,
 )
-from headwise.attention.reduce import SINKS, head_statistics
+from headwise.attention.reduce import head_statistics
+from headwise.attention.sinks import SINKS
 from headwise.attention.store import HeadStatisticsWriter, PairStatisticsWriter, TensorWriter
 from headwise.models.architecture import ArchitectureError, architecture_facts
 from headwise.models.checkpoint import origin, weight_digests
@@ -90,6 +91,7 @@ def extract_attention(
             "device": device.type,
             "quantization": loading.quantization,
             "template": settings.template,
+            "longest_prompt_tokens": max((len(prompt.token_ids) for prompt in prompts), default=0),
             "tokens_digest": json_digest({prompt.id: prompt.token_ids for prompt in prompts}),
         }
         # Writers close before the first of these moves a complete file to its name.

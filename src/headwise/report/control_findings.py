@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from headwise.report.columns import Tables, records
+from headwise.report.columns import ROUNDING, Tables, counted, records
 from headwise.report.finding import Finding, described
 from headwise.report.labels import (
     amount,
@@ -23,7 +23,6 @@ LIKE_RANDOM = 2.0
 MOST = 0.9
 # Where the largest change of any order is below this share of the value, no order moves it much.
 HARDLY = 0.1
-ROUNDING = 1e-9
 
 
 def control_findings(study: Study, tables: Tables) -> list[Finding]:
@@ -83,13 +82,14 @@ def _preferences(tables: Tables) -> Iterator[Finding]:
         )
 
 
-def head_permutation_summary(checks: pd.DataFrame) -> pd.DataFrame:
-    """What shuffling heads within their layers does to each estimator and sink, over all models.
+def head_permutation_summary(tables: Tables) -> pd.DataFrame:
+    """What shuffling heads within their layers does to each estimator and sink, over all models and refits.
 
     Columns: estimator, sink; models; means over models of the absolute value, of its absolute change (mean over
     orders) and of the deviation over orders; largest_change of any order; like_random, how many models have a value
     within LIKE_RANDOM deviations of the mean over orders.
     """
+    checks = counted(tables["checks"], tables["models"])
     rows = checks[checks["check"].eq("head_permutation") & checks["change"].notna()]
     change = rows["change"].abs()
     rows = rows.assign(
@@ -113,7 +113,7 @@ def head_permutation_summary(checks: pd.DataFrame) -> pd.DataFrame:
 
 def _head_permutation(tables: Tables) -> Iterator[Finding]:
     """For estimators that give a meaning to head numbers: is there any in them?"""
-    for row in records(head_permutation_summary(tables["checks"])):
+    for row in records(head_permutation_summary(tables)):
         if row["sink"] != "kept" or row["largest_change"] <= ROUNDING:
             continue
         models = amount(row["models"], "model")

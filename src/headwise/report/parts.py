@@ -2,8 +2,9 @@
 
 from headwise.report.columns import COLUMNS, Column
 from headwise.report.part import Part
+from headwise.report.variants.part import PART as VARIANTS
 
-PARTS: tuple[Part, ...] = ()
+PARTS: tuple[Part, ...] = (VARIANTS,)
 
 TABLES: dict[str, tuple[Column, ...]] = COLUMNS | {
     table: columns for part in PARTS for table, columns in part.columns.items()

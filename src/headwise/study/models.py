@@ -8,6 +8,8 @@ from pydantic import Field, StrictBool, field_validator, model_validator
 from headwise.study.extraction import Dtype, Template
 from headwise.study.section import Name, Section, Seed, without_truth_values
 
+# A change to one field of a section, which that section checks.
+Setting = int | float | str | None
 COMMIT = "[0-9a-f]{40}"
 SEED = "{seed}"
 
@@ -27,8 +29,8 @@ class TrainedModel(Model):
     """A base model trained from scratch; a seed sets initialisation and data order."""
 
     source: Literal["train"] = Field(description="Train this model here")
-    decoder: dict[str, int | None] = Field({}, description="What differs from the study's decoder section")
-    training: dict[str, int | float] = Field({}, description="What differs from the study's training section")
+    decoder: dict[str, Setting] = Field({}, description="What differs from the study's decoder section")
+    training: dict[str, Setting] = Field({}, description="What differs from the study's training section")
 
     @field_validator("decoder", "training", mode="before")
     @classmethod

@@ -16,9 +16,12 @@ from headwise.study.models import (
     StudyModel,
     TrainedModel,
 )
+from headwise.study.robustness import Robustness
 from headwise.study.section import Name, Section, Seed
 from headwise.study.specialization import Specialization
+from headwise.study.stability import RefitGroup, Stability
 from headwise.study.training import Alignment, Decoder, Training
+from headwise.study.variants import Variants
 
 
 class Study(Section):
@@ -38,6 +41,9 @@ class Study(Section):
     # A factory keeps the names of today's estimators out of the published schema: a new one is one new file.
     specialization: Specialization = Field(default_factory=Specialization)
     comparison: Comparison = Comparison()
+    robustness: Robustness = Robustness()
+    stability: Stability | None = Field(None, description="Default: no comparison of heads across refits")
+    variants: Variants = Variants()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Study":
@@ -90,6 +96,12 @@ class Study(Section):
         """How the model's weights are brought into memory."""
         return Loading(**{field: getattr(model, field) for field in Loading.model_fields if hasattr(model, field)})
 
+    def measured_with_variants(self) -> list[tuple[Model, int]]:
+        """The models and seeds that variants of the extraction are measured on."""
+        chosen = [model for model in self.models if self.variants.models is None or model.name in self.variants.models]
+        seeds = {model.name: self.variants.seeds or self.seeds_of(model)[:1] for model in chosen}
+        return [(model, seed) for model in chosen for seed in self.seeds_of(model) if seed in seeds[model.name]]
+
     def decoder_of(self, model: TrainedModel) -> Decoder:
         """The study's decoder section with the model's own changes."""
         return Decoder(**{**self.decoder.model_dump(), **model.decoder})
@@ -97,3 +109,17 @@ class Study(Section):
     def training_of(self, model: TrainedModel) -> Training:
         """The study's training section with the model's own changes."""
         return Training(**{**self.training.model_dump(), **model.training})
+
+    def refit_groups(self) -> list[RefitGroup]:
+        """The groups of refits whose heads are compared; none without a section `stability`."""
+        if self.stability is None:
+            return []
+        return self.stability.groups or [
+            RefitGroup(name=model.name, models=[model.name])
+            for model in self.models
+            if isinstance(model, TrainedModel) and len(self.seeds_of(model)) > 1
+        ]
+
+    def refits_of(self, group: RefitGroup) -> list[tuple[str, int]]:
+        """Model and seed of each refit of a group, the published anchor first."""
+        return [(name, seed) for name in group.models for seed in self.seeds_of(self.model(name))]
