@@ -298,12 +298,18 @@ def test_a_file_that_is_no_study_is_named(tmp_path: Path, content: str | bytes |
             with_models({"name": "x", "source": "folder", "path": "runs/{seed}", "seeds": [1, 2]}),
             "models.2 ('x').path: there is no folder runs/2",
         ),
+        (
+            with_models({"name": "x", "source": "folder", "path": "runs/3"}),
+            "models.2 ('x').path: there is no file runs/3/config.json",
+        ),
         (with_lens(), "models.2 ('lens').weights: there is no file w.pt"),
         (with_lens(), "models.2 ('lens').tokenizer: there is no folder t"),
     ],
 )
 def test_what_is_not_on_disk_is_named(tmp_path: Path, content: dict[str, Any], problem: str) -> None:
-    (tmp_path / "runs" / "1").mkdir(parents=True)
+    for number in "13":
+        (tmp_path / "runs" / number).mkdir(parents=True)
+    (tmp_path / "runs" / "1" / "config.json").touch()
     with pytest.raises(StudyError) as error:
         check_paths(parse_study(content, "s.yaml"), tmp_path, "s.yaml")
     assert f"s.yaml: {problem}" in str(error.value)
