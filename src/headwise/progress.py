@@ -14,8 +14,8 @@ SECONDS_BETWEEN_LINES = 10.0
 Item = TypeVar("Item")
 
 
-def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
-    """Yield the items while showing on stderr how many of `total` are done."""
+def track(items: Iterable[Item], description: str, total: int | None) -> Iterator[Item]:
+    """Yield the items while showing on stderr how many are done, of `total` if that is known."""
     if sys.stderr.isatty():
         yield from rich_track(items, description, total, console=Console(stderr=True), transient=True)
         return
@@ -24,7 +24,7 @@ def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]
         yield item
         if time.monotonic() - last > SECONDS_BETWEEN_LINES or done == total:
             last = time.monotonic()
-            print(f"{description}: {done} of {total}", file=sys.stderr, flush=True)
+            print(f"{description}: {done}" + (f" of {total}" if total else ""), file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -158,7 +158,7 @@ def encode(
     if template == "chat" and tokenizer.chat_template is None:
         raise PromptError(
             f"{tokenizer.name_or_path or 'the tokenizer'} has no chat template: "
-            "set extraction.template to raw, or use a checkpoint whose tokenizer has one."
+            "set `template` of the model, or of extraction, to raw, or use a checkpoint whose tokenizer has one."
         )
     encoded = []
     for prompt in prompts:

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
-from headwise.study.parse import load_study, parse_study, study_schema
+from headwise.study.parse import check_paths, load_study, parse_study, study_schema
 from headwise.study.section import StudyError
 from headwise.study.specialization import ESTIMATOR_FOLDER, known_estimators
 from headwise.study.study import Study
@@ -86,6 +86,7 @@ SHAPE_ERRORS = [  # content, field, problem and remedy; the published schema fin
     (changed(decoder={"head_width": 15}), "decoder.head_width", "multiple of 2 (got 15): correct the value"),
     (changed(decoder={"window": 0}), "decoder.window", "(got 0): correct the value"),
     (changed(corpus={"source": "web"}), "corpus.source", "(got 'web'): correct the value"),
+    (changed(corpus={"revision": "main"}), "corpus.revision", "(got 'main'): correct the value"),
     (changed(prompts={"path": "p", "sha256": "ab"}), "prompts.sha256", "(got 'ab'): correct the value"),
     (changed(extraction={"dtype": "float64"}), "extraction.dtype", "(got 'float64'): correct the value"),
     (changed(extraction={"max_tokens": 1}), "extraction.max_tokens", "(got 1): correct the value"),
@@ -136,11 +137,6 @@ MEANING_ERRORS = [  # content, field, problem and remedy; beyond what a schema c
         "300 tokens do not fit into 256 positions: lower training.tokens, or raise decoder.positions",
     ),
     (changed(corpus={"source": "text"}), "corpus", "needs a path: add `path:` to the corpus section"),
-    (
-        changed(corpus={"source": "dataset", "path": "x"}),
-        "corpus",
-        "needs a pinned revision: add `revision:` with a commit hash",
-    ),
     (changed(decoder={"key_value_heads": 3}), "decoder", "does not divide heads 8: choose a divisor"),
     (
         changed(specialization={"estimators": ["gini"]}),
@@ -218,6 +214,11 @@ MEANING_ERRORS = [  # content, field, problem and remedy; beyond what a schema c
         "models.3 ('x').base",
         "'public' was made elsewhere, and only models that this study trains can be aligned here",
     ),
+    (
+        with_hub(quantization="4bit"),
+        "models.2 ('public').quantization",
+        "leave output_cka out of specialization.estimators, or the quantization out",
+    ),
     (with_lens(config=None), "models.2", "give the configuration once: `config` on disk, or `repository_config`"),
     (with_lens(tokenizer=None), "models.2", "give the tokenizer once: `tokenizer` on disk, or `tokenizer_repository`"),
     (
@@ -286,6 +287,33 @@ def test_a_file_that_is_no_study_is_named(tmp_path: Path, content: str | bytes |
     assert "\n" not in str(error.value)
     with pytest.raises(StudyError, match="cannot be read"):
         load_study(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (changed(corpus={"source": "text", "path": "absent"}), "corpus.path: there is no folder absent"),
+        (changed(corpus={"source": "dataset", "path": "org/data"}), "corpus.revision: 'org/data' is no folder here"),
+        (
+            with_models({"name": "x", "source": "folder", "path": "runs/{seed}", "seeds": [1, 2]}),
+            "models.2 ('x').path: there is no folder runs/2",
+        ),
+        (with_lens(), "models.2 ('lens').weights: there is no file w.pt"),
+        (with_lens(), "models.2 ('lens').tokenizer: there is no folder t"),
+    ],
+)
+def test_what_is_not_on_disk_is_named(tmp_path: Path, content: dict[str, Any], problem: str) -> None:
+    (tmp_path / "runs" / "1").mkdir(parents=True)
+    with pytest.raises(StudyError) as error:
+        check_paths(parse_study(content, "s.yaml"), tmp_path, "s.yaml")
+    assert f"s.yaml: {problem}" in str(error.value)
+    assert "runs/1" not in str(error.value)
+
+
+def test_a_data_set_on_disk_needs_no_revision(tmp_path: Path) -> None:
+    content = changed(corpus={"source": "dataset", "path": "data"})
+    (tmp_path / "data").mkdir()
+    check_paths(parse_study(content, "s.yaml"), tmp_path, "s.yaml")
 
 
 # --- the published schema ---
@@ -423,7 +451,7 @@ def in_fresh_interpreter(code: str) -> str:
 def test_a_study_is_parsed_within_a_second_of_a_fresh_interpreter_and_without_heavy_libraries() -> None:
     code = f"""
 import sys, time
-from headwise.study.parse import load_study
+from headwise.study.parse import check_paths, load_study
 load_study({str(DEFAULT)!r})
 print(time.process_time() < 1, sorted({{"torch", "transformers", "pandas", "numpy"}} & set(sys.modules)))
 """
@@ -478,3 +506,11 @@ def test_the_example_in_the_readme_is_a_valid_study() -> None:
     (example,) = [content for content in examples if content]
     study = parse_study(example, "config/README.md")
     assert [model.name for model in study.descendants()] == ["tuned"]
+
+
+def test_the_examples_about_models_are_valid() -> None:
+    blocks = (ROOT / "docs" / "models.md").read_text(encoding="utf-8").split("```yaml\n")[1:]
+    examples = [yaml.safe_load(block.split("```")[0]) for block in blocks]
+    models = [model for example in examples for model in (example if isinstance(example, list) else example["models"])]
+    study = parse_study(changed(models=models), "docs/models.md")
+    assert {model.source for model in study.models} == {"hub", "folder", "transformer_lens"}

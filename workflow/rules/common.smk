@@ -86,18 +86,6 @@ def trained():
     return [model for model in study.models if model.source in ("train", "align")]
 
 
-def analysis_tables():
-    """Finished tables of the analyses that the study asks for; each belongs to a part of the report."""
-    tables = []
-    if study.variants.protocols:
-        tables += ["variants", "confounds"]
-    if perturbed_bases(study):
-        tables += PERTURBATION_TABLES
-    if study.robustness.recursion:
-        tables += RECURSION_TABLES
-    return [results(f"analyses/{table}.parquet") for table in tables]
-
-
 def checkpoint_of(name, seed):
     """A model's checkpoint as `load_checkpoint` takes it: its folder, config.json in it, or what was fetched."""
     model = study.model(name)
@@ -133,10 +121,13 @@ def fetched(*sources):
 
 
 def corpus_files(wildcards):
-    """The files of a corpus of source `text`; the other sources have none in this folder."""
-    if study.corpus.source != "text":
+    """The files of a corpus that lies in a folder; the other sources have none there."""
+    if study.corpus.source == "standard_library":
         return []
-    return sorted(str(path) for path in Path(study.corpus.path).rglob("*") if path.suffix in (".txt", ".md"))
+    files = [path for path in Path(study.corpus.path).rglob("*") if path.is_file()]
+    return sorted(
+        str(path) for path in files if study.corpus.source == "dataset" or path.suffix in (".txt", ".md")
+    )
 
 
 def unconverted(wildcards):

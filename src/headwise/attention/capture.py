@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 from weakref import WeakSet
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
@@ -54,7 +55,8 @@ class LayerAttention:
         share for no key at all). They are what the model multiplies values with: most models compute the softmax in
         float32 and round it to their own dtype, which is exact in float32 and rounded in bfloat16.
     head_outputs: (T, heads, head width) in the model's dtype, each head's output as the output projection reads it.
-    output_projection: (heads, head width, hidden), a view of W_O; None where it is no plain matrix.
+    output_projection: (heads, head width, hidden), a view of W_O, or a copy where weights are offloaded; None where it
+        is no plain matrix.
     support: "causal" if nothing above the diagonal may be attended to, "full" for encoders.
     """
 
@@ -279,7 +281,7 @@ class _Capture:
         """Deliver a layer whose heads' outputs came as (1, T, heads × head width)."""
         heads, tokens, _ = weights.shape
         outputs = outputs.reshape(tokens, heads, -1)
-        projection = None if layer.projection is None else _per_head(layer.projection, heads)
+        projection = None if layer.projection is None else _per_head(layer.projection, heads, outputs.device)
         self._deliver(LayerAttention(layer.index, weights, outputs, projection, support))
 
     def _deliver(self, attention: LayerAttention) -> None:
@@ -317,11 +319,14 @@ def _projection_beside(model: nn.Module, path: str) -> nn.Module | None:
     return projection if isinstance(projection, nn.Linear | Conv1D) else None
 
 
-def _per_head(projection: nn.Module, heads: int) -> Tensor | None:
+def _per_head(projection: Any, heads: int, device: torch.device) -> Tensor | None:
     """W_O as (heads, head width, hidden); None for one that is no plain matrix, such as a quantized one."""
     weight = projection.weight
+    if isinstance(weight, Tensor) and weight.is_meta:
+        # Offloaded by accelerate, which brings weights in for the module's own forward pass alone.
+        weight = projection._hf_hook.weights_map["weight"]
     # One byte per value: an 8-bit float, which means nothing without its scale.
     if not isinstance(weight, Tensor) or not weight.is_floating_point() or weight.element_size() == 1:
         return None
     matrix = weight.detach() if isinstance(projection, Conv1D) else weight.detach().T
-    return matrix.view(heads, -1, matrix.shape[1])
+    return matrix.to(device).view(heads, -1, matrix.shape[1])

@@ -45,6 +45,11 @@ def _model_problems(study: "Study") -> list[str]:
                 for seed in study.seeds_of(model)
                 if seed not in model.repositories
             ]
+        if isinstance(model, LoadedModel) and model.quantization and "output_cka" in study.specialization.estimators:
+            problems.append(
+                f"{field}.quantization: output_cka reads output projections, which quantized weights do not show: "
+                "leave output_cka out of specialization.estimators, or the quantization out"
+            )
         base = getattr(model, "base", None)
         if base is None:
             continue
@@ -119,8 +124,6 @@ def _stability_problems(study: "Study") -> list[str]:
     if problems:
         return problems
     names = Counter(group.name for group in study.refit_groups())
-    if not names:
-        problems.append("stability.groups: no trained base has two refits: name groups, or add seeds")
     problems += [
         f"stability.groups: '{name}' is defined {count} times: give each group its own name"
         for name, count in names.items()

@@ -52,13 +52,14 @@ def load_study(path: str | Path) -> Study:
 
 
 def check_paths(study: Study, root: Path, source: str) -> None:
-    """Refuse a study whose folders and files are not there; relative paths start from `root`.
+    """Refuse a study whose folders and files are not there, or whose data set could change.
 
-    Raises StudyError like `parse_study`.
+    Relative paths start from `root`. Raises StudyError like `parse_study`.
     """
     folders, files = [], []
     if study.corpus.source == "text":
         folders.append(("corpus.path", str(study.corpus.path)))
+    pinned = study.corpus.source != "dataset" or study.corpus.revision or (root / str(study.corpus.path)).is_dir()
     for position, model in enumerate(study.models):
         field = f"models.{position} ('{model.name}')"
         seeds = study.seeds_of(model)
@@ -70,9 +71,14 @@ def check_paths(study: Study, root: Path, source: str) -> None:
             files += [(f"{field}.weights", model.place("weights", seed)) for seed in seeds if not model.repository]
     problems = [("folder", *named) for named in folders if not (root / named[1]).is_dir()]
     problems += [("file", *named) for named in files if not (root / named[1]).is_file()]
-    if problems:
-        # A folder that does not depend on the seed is named once.
-        lines = [f"{source}: {field}: there is no {kind} {path}: correct the path" for kind, field, path in problems]
+    lines = [f"{source}: {field}: there is no {kind} {path}: correct the path" for kind, field, path in problems]
+    if not pinned:
+        lines.append(
+            f"{source}: corpus.revision: '{study.corpus.path}' is no folder here, and a data set of the hub needs a "
+            "pinned revision: add `revision:` with the 40 hexadecimal digits of a commit, or correct the path"
+        )
+    if lines:
+        # What does not depend on the seed is named once.
         raise StudyError("\n".join(dict.fromkeys(lines)))
 
 
