@@ -11,7 +11,7 @@ from headwise.report.columns import Tables
 from headwise.report.labels import estimator_label, plain, titled
 from headwise.report.part import Chart
 from headwise.report.style import COLOURS, GREY, ROW, family_colour, method_shape
-from headwise.robustness.noise_tables import DUPLICATED
+from headwise.robustness.noise_tables import AS_MADE, DUPLICATED
 from headwise.robustness.probe import STABLE_WITHIN, SUPPRESSED_ABOVE
 from headwise.study.study import Study
 
@@ -31,7 +31,7 @@ def charts(study: Study) -> Sequence[Chart]:
             noise_chart,
             "Change of the loss under noise",
             "Mean change of the teacher-forced loss per token of held-out text against the standard deviation of the "
-            "noise in all layers, with its interval over refits; one panel per site and unit of σ. Dashed: the same "
+            "noise in all layers, with its interval over refits; one panel per site and unit of σ. Rings: the same "
             "model with its key and value heads duplicated, which must lie on its own line.",
         ),
         Chart(
@@ -79,17 +79,21 @@ def noise_chart(study: Study, tables: Tables) -> Any:
 def _noise_panel(study: Study, rows: pd.DataFrame, title: str) -> Any:
     points = rows[["label", "family", "heads", "sigma", "delta_nll_nats", "ci_low", "ci_high", "n"]]
     base = alt.Chart(points, width=250, height=170, title=title).encode(
-        x=alt.X("sigma:Q", title="σ", scale=alt.Scale(type="log"), axis=alt.Axis(values=sorted(set(rows["sigma"])))),
+        x=alt.X(
+            "sigma:Q",
+            title="σ",
+            scale=alt.Scale(type="log", nice=False),
+            axis=alt.Axis(values=sorted(set(rows["sigma"]))),
+        ),
         color=family_colour(families(study)),
     )
-    dashes = alt.Scale(domain=["as made", DUPLICATED], range=[[1, 0], [4, 3]])
     lines = base.mark_line(strokeWidth=1.6).encode(
-        y=alt.Y("delta_nll_nats:Q", title="Change of the loss (nats per token)"),
-        strokeDash=alt.StrokeDash("heads:N", scale=dashes, legend=alt.Legend(title="Heads", symbolType="stroke")),
-        detail="label:N",
+        y=alt.Y("delta_nll_nats:Q", title="Change of the loss (nats per token)"), detail="label:N"
     )
-    symbols = base.mark_point(filled=True, size=22).encode(
+    # A ring around the dot: a line that lies on another would not be seen.
+    symbols = base.mark_point().encode(
         y="delta_nll_nats:Q",
+        size=alt.Size("heads:N", scale=alt.Scale(domain=[AS_MADE, DUPLICATED], range=[10, 70]), title="Heads"),
         tooltip=tooltip(Model="label:N", Sigma="sigma:Q", Change="delta_nll_nats:Q", Low="ci_low:Q", High="ci_high:Q"),
     )
     intervals = base.transform_filter("isValid(datum.ci_low)").mark_rule().encode(y="ci_low:Q", y2="ci_high:Q")

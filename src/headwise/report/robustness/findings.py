@@ -119,7 +119,11 @@ def _published(study: Study, rows: pd.DataFrame) -> Iterator[Finding]:
     if own.empty or why is None:
         return
     row = records(own)[0]
-    ours = "" if missing(row["ours"]) else f" Here {row['our_subject']} is {number(row['ours'], 2)} ({row['reason']})."
+    ours = (
+        ""
+        if missing(row["ours"])
+        else f" Here {plain(row['our_subject'])} is {number(row['ours'], 2)} ({row['reason']})."
+    )
     yield described(
         "from published values, not from this study",
         id="published:noise-ratio",
