@@ -7,6 +7,8 @@ rule extract_attention:
         checkpoint=lambda wildcards: checkpoint_of(wildcards.model, wildcards.seed),
         prompts=rules.verify_prompts.output.prompts,
         facts=rules.verify_prompts.output.facts,
+        # A gate, not data: what the study declares is kept before anything can be known.
+        declaration=ancient(results("declaration.json")),
         library=library("extract_attention.py"),
     output:
         **(

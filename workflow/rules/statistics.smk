@@ -1,10 +1,50 @@
-# Whether the study's own tests and intervals keep what they promise, tried out on simulated data.
+# What makes tests credible: declared before they are computed, and tried out on simulated data.
 
 
-def calibration_tables():
-    """The calibration table once `snakemake calibration` has made it: the report shows it from then on."""
-    path = results("analyses/calibration.parquet")
-    return [path] if os.path.exists(path) else []
+rule declare:
+    """Keep what the study declares, before attention is measured; written once, whatever is edited later."""
+    output:
+        declaration=results("declaration.json"),
+    log:
+        results("logs/declare.log"),
+    benchmark:
+        results("benchmarks/declare.jsonl")
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=doubling(500),
+        runtime=doubling(5),
+    script:
+        "../../scripts/declare.py"
+
+
+rule check_declaration:
+    """Compare what was declared with what the study file says now."""
+    input:
+        declaration=rules.declare.output.declaration,
+        library=library("check_declaration.py"),
+    output:
+        table=results("analyses/declaration.parquet"),
+    log:
+        results("logs/check_declaration.log"),
+    benchmark:
+        results("benchmarks/check_declaration.jsonl")
+    retries: 1
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=doubling(500),
+        runtime=doubling(5),
+    params:
+        settings={"study": study.name, "comparison": study.comparison.model_dump(mode="json")},
+    script:
+        "../../scripts/check_declaration.py"
+
+
+def statistics_tables():
+    """Tables of this stage; calibration once `snakemake calibration` has made it, and the report shows it from then."""
+    calibrated = results("analyses/calibration.parquet")
+    return [rules.check_declaration.output.table, *([calibrated] if os.path.exists(calibrated) else [])]
 
 
 rule calibration:

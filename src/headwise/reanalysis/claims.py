@@ -24,7 +24,7 @@ def claim_row(claim: Claim, curve_points: int | None = None) -> Row:
     n = claim.units if claim.units is not None else curve_points
     smallest = _attainable(claim.design, n)
     if claim.design == "unknown":
-        remark: str | None = "the file does not say what was tested"
+        remark: str | None = "the design of the test cannot be read from the file"
     elif n is None:
         remark = "the file does not say of how many units"
     elif claim.p is None and smallest is not None and smallest > 0.05:

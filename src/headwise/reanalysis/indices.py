@@ -25,7 +25,8 @@ RELATIVE_IS_ABSOLUTE = "the printed per cent are the absolute change times 100, 
 def index_rows(index: Index) -> Iterator[Row]:
     """The index from its matrix, else from the correlations of heads; then its dependence on order and layers."""
     if index.entropies is None:
-        value, remark = _from_correlations(index.correlations), MATRIX_MISSING
+        value = _from_correlations(index.correlations)
+        remark = joined(MATRIX_MISSING, "printed as no number" if index.printed is None else None)
         method = "from the printed correlations of heads" if value is not None else ""
         yield row(
             index.place,

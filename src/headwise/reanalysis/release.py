@@ -190,7 +190,7 @@ def _index(value: Mapping[str, Any], place: Place) -> Index | None:
     inner = value.get("specialization")
     described = inner if isinstance(inner, dict) else value
     printed = _first(described, INDEX)
-    if printed is None and "entropies" not in value:
+    if not any(key in described for key in INDEX) and "entropies" not in value:
         return None
     entropies = _matrix(value.get("entropies"))
     if entropies is None and isinstance(value.get("seed_results"), list):

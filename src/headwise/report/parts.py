@@ -2,9 +2,10 @@
 
 from headwise.report.calibration.part import PART as CALIBRATION
 from headwise.report.columns import COLUMNS, Column
+from headwise.report.declaration.part import PART as DECLARATION
 from headwise.report.part import Part
 
-PARTS: tuple[Part, ...] = (CALIBRATION,)
+PARTS: tuple[Part, ...] = (DECLARATION, CALIBRATION)
 
 TABLES: dict[str, tuple[Column, ...]] = COLUMNS | {
     table: columns for part in PARTS for table, columns in part.columns.items()
