@@ -44,7 +44,8 @@ rule check_declaration:
 def statistics_tables():
     """Tables of this stage; calibration once `snakemake calibration` has made it, and the report shows it from then."""
     calibrated = results("analyses/calibration.parquet")
-    return [rules.check_declaration.output.table, *([calibrated] if os.path.exists(calibrated) else [])]
+    tables = [rules.check_declaration.output.table, rules.run_controls.output.table]
+    return [*tables, *([calibrated] if os.path.exists(calibrated) else [])]
 
 
 rule calibration:
@@ -75,3 +76,32 @@ rule calibrate:
         settings=study.model_dump(mode="json"),
     script:
         "../../scripts/calibrate.py"
+
+
+rule run_controls:
+    """Ask the software in use questions whose answers are known."""
+    input:
+        checkpoint=checkpoint_of(study.bases()[0].name, study.seeds_of(study.bases()[0])[0]),
+        features=results(
+            f"specialization/{study.bases()[0].name}/seed{study.seeds_of(study.bases()[0])[0]}/features.parquet"
+        ),
+        summaries=per_seed(study.models, "specialization/{model}/seed{seed}/summary.parquet"),
+        prompts=rules.verify_prompts.output.prompts,
+        library=library("run_controls.py", *estimator_files()),
+    output:
+        table=results("analyses/controls.parquet"),
+    log:
+        results("logs/run_controls.log"),
+    benchmark:
+        results("benchmarks/run_controls.jsonl")
+    retries: 1
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=doubling(2000),
+        runtime=doubling(20),
+    params:
+        settings={"study": study.model_dump(mode="json"), "model": study.bases()[0].name},
+    script:
+        "../../scripts/run_controls.py"

@@ -2,10 +2,11 @@
 
 from headwise.report.calibration.part import PART as CALIBRATION
 from headwise.report.columns import COLUMNS, Column
+from headwise.report.controls.part import PART as CONTROLS
 from headwise.report.declaration.part import PART as DECLARATION
 from headwise.report.part import Part
 
-PARTS: tuple[Part, ...] = (DECLARATION, CALIBRATION)
+PARTS: tuple[Part, ...] = (DECLARATION, CALIBRATION, CONTROLS)
 
 TABLES: dict[str, tuple[Column, ...]] = COLUMNS | {
     table: columns for part in PARTS for table, columns in part.columns.items()
