@@ -7,6 +7,7 @@ from headwise.attention.extract import extract_attention
 from headwise.logs import logged
 from headwise.provenance import read_json
 from headwise.study.extraction import Extraction
+from headwise.study.models import Loading
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -21,6 +22,7 @@ with logged(snakemake.log[0]):
         pairs=Path(snakemake.output.pairs),
         descriptors=Path(snakemake.output.descriptors),
         settings=Extraction(**snakemake.params.settings["extraction"]),
+        loading=Loading(**snakemake.params.settings["loading"]),
         pair_statistics=snakemake.params.settings["pair_statistics"],
         seed=int(snakemake.wildcards.seed),
         metadata={

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
 with logged(snakemake.log[0]):
     run_controls(
         Study(**snakemake.params.settings["study"]),
-        snakemake.params.settings["model"],
-        Path(snakemake.input.checkpoint),
-        Path(snakemake.input.features),
+        [(snakemake.params.settings["model"], Path(path)) for path in snakemake.input.get("checkpoint", [])],
+        (snakemake.params.settings["measured"], Path(snakemake.input.features)),
         [Path(path) for path in snakemake.input.summaries],
         Path(snakemake.input.prompts),
         Path(snakemake.output.table),

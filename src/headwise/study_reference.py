@@ -23,6 +23,7 @@ WORDS = {
     "string": "text",
     "integer": "whole number",
     "number": "number",
+    "boolean": "true or false",
     "array": "list",
     "object": "mapping",
 }
@@ -69,11 +70,12 @@ def _section(section: Schema, definitions: Schema, path: str, heading: str) -> I
 
 
 def _sections_within(field: Schema, definitions: Schema) -> dict[str, Schema]:
-    """The sections that a field holds: one under the empty name, or those of a list by their `source`."""
-    references = [field] if "$ref" in field else field.get("items", {}).get("oneOf", [])
-    sections = [definitions[reference["$ref"].split("/")[-1]] for reference in references]
-    if "$ref" in field:
-        return {"": sections[0]}
+    """The sections that a field or a list holds: one under the empty name, or several by their `source`."""
+    items = field.get("items", {})
+    single = [part for part in (field, items, *field.get("anyOf", [])) if "$ref" in part]
+    sections = [definitions[part["$ref"].split("/")[-1]] for part in items.get("oneOf", single)]
+    if "oneOf" not in items:
+        return {"": sections[0]} if sections else {}
     return {section["properties"]["source"]["const"]: section for section in sections}
 
 
@@ -83,8 +85,11 @@ def _row(name: str, field: Schema, definitions: Schema, required: bool) -> str:
     if "$ref" in field:
         kind, meaning = "section", " ".join(sections[""]["description"].split())
         default = "required" if required else "its defaults"
+    elif "anyOf" in field and sections:
+        kind, meaning = "section", " ".join(sections[""]["description"].split())
     elif sections:
-        kind, meaning = "list of sections", " or ".join(f"`source: {variant}`" for variant in sections)
+        kind = "list of sections"
+        meaning = field.get("description") or " or ".join(f"`source: {variant}`" for variant in sections)
     else:
         kind, meaning = _type(field), field.get("description", "")
     return f"| `{name}` | {kind} | {default} | {meaning} |"

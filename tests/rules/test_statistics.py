@@ -55,13 +55,13 @@ def test_all_controls_pass_on_the_tiny_study(
     run_script(
         "run_controls",
         input={
-            "checkpoint": model.checkpoint,
+            "checkpoint": [model.checkpoint],
             "features": model.features,
             "summaries": [model.summary, measure("multi_head", 2).summary],
             "prompts": prompts[0],
         },
         output={"table": table},
-        settings={"study": study.model_dump(mode="json"), "model": "multi_head"},
+        settings={"study": study.model_dump(mode="json"), "model": "multi_head", "measured": "multi_head"},
     )
     rows = pd.read_parquet(table).set_index("control")
     assert set(rows["outcome"]) == {"pass"}

@@ -16,6 +16,8 @@ from scipy.stats import spearmanr
 
 from headwise.provenance import file_digest, read_metadata, write_table
 from headwise.report.columns import COLUMNS, TYPES
+from headwise.report.model_facts import models_table
+from headwise.report.parts import TABLES
 from headwise.report.tables import (
     Inputs,
     ReportError,
@@ -31,6 +33,7 @@ from headwise.study.comparison import Comparison
 from headwise.study.study import Study
 
 STUDY = example_study()
+HYBRID = {"name": "hybrid", "source": "folder", "path": "models/hybrid"}
 SEED = 20260729
 
 
@@ -253,6 +256,10 @@ def test_csv_equals_parquet(inputs: Inputs, tables: dict[str, pd.DataFrame], tmp
     write_tables(tables, tmp_path / "tables", table_metadata(STUDY, inputs))
     for name, table in read_tables(tmp_path / "tables").items():
         pd.testing.assert_frame_equal(table, tables[name])
+        if name not in COLUMNS:  # of an analysis that the study has not
+            assert table.empty
+            assert not (tmp_path / "tables" / f"{name}.csv").exists()
+            continue
         types: dict[Any, Any] = {column.name: TYPES[column.type] for column in COLUMNS[name]}
         csv = pd.read_csv(tmp_path / "tables" / f"{name}.csv", dtype=types)
         pd.testing.assert_frame_equal(csv, table, rtol=1e-14)
@@ -284,7 +291,7 @@ def test_small_studies_have_all_tables_with_all_columns(study: Study, tmp_path: 
     tables = build_tables(study, inputs)
     write_tables(tables, tmp_path / "tables", table_metadata(study, inputs))
     for name, table in read_tables(tmp_path / "tables").items():
-        assert list(table.columns) == [column.name for column in COLUMNS[name]]
+        assert list(table.columns) == [column.name for column in TABLES[name]]
     assert len(tables["comparisons"]) == 0 or study.descendants()
 
 
@@ -332,6 +339,22 @@ def test_a_table_with_the_wrong_columns_is_refused(tables: dict[str, pd.DataFram
     assert typed("training", tables["training"].drop(columns="accuracy"))["accuracy"].isna().all()
 
 
+def test_a_window_acts_where_it_is_shorter_than_the_longest_prompt() -> None:
+    study = Study.model_validate({"name": "hybrid", "prompts": {"path": "p.jsonl"}, "models": [HYBRID]})
+    architecture = {"layers": 5, "attention_layers": [1, 2, 4], "windows": [8, 40, None]}
+    metadata = {"model": "hybrid", "seed": 1, "architecture": architecture}
+
+    def facts(**more: int) -> pd.Series:
+        return models_table(study, [], [(Path("summary.parquet"), metadata | more)], {}).loc[0]
+
+    row = facts(longest_prompt_tokens=40)
+    assert (row["layers"], row["window_layers"], row["window_tokens"]) == (3, 2, 8)
+    assert (row["longest_prompt_tokens"], row["window_layers_acting"]) == (40, 1)
+    assert facts(longest_prompt_tokens=8)["window_layers_acting"] == 0
+    assert facts(longest_prompt_tokens=41)["window_layers_acting"] == 2
+    assert facts()["window_layers_acting"] is None  # measured before prompts were counted
+
+
 def test_facts_of_models(tables: dict[str, pd.DataFrame]) -> None:
     models = tables["models"].set_index(["model", "seed"])
     grouped = models.loc[("grouped_query", 1)]
@@ -341,6 +364,8 @@ def test_facts_of_models(tables: dict[str, pd.DataFrame]) -> None:
         8,
         4,
     )
+    assert set(models["longest_prompt_tokens"]) == {40}
+    assert (models["window_layers_acting"] == models["window_layers"]).all()
     aligned = models.loc[("multi_head-dpo", 3)]
     assert (aligned["base"], aligned["method"], aligned["preference_accuracy_after"]) == ("multi_head", "dpo", 0.8)
     assert aligned["reward_margin_nats"] == 0.4

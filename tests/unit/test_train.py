@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 import torch
 from models_examples import decoder, training, write_corpus, write_tokenizer
+from pydantic import ValidationError
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from headwise.models import save
+from headwise.models.checkpoint import weights_digest
 from headwise.models.corpus import CorpusError, read_documents
 from headwise.models.excerpts import evaluate, take_excerpts, token_stream, unigram_entropy
 from headwise.models.load import load_checkpoint
@@ -19,7 +21,7 @@ from headwise.models.optimization import TrainingError, adamw, learning_rate_at
 from headwise.models.tokenizer import load_tokenizer, tokenizer_digest
 from headwise.models.train import train_model
 from headwise.models.zoo import build_decoder
-from headwise.provenance import file_digest, read_metadata, weights_digest
+from headwise.provenance import file_digest, read_metadata
 
 METADATA = {"study": "tiny", "model": "base", "seed": 1}
 
@@ -118,6 +120,51 @@ def test_weights_come_from_the_seed_and_leave_the_random_state_alone(tokenizer):
     assert one.std().item() == pytest.approx(math.sqrt(2 / (5 * 32)), rel=0.05)
 
 
+# -- GPT-2 and attention alone
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_attention_alone_trains_without_ever_using_a_feed_forward_layer(train, tmp_path, architecture):
+    train(tmp_path, shape=decoder(architecture=architecture, feed_forward=0), weight_decay=0.1, decayed="all")
+    model, _ = load_checkpoint(tmp_path / "model")
+    silent = {name: weights for name, weights in model.state_dict().items() if "mlp." in name}
+    assert silent
+    assert not any(weights.any() for weights in silent.values())
+    assert facts_of(tmp_path)["training"]["held_out_loss_nats"] < math.log(400)
+    written = []
+    for layer in model.modules():
+        if type(layer).__name__.endswith("MLP"):
+            layer.register_forward_hook(lambda module, inputs, output: written.append(output.abs().max().item()))
+    model(torch.arange(20)[None])
+    assert written == [0.0, 0.0]
+
+
+def test_gpt2_is_the_published_architecture(tokenizer):
+    """Learned positions, LayerNorm, exact GELU, separate matrices at both ends, deviation 0.8 / sqrt(hidden)."""
+    model = build_decoder(decoder(architecture="gpt2"), tokenizer, seed=1).eval()
+    assert model.config.activation_function == "gelu"
+    assert {type(module).__name__ for module in model.modules()} >= {"LayerNorm", "GELUActivation"}
+    assert model.transformer.wpe.weight.shape == (64, 32)
+    assert model.lm_head.weight is not model.transformer.wte.weight
+    assert model.transformer.h[0].attn.c_attn.weight.std().item() == pytest.approx(0.8 / math.sqrt(32), rel=0.05)
+    assert model.training is False
+    tokens = torch.arange(20)[None]
+    assert torch.equal(model.train()(tokens).logits, model.eval()(tokens).logits)  # no dropout
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"window": 8}, "architecture gpt2 has neither a window nor shared key_value_heads"),
+        ({"key_value_heads": 2}, "architecture gpt2 has neither a window nor shared key_value_heads"),
+        ({"hidden": 40}, "4 heads of head_width 8 are not hidden 40"),
+    ],
+)
+def test_what_gpt2_cannot_be_is_refused(changes, message):
+    with pytest.raises(ValidationError, match=message):
+        decoder(architecture="gpt2", **changes)
+
+
 # -- excerpts
 
 
@@ -160,6 +207,31 @@ def test_weight_decay_spares_the_gains_of_norms(tokenizer):
     assert (decayed["weight_decay"], spared["weight_decay"]) == (0.1, 0.0)
 
 
+def test_all_parameters_decay_on_request(tokenizer):
+    model = build_decoder(decoder(), tokenizer, 1)
+    decayed, spared = adamw(model, 0.1, decayed="all").param_groups
+    assert (len(decayed["params"]), len(spared["params"])) == (len(list(model.parameters())), 0)
+
+
+def test_a_constant_schedule_stays_at_the_peak():
+    rates = [learning_rate_at(step, 100, 20, 3e-3, "constant") for step in range(100)]
+    assert rates[:20] == [learning_rate_at(step, 100, 20, 3e-3) for step in range(20)]
+    assert set(rates[20:]) == {3e-3}
+
+
+def test_adam_is_adamw_without_decay(train, tmp_path):
+    changes = {"schedule": "constant", "second_moment": 0.999, "gradient_norm": None, "warmup": 0}
+    train(tmp_path / "adam", optimizer="adam", **changes)
+    train(tmp_path / "adamw", optimizer="adamw", **changes)
+    train(tmp_path / "decayed", optimizer="adamw", weight_decay=0.5, **changes)
+    adam, adamw_, decayed = (load_checkpoint(tmp_path / name / "model")[0] for name in ("adam", "adamw", "decayed"))
+    for one, other in zip(adam.parameters(), adamw_.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
+    assert sum(p.norm() for p in decayed.parameters()) < sum(p.norm() for p in adam.parameters())
+    with pytest.raises(ValidationError, match="optimizer adam takes no weight_decay"):
+        training(optimizer="adam", weight_decay=0.1)
+
+
 # -- training
 
 
@@ -178,22 +250,27 @@ def test_training_leaves_threads_and_random_state_alone(train, tmp_path):
     assert torch.get_num_threads() == threads
 
 
+def facts_of(folder):
+    """What is recorded about a model that `train` made."""
+    return json.loads((folder / "model" / "facts.json").read_text())
+
+
 def test_the_model_learns_more_than_how_frequent_tokens_are(trained):
-    facts = json.loads((trained / "model" / "facts.json").read_text())["training"]
+    facts = facts_of(trained)["training"]
     assert facts["held_out_loss_nats"] < facts["unigram_entropy_nats"] - 0.5
 
 
 def test_the_checkpoint_is_the_model_that_was_evaluated(trained, documents):
     model, tokenizer = load_checkpoint(trained / "model")
     stream = token_stream(documents, tokenizer, "held_out", at_least=32)
-    facts = json.loads((trained / "model" / "facts.json").read_text())
+    facts = facts_of(trained)
     count = min(64, len(stream) // 32)
     excerpts = take_excerpts(stream, torch.arange(count) * (len(stream) // count), 32, tokenizer.bos_token_id)
     assert evaluate(model, excerpts) == pytest.approx(facts["training"]["held_out_loss_nats"], abs=1e-6)
 
 
 def test_facts_name_what_the_model_comes_from(trained, documents, tokenizer_folder):
-    facts = json.loads((trained / "model" / "facts.json").read_text())
+    facts = facts_of(trained)
     assert facts["model"] == METADATA
     assert facts["architecture"]["attention"] == "multi-head"
     assert facts["training"]["steps"] == 60

@@ -32,6 +32,7 @@ def test_job_counts_follow_from_models_and_seeds(checkout: Path, root: Path, sna
     bases = sum(len(study.seeds_of(model)) for model in study.bases())
     aligned = sum(len(study.seeds_of(model)) for model in study.descendants())
     assert (bases, aligned) == (12, 24)
+    assert len(study.measured_with_variants()) == 6
     assert job_counts(snakemake(checkout, "-n").stdout) == {
         "verify_prompts": 1,
         "build_corpus": 1,
@@ -42,6 +43,8 @@ def test_job_counts_follow_from_models_and_seeds(checkout: Path, root: Path, sna
         "evaluate_specialization": bases + aligned,
         "compare_pair": len(study.descendants()),
         "contrast_models": 1,
+        "measure_variants": len(study.measured_with_variants()),
+        "gather_variants": 1,
         "aggregate": 1,
         "draw_figures": 1,
         "write_report": 1,
@@ -63,6 +66,8 @@ def test_data_flow_in_one_direction(checkout: Path, snakemake: Run) -> None:
         "evaluate_specialization",
         "compare_pair",
         "contrast_models",
+        "measure_variants",
+        "gather_variants",
         "aggregate",
         "draw_figures",
         "write_report",
@@ -79,6 +84,11 @@ def test_data_flow_in_one_direction(checkout: Path, snakemake: Run) -> None:
         ("extract_attention", "evaluate_specialization"),
         ("evaluate_specialization", "compare_pair"),
         ("compare_pair", "contrast_models"),
+        ("verify_prompts", "measure_variants"),
+        ("align_model", "measure_variants"),
+        ("measure_variants", "gather_variants"),
+        ("compare_pair", "gather_variants"),
+        ("gather_variants", "aggregate"),
         ("aggregate", "write_report"),
     ]:
         assert edge in edges
@@ -126,3 +136,4 @@ def test_a_study_given_with_configfile_stands_alone(tmp_path: Path, snakemake: R
     plan = snakemake(tmp_path, "-n", "--configfile", write_study(tmp_path)).stdout
     assert "multi_query" not in plan
     assert job_counts(plan)["train_model"] == 3
+    assert "measure_variants" not in plan

@@ -4,7 +4,8 @@
 rule extract_attention:
     """Stream one model's attention, layer by layer, into tensor Parquet and statistics."""
     input:
-        checkpoint=lambda wildcards: checkpoint_of(wildcards.model, wildcards.seed),
+        checkpoint=lambda wildcards: checkpoint_of(wildcards.model, int(wildcards.seed)),
+        files=lambda wildcards: files_of(wildcards.model, int(wildcards.seed)),
         prompts=rules.verify_prompts.output.prompts,
         facts=rules.verify_prompts.output.facts,
         # A gate, not data: what the study declares is kept before anything can be known.
@@ -24,7 +25,7 @@ rule extract_attention:
     benchmark:
         results("benchmarks/extract_attention/{model}/seed{seed}.jsonl")
     wildcard_constraints:
-        model=names("train", "align", "folder"),
+        model=names("train", "align", "folder", "hub", "transformer_lens"),
     retries: 1
     conda:
         ENVIRONMENT
@@ -34,7 +35,8 @@ rule extract_attention:
         runtime=doubling(30),
     params:
         settings=lambda wildcards: {
-            "extraction": study.extraction.model_dump(),
+            "extraction": study.extraction_of(study.model(wildcards.model)).model_dump(),
+            "loading": study.loading_of(study.model(wildcards.model)).model_dump(),
             "pair_statistics": study.specialization.pair_statistics(),
             "metadata": describe(wildcards),
         },

@@ -1,4 +1,11 @@
-# From text to checkpoints: corpus, tokenizer, base models trained from scratch, aligned descendants.
+# From text to checkpoints: corpus, tokenizer, base models trained from scratch, aligned descendants; and checkpoints
+# that were made elsewhere, fetched from a hub or converted.
+
+
+# On the machine that Snakemake runs on: compute nodes often reach no network, and a download needs no allocation.
+localrules:
+    fetch,
+    fetch_model,
 
 
 rule build_corpus:
@@ -113,3 +120,71 @@ rule align_model:
         },
     script:
         "../../scripts/align_model.py"
+
+
+rule fetch:
+    """Fetch every model of a hub, and nothing else: for where there is a network, such as a login node."""
+    input:
+        fetched("hub", "transformer_lens"),
+
+
+rule fetch_model:
+    """Fetch a model of a hub into the user's own cache; the output says what it is, and holds no weights."""
+    input:
+        library=library("fetch_model.py"),
+    output:
+        fetched=results("models/{model}/seed{seed}.json"),
+    log:
+        results("logs/fetch_model/{model}/seed{seed}.log"),
+    benchmark:
+        results("benchmarks/fetch_model/{model}/seed{seed}.jsonl")
+    wildcard_constraints:
+        model=names("hub", "transformer_lens"),
+    # A download that was cut off continues.
+    retries: 2
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=doubling(1000),
+        runtime=doubling(600),
+        # No parameter: a study file that moves, or is named by another path, fetches nothing again.
+        study_file=near(workflow.configfiles[-1]),
+    params:
+        settings=lambda wildcards: {
+            "downloads": [
+                download.model_dump()
+                for download in study.model(wildcards.model).downloads(int(wildcards.seed))
+            ]
+        },
+    script:
+        "../../scripts/fetch_model.py"
+
+
+rule convert_model:
+    """Convert weights of TransformerLens to a checkpoint of transformers that computes the same."""
+    input:
+        unpack(unconverted),
+        library=library("convert_model.py"),
+    output:
+        checkpoint=directory(results("models/{model}/seed{seed}")),
+    log:
+        results("logs/convert_model/{model}/seed{seed}.log"),
+    benchmark:
+        results("benchmarks/convert_model/{model}/seed{seed}.jsonl")
+    wildcard_constraints:
+        model=names("transformer_lens"),
+    retries: 1
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=doubling(4000),
+        runtime=doubling(15),
+    params:
+        settings=lambda wildcards: {
+            "model": study.model(wildcards.model).model_dump(exclude=LoadedModel.measured_with),
+            "metadata": describe(wildcards),
+        },
+    script:
+        "../../scripts/convert_model.py"

@@ -11,7 +11,7 @@ rule aggregate:
         comparisons=[results(f"comparison/{model.name}.parquet") for model in study.descendants()],
         contrasts=rules.contrast_models.output.contrasts,
         prompts=rules.verify_prompts.output.facts,
-        analyses=[*statistics_tables()],
+        analyses=analysis_tables(),
         library=library("aggregate.py"),
     output:
         tables=report(

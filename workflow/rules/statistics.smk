@@ -41,13 +41,6 @@ rule check_declaration:
         "../../scripts/check_declaration.py"
 
 
-def statistics_tables():
-    """Tables of this stage; calibration once `snakemake calibration` has made it, and the report shows it from then."""
-    calibrated = results("analyses/calibration.parquet")
-    tables = [rules.check_declaration.output.table, rules.run_controls.output.table]
-    return [*tables, *([calibrated] if os.path.exists(calibrated) else [])]
-
-
 rule calibration:
     """Calibrate the tests; the next report shows the result."""
     input:
@@ -78,10 +71,15 @@ rule calibrate:
         "../../scripts/calibrate.py"
 
 
+def controlled():
+    """The model that controls look at: the first base that the study trains; none where all are made elsewhere."""
+    return next((model for model in study.bases() if model.source == "train"), None)
+
+
 rule run_controls:
     """Ask the software in use questions whose answers are known."""
     input:
-        checkpoint=checkpoint_of(study.bases()[0].name, study.seeds_of(study.bases()[0])[0]),
+        checkpoint=[checkpoint_of(controlled().name, study.seeds_of(controlled())[0])] if controlled() else [],
         features=results(
             f"specialization/{study.bases()[0].name}/seed{study.seeds_of(study.bases()[0])[0]}/features.parquet"
         ),
@@ -102,6 +100,10 @@ rule run_controls:
         mem_mb=doubling(2000),
         runtime=doubling(20),
     params:
-        settings={"study": study.model_dump(mode="json"), "model": study.bases()[0].name},
+        settings={
+            "study": study.model_dump(mode="json"),
+            "measured": study.bases()[0].name,
+            "model": controlled().name if controlled() else None,
+        },
     script:
         "../../scripts/run_controls.py"

@@ -17,20 +17,26 @@ if TYPE_CHECKING:
 
 
 def run_controls(
-    study: Study, model: str, checkpoint: Path, features: Path, summaries: Sequence[Path], prompts: Path, table: Path
+    study: Study,
+    models: Sequence[tuple[str, Path]],
+    measured: tuple[str, Path],
+    summaries: Sequence[Path],
+    prompts: Path,
+    table: Path,
 ) -> None:
     """Run the controls and write one row each.
 
-    model      name of the model that controls on one model use; checkpoint, features: of it
+    models     names and checkpoints of small models that controls may run
+    measured   name and features.parquet of a model that is compared with itself
     summaries  summary.parquet of every model and seed
     prompts    prompts.jsonl
     """
     names = study.specialization.estimators
     controls = [
-        itself(features, prompts, model, study.comparison),
+        itself(measured[1], prompts, measured[0], study.comparison),
         *made_up_controls(names),
         *head_orders(summaries, names),
-        *model_controls(checkpoint, prompts, model),
+        *(control for name, checkpoint in models for control in model_controls(checkpoint, prompts, name)),
     ]
     write_table(_table(controls), table, {"study": study.name})
 

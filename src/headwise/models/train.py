@@ -15,7 +15,7 @@ from headwise.models.excerpts import (
     token_stream,
     unigram_entropy,
 )
-from headwise.models.optimization import TrainingError, adamw, descend, learning_rate_at, one_thread
+from headwise.models.optimization import TrainingError, adam, adamw, descend, learning_rate_at, one_thread
 from headwise.models.save import save_checkpoint
 from headwise.models.tokenizer import load_tokenizer
 from headwise.models.zoo import build_decoder
@@ -54,19 +54,24 @@ def train_model(
     bos, tokens = tokenizer.bos_token_id, training.tokens
     train, held_out = (token_stream(documents, tokenizer, split, tokens) for split in ("train", "held_out"))
     held_out_excerpts = spread_excerpts(held_out, tokens, bos)
-    model = build_decoder(decoder, tokenizer, seed).train()
-    optimizer = adamw(model, training.weight_decay)
+    model = build_decoder(decoder, tokenizer, seed).train().to(training.device)
+    if training.optimizer == "adam":
+        optimizer: torch.optim.Optimizer = adam(model, training.second_moment)
+    else:
+        optimizer = adamw(model, training.weight_decay, training.decayed, training.second_moment)
     data_order = torch.Generator().manual_seed(seed)
 
     rows: list[tuple[int, str, float, float]] = []
     for step in track(range(training.steps), "training", training.steps):
-        learning_rate = learning_rate_at(step, training.steps, training.warmup, training.learning_rate)
+        learning_rate = learning_rate_at(
+            step, training.steps, training.warmup, training.learning_rate, training.schedule
+        )
         if step % training.evaluate_every == 0:
             rows.append((step, "held_out", evaluate(model, held_out_excerpts), learning_rate))
         starts = torch.randint(len(train) - tokens + 1, (training.batch,), generator=data_order)
         loss = excerpt_loss(model, *take_excerpts(train, starts, tokens, bos))
         rows.append((step, "train", loss.item(), learning_rate))
-        descend(model, optimizer, loss, learning_rate, step)
+        descend(model, optimizer, loss, learning_rate, step, training.gradient_norm)
     held_out_loss = evaluate(model, held_out_excerpts)
     rows.append((training.steps, "held_out", held_out_loss, 0.0))
 

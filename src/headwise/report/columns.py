@@ -70,6 +70,8 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("parameters", int, "Weights, tied ones counted once", True),
         Column("window_tokens", int, "Smallest sliding window, in tokens; null: none", True),
         Column("window_layers", int, "Layers with a sliding window", True),
+        Column("longest_prompt_tokens", int, "Tokens of the longest prompt, as this model reads it", True),
+        Column("window_layers_acting", int, "Layers whose window hides any key from any query of that prompt", True),
         Column("steps", int, "Training steps from scratch", True),
         Column(
             "held_out_loss_nats",

@@ -26,7 +26,13 @@ KINDS = [
     *("alignment_pooled", "alignment_random_effects", "alignment_without_family"),
     *("architecture", "architecture_by_seed", "alignment_difference"),
 ]
-SOURCES = {"train": "trained from scratch", "align": "aligned here", "folder": "read from disk"}
+SOURCES = {
+    "train": "trained from scratch",
+    "align": "aligned here",
+    "folder": "read from disk",
+    "hub": "fetched",
+    "transformer_lens": "converted",
+}
 
 
 def comparisons_view(study: Study, tables: Tables, confirmatory: bool) -> View:
@@ -216,7 +222,9 @@ def _window(row: Row) -> str:
     if not row["window_layers"]:
         return "none"
     everywhere = row["window_layers"] == row["layers"]
-    return f"{row['window_tokens']}" + ("" if everywhere else f" in {amount(row['window_layers'], 'layer')}")
+    window = f"{row['window_tokens']}" + ("" if everywhere else f" in {amount(row['window_layers'], 'layer')}")
+    cannot_act = not missing(row["window_layers_acting"]) and not row["window_layers_acting"]
+    return f"{window}, acts on no prompt" if cannot_act else window
 
 
 def _loss(row: Row) -> str:

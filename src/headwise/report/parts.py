@@ -5,8 +5,15 @@ from headwise.report.columns import COLUMNS, Column
 from headwise.report.controls.part import PART as CONTROLS
 from headwise.report.declaration.part import PART as DECLARATION
 from headwise.report.part import Part
+from headwise.report.variants.part import PART as VARIANTS
 
-PARTS: tuple[Part, ...] = (DECLARATION, CALIBRATION, CONTROLS)
+PARTS: tuple[Part, ...] = (
+    DECLARATION,
+    VARIANTS,
+    CALIBRATION,
+    CONTROLS,
+)
+
 
 TABLES: dict[str, tuple[Column, ...]] = COLUMNS | {
     table: columns for part in PARTS for table, columns in part.columns.items()

@@ -1,0 +1,252 @@
+"""The perturbation experiments on one refit of a base model: noise, its twin with duplicated heads, and the probe."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+from headwise.attention.capture import LayerAttention, attention_layers, capturing
+from headwise.models.checkpoint import weights_digest
+from headwise.models.load import load_checkpoint
+from headwise.models.optimization import one_thread
+from headwise.models.surgery import duplicate_checkpoint
+from headwise.progress import track
+from headwise.prompts import EncodedPrompt, encode, read_prompts
+from headwise.provenance import write_table
+from headwise.robustness.dose import Dose, Subject
+from headwise.robustness.generated_text import GeneratedText, generated_text
+from headwise.robustness.generation import stop_tokens
+from headwise.robustness.noise import (
+    HeldOutText,
+    LossUnderNoise,
+    doses,
+    held_out_text,
+    losses_under_noise,
+    specialization_doses,
+)
+from headwise.robustness.response import SpecializationUnderNoise, responses, spread
+from headwise.robustness.sites import PerturbationError
+from headwise.study.extraction import Extraction
+from headwise.study.robustness import Noise, Probe
+
+AS_MADE, DUPLICATED = "as made", "duplicated"
+TEXT_COLUMNS = ("model", "heads", "experiment", "site", "scale", "region", "estimator", "prompt", "reason")
+WHOLE_COLUMNS = ("draw", "tokens")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Tables of one refit, each with the columns `model` and `heads` ("as made", "duplicated") before its own.
+
+    losses: `LossUnderNoise`. specialization: `SpecializationUnderNoise`, with the column `experiment` ("noise",
+    "probe"). generated: `GeneratedText`. duplication: largest differences of the twin with duplicated heads.
+    """
+
+    losses: Path
+    specialization: Path
+    generated: Path
+    duplication: Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What of a study the experiments on one refit need; `noise` and `probe` None where they leave this base out."""
+
+    noise: Noise | None
+    probe: Probe | None
+    duplicate: bool
+    extraction: Extraction
+    estimators: Sequence[str]
+
+
+@one_thread()
+def perturb_refit(
+    base: tuple[str, Path],
+    aligned: Mapping[str, Path],
+    documents: Path,
+    prompts: Path,
+    settings: Settings,
+    seed: int,
+    outputs: Outputs,
+    metadata: Mapping[str, Any],
+) -> None:
+    """Perturb one refit of a base and, for the probe, its aligned descendants; each model is loaded once.
+
+    base, aligned  names and checkpoints
+    documents      the corpus, whose held-out documents losses are measured on
+    prompts        the prompt set, some of which estimators are measured on
+    seed           of the noise
+
+    Raises PerturbationError where a site cannot be reached, a region holds no layer, or the model predicts no next
+    token (an encoder); SurgeryError where heads cannot be duplicated; NotFiniteError where a model is not finite
+    without noise. What is not finite under noise is a row without a value and with the reason.
+    """
+    name, checkpoint = base
+    tables = _Tables()
+    texts = documents, prompts
+    model, tokenizer = _load(name, checkpoint, settings.extraction)
+    _measure(tables, name, AS_MADE, model, tokenizer, texts, settings, seed, noise=True)
+    if settings.duplicate:
+        with TemporaryDirectory(dir=outputs.losses.parent) as folder:
+            duplicate_checkpoint(checkpoint, Path(folder) / "twin")
+            twin, _ = _load(name, Path(folder) / "twin", settings.extraction)
+        _measure(tables, name, DUPLICATED, twin, tokenizer, texts, settings, seed, noise=True)
+        text = held_out_text(documents, tokenizer, 1, settings.noise.tokens if settings.noise else 64)
+        tables.duplication.append({"model": name, **differences(model, twin, text)})
+        del twin
+    del model
+    for other, folder_of_other in aligned.items() if settings.probe else ():
+        model, tokenizer = _load(other, folder_of_other, settings.extraction)
+        _measure(tables, other, AS_MADE, model, tokenizer, texts, settings, seed, noise=False)
+        del model
+    digests = {each: weights_digest(path) for each, path in {name: checkpoint, **aligned}.items()}
+    tables.write(outputs, {**metadata, "weights_digest": digests[name], "weights_digests": digests})
+
+
+def differences(model: PreTrainedModel, twin: PreTrainedModel, text: HeldOutText) -> dict[str, float]:
+    """Largest absolute differences between two models on the first excerpt: logits, attention weights; and of logits
+    relative to the largest."""
+    found = []
+    for each in (model, twin):
+        layers: list[torch.Tensor] = []
+
+        def receive(attention: LayerAttention, kept: list[torch.Tensor] = layers) -> None:
+            kept.append(attention.weights)
+
+        with torch.inference_mode(), capturing(each, receive):
+            logits = each(input_ids=text.inputs[:1].to(each.device), use_cache=False).logits.float()
+        found.append((logits, layers))
+    (logits, weights), (other_logits, other_weights) = found
+    largest = float((logits - other_logits).abs().max())
+    attention = max(float((one - two).abs().max()) for one, two in zip(weights, other_weights, strict=True))
+    return {
+        "largest_logit_difference": largest,
+        "largest_relative_logit_difference": largest / float(logits.abs().max()),
+        "largest_attention_difference": attention,
+    }
+
+
+class _Tables:
+    """Rows of all models of a refit."""
+
+    def __init__(self) -> None:
+        self.losses: list[dict[str, Any]] = []
+        self.specialization: list[dict[str, Any]] = []
+        self.generated: list[dict[str, Any]] = []
+        self.duplication: list[dict[str, Any]] = []
+
+    def write(self, outputs: Outputs, metadata: Mapping[str, Any]) -> None:
+        identity = ["model", "heads"]
+        columns = {
+            "losses": [*identity, *(field.name for field in fields(LossUnderNoise))],
+            "specialization": [*identity, "experiment", *(field.name for field in fields(SpecializationUnderNoise))],
+            "generated": [*identity, *(field.name for field in fields(GeneratedText))],
+            "duplication": [
+                "model",
+                "largest_logit_difference",
+                "largest_relative_logit_difference",
+                "largest_attention_difference",
+            ],
+        }
+        for name, own in columns.items():
+            write_table(_typed(getattr(self, name), own), getattr(outputs, name), metadata)
+
+
+def _typed(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
+    """The rows with the same types whether or not there are any."""
+    table = pd.DataFrame(rows, columns=columns)
+    kinds = {
+        name: "string" if name in TEXT_COLUMNS else "Int64" if name in WHOLE_COLUMNS else "Float64" for name in columns
+    }
+    return table.astype(kinds)
+
+
+def _load(name: str, checkpoint: Path, extraction: Extraction) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A model that attends eagerly, as noise in the logits needs; the same for all sites, so that they compare."""
+    model, tokenizer = load_checkpoint(checkpoint, extraction.dtype, extraction.device)
+    if model.config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and "ForCausalLM" not in type(model).__name__:
+        raise PerturbationError(
+            f"{name}: model type '{model.config.model_type}' predicts masked tokens and no next one, so it has no loss "
+            "on held-out text: leave it out of robustness"
+        )
+    if attention_layers(model)[0].uses_interface:
+        model.set_attn_implementation("eager")
+    return model, tokenizer
+
+
+def _measure(
+    tables: _Tables,
+    name: str,
+    heads: str,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: tuple[Path, Path],
+    settings: Settings,
+    seed: int,
+    *,
+    noise: bool,
+) -> None:
+    """Append what the experiments find on one model."""
+    identity = {"model": name, "heads": heads}
+    shape = settings.noise or Noise()
+    text = held_out_text(texts[0], tokenizer, shape.excerpts, shape.tokens)
+    subject = Subject(name, model, seed, text.inputs.to(model.device))
+    everything = sorted(read_prompts(texts[1]), key=lambda prompt: prompt.id)
+    extraction = settings.extraction
+    prompts = encode(everything, tokenizer, extraction.template, extraction.max_tokens)
+    if noise and settings.noise is not None:
+        chosen = doses(settings.noise)
+        rows = losses_under_noise(subject, text, chosen, settings.noise.draws)
+        total = len(chosen) * settings.noise.draws
+        tables.losses += _rows(track(rows, f"loss of {name} under noise", total), identity)
+        tables.specialization += _noise_responses(subject, prompts, settings, identity)
+        tables.generated += _generated(subject, prompts, settings.noise, tokenizer, identity)
+    if heads == AS_MADE and settings.probe is not None:
+        probe = settings.probe
+        dose = Dose(probe.site, probe.scale, probe.region, probe.sigma)
+        found = responses(subject, spread(prompts, probe.prompts), [dose], probe.draws, settings.estimators)
+        tables.specialization += _rows(found, {**identity, "experiment": "probe"})
+
+
+def _noise_responses(
+    subject: Subject,
+    prompts: Sequence[EncodedPrompt],
+    settings: Settings,
+    identity: Mapping[str, str],
+) -> list[dict[str, Any]]:
+    assert settings.noise is not None
+    declared = settings.noise.specialization
+    own = specialization_doses(settings.noise)
+    if not own:
+        return []
+    found = responses(subject, spread(prompts, declared.prompts), own, declared.draws, settings.estimators)
+    total = len(own) * declared.draws * len(settings.estimators)
+    tracked = track(found, f"specialization of {subject.name} under noise", total)
+    return _rows(tracked, {**identity, "experiment": "noise"})
+
+
+def _generated(
+    subject: Subject,
+    prompts: Sequence[EncodedPrompt],
+    settings: Noise,
+    tokenizer: PreTrainedTokenizerBase,
+    identity: Mapping[str, str],
+) -> list[dict[str, Any]]:
+    text = settings.generated_text
+    if text is None:
+        return []
+    chosen = spread(prompts, text.prompts)
+    stop = stop_tokens(subject.model, tokenizer)
+    found = generated_text(subject, chosen, text.sigmas, settings.draws, text.new_tokens, stop)
+    total = len(chosen) * len(text.sigmas) * settings.draws
+    return _rows(track(found, f"text of {subject.name} under noise", total), identity)
+
+
+def _rows(found: Iterable[Any], identity: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [{**identity, **asdict(row)} for row in found]
