@@ -33,7 +33,7 @@ STABILITY_TABLES = {
 
 def analysis_tables():
     """Finished tables of the analyses that the study asks for; each belongs to a part of the report."""
-    tables = []
+    tables = ["declaration", "controls"]
     if study.variants.protocols:
         tables += ["variants", "confounds"]
     if perturbed_bases(study):
@@ -143,3 +143,8 @@ def probing(wildcards, input):
     each = [extraction(place, checkpoint) for place, checkpoint in zip(places, checkpoints)]
     tokens = study.stability.residual_tokens or PROMPT_COUNT * study.extraction.max_tokens
     return refits_needs(each, shape(places[0], input.checkpoints[0]), tokens)
+
+
+def controlled():
+    """The model that controls look at: the first base that the study trains; none where all are made elsewhere."""
+    return next((model for model in study.bases() if model.source == "train"), None)
