@@ -88,7 +88,7 @@ def trained():
 
 def analysis_tables():
     """Finished tables of the analyses that the study asks for; each belongs to a part of the report."""
-    tables = ["declaration", "controls"]
+    tables = ["declaration", "factors", "controls"]
     if study.variants.protocols:
         tables += ["variants", "confounds"]
     # `snakemake calibration` makes it, and the report shows it from then on.

@@ -4,11 +4,13 @@ from headwise.report.calibration.part import PART as CALIBRATION
 from headwise.report.columns import COLUMNS, Column
 from headwise.report.controls.part import PART as CONTROLS
 from headwise.report.declaration.part import PART as DECLARATION
+from headwise.report.factors.part import PART as FACTORS
 from headwise.report.part import Part
 from headwise.report.variants.part import PART as VARIANTS
 
 PARTS: tuple[Part, ...] = (
     DECLARATION,
+    FACTORS,
     VARIANTS,
     CALIBRATION,
     CONTROLS,
