@@ -40,7 +40,7 @@ def test_the_default_profile_overrides_no_other(root: Path, profile: str) -> Non
 
 
 def test_how_often_a_job_is_tried_again_is_the_profiles_to_say(root: Path) -> None:
-    # A rule's own `retries` would win over the profile's and the command line's. A download goes on where it was cut off.
+    # A rule's own `retries` would win over the profile's. A download goes on where it was cut off, wherever it runs.
     rules = "".join(path.read_text() for path in (root / "workflow" / "rules").glob("*.smk"))
     assert re.findall(r"rule (\w+):(?:(?!\nrule ).)*?\n    retries:", rules, re.DOTALL) == ["fetch_model"]
 
