@@ -158,6 +158,21 @@ def compare(
 
 @app.command()
 @errors_as_sentences()
+def reanalyse(
+    folder: Annotated[Path, typer.Argument(help="Folder with released result files (JSON), in any subfolders")],
+    output: Annotated[Path, typer.Option(help="Folder for the table and the page")] = Path("reanalysis"),
+) -> None:
+    """Analyse the released result files of a study again: indices, changes, noise ratios, claimed p-values."""
+    from headwise.reanalysis.reanalyse import outcome
+    from headwise.reanalysis.reanalyse import reanalyse as analyse_again
+
+    print(outcome(analyse_again(folder, output)))
+    for path in sorted(output.glob("reanalysis.*")):
+        print(path)
+
+
+@app.command()
+@errors_as_sentences()
 def schema(
     markdown: Annotated[bool, typer.Option("--markdown", help="A reference in Markdown instead")] = False,
     results: Annotated[bool, typer.Option("--results", help="The schema of results.json instead")] = False,

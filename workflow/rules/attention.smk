@@ -8,6 +8,8 @@ rule extract_attention:
         files=lambda wildcards: files_of(wildcards.model, int(wildcards.seed)),
         prompts=rules.verify_prompts.output.prompts,
         facts=rules.verify_prompts.output.facts,
+        # A gate, not data: what the study declares is kept before anything can be known.
+        declaration=ancient(results("declaration.json")),
         library=library("extract_attention.py"),
     output:
         **(
@@ -28,9 +30,9 @@ rule extract_attention:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=checkpoint_memory_mb(2000),
-        runtime=doubling(30),
-        gpu=gpus,
+        mem_mb=needed("memory_mb", extraction),
+        runtime=needed("minutes", extraction),
+        gpu=needed("gpus", extraction),
     params:
         settings=lambda wildcards: {
             "extraction": study.extraction_of(study.model(wildcards.model)).model_dump(),

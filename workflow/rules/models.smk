@@ -75,8 +75,9 @@ rule train_model:
     # One thread: sums in another order round differently, and a refit must reproduce.
     threads: 1
     resources:
-        mem_mb=doubling(2000),
-        runtime=doubling(30),
+        mem_mb=needed("memory_mb", training),
+        runtime=needed("minutes", training),
+        gpu=needed("gpus", training),
     params:
         settings=lambda wildcards: {
             "decoder": study.decoder_of(study.model(wildcards.model)).model_dump(),
@@ -106,8 +107,8 @@ rule align_model:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=doubling(2000),
-        runtime=doubling(30),
+        mem_mb=needed("memory_mb", alignment),
+        runtime=needed("minutes", alignment),
     params:
         settings=lambda wildcards: {
             "method": study.model(wildcards.model).method,
@@ -142,8 +143,8 @@ rule fetch_model:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=doubling(1000),
-        runtime=doubling(600),
+        mem_mb=needed("memory_mb", fetching),
+        runtime=needed("minutes", fetching),
         # No parameter: a study file that moves, or is named by another path, fetches nothing again.
         study_file=near(workflow.configfiles[-1]),
     params:
@@ -174,8 +175,8 @@ rule convert_model:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=doubling(4000),
-        runtime=doubling(15),
+        mem_mb=needed("memory_mb", conversion),
+        runtime=needed("minutes", conversion),
     params:
         settings=lambda wildcards: {
             "model": study.model(wildcards.model).model_dump(exclude=LoadedModel.measured_with),

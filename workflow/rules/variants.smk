@@ -21,9 +21,9 @@ rule measure_variants:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=checkpoint_memory_mb(2000),
-        runtime=doubling(30),
-        gpu=gpus,
+        mem_mb=needed("memory_mb", variants),
+        runtime=needed("minutes", variants),
+        gpu=needed("gpus", variants),
     params:
         settings=lambda wildcards: {
             "variants": study.variants.model_dump(),
