@@ -114,6 +114,15 @@ def test_a_templated_model_against_a_raw_base_is_flagged(tables: Tables) -> None
     assert "The template alone (chat) moves the Hellinger distance between heads by 0.0040 on average." in flag.sentence
 
 
+def test_a_sign_that_turns_although_both_models_are_measured_alike_is_said(tables: Tables) -> None:
+    assert "has another sign than under the reference in 0 of 3 variants." in sentence(tables, "turned:hellinger")
+    confounds = tables["confounds"].copy()
+    confounds.loc[confounds["variant"] == "chat", "alignment_effect_under_variant"] = -0.5
+    said = sentence({**tables, "confounds": confounds}, "turned:hellinger")
+    assert "over 2 pairs has another sign than under the reference in 1 of 3 variants: chat (template)" in said
+    assert said.endswith(", +0.2000 → −0.5000.")
+
+
 @pytest.mark.slow
 def test_page_results_and_figure_show_it(inputs: Inputs, tmp_path: Path) -> None:
     aggregate(STUDY, inputs, tables=tmp_path / "tables", results=tmp_path / "results.json")

@@ -3,6 +3,7 @@ import os
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.io import sourcecache_entry
 
 from headwise.models.files import checkpoint_files, tokenizer_files
 from headwise.models.resources import (
@@ -11,6 +12,8 @@ from headwise.models.resources import (
     corpus_bytes,
     extraction_needs,
     fetching_needs,
+    perturbation_needs,
+    refits_needs,
     training_needs,
     variants_needs,
 )
@@ -53,10 +56,15 @@ def results(path):
     return f"results/{study.name}/{path}"
 
 
+def source(path):
+    """A file of the checkout as an input: jobs have it with the workflow, also where results lie in an object store."""
+    return sourcecache_entry(near(path), near(path))
+
+
 def library(script, *more):
     """A script and the library files that it depends on: an edit of one reruns the rule, a touch does not."""
     script = ROOT / "scripts" / script
-    return [near(path) for path in [script, *import_closure(script), *more]]
+    return [source(path) for path in [script, *import_closure(script), *more]]
 
 
 def estimator_files():
@@ -74,7 +82,7 @@ def page_files():
 def local_prompts(wildcards):
     """The prompt file and the checksums beside it; none where the study names a URL."""
     path = Path(study.prompts.path)
-    return [str(file) for file in (path, path.with_name("SHA256SUMS")) if file.is_file()]
+    return [source(file) for file in (path, path.with_name("SHA256SUMS")) if file.is_file()]
 
 
 def names(*sources):
@@ -95,14 +103,6 @@ def per_seed(models, pattern):
 def trained():
     """Models whose weights this study makes."""
     return [model for model in study.models if model.source in ("train", "align")]
-
-
-def analysis_tables():
-    """Finished tables of the analyses that the study asks for; each belongs to a part of the report."""
-    tables = []
-    if study.variants.protocols:
-        tables += ["variants", "confounds"]
-    return [*(results(f"analyses/{table}.parquet") for table in tables), *stability_tables()]
 
 
 def checkpoint_of(name, seed):

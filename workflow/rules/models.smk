@@ -22,7 +22,6 @@ rule build_corpus:
         results("logs/build_corpus.log"),
     benchmark:
         results("benchmarks/build_corpus.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     resources:
@@ -45,7 +44,6 @@ rule train_tokenizer:
         results("logs/train_tokenizer.log"),
     benchmark:
         results("benchmarks/train_tokenizer.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     resources:
@@ -72,7 +70,6 @@ rule train_model:
         results("benchmarks/train_model/{model}/seed{seed}.jsonl")
     wildcard_constraints:
         model=names("train"),
-    retries: 1
     conda:
         ENVIRONMENT
     # One thread: sums in another order round differently, and a refit must reproduce.
@@ -106,7 +103,6 @@ rule align_model:
         results("benchmarks/align_model/{model}/seed{seed}.jsonl")
     wildcard_constraints:
         model=names("align"),
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
@@ -175,7 +171,6 @@ rule convert_model:
         results("benchmarks/convert_model/{model}/seed{seed}.jsonl")
     wildcard_constraints:
         model=names("transformer_lens"),
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1

@@ -17,7 +17,6 @@ rule measure_variants:
         results("benchmarks/measure_variants/{model}/seed{seed}.jsonl")
     wildcard_constraints:
         model=names("train", "align", "folder", "hub", "transformer_lens"),
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
@@ -53,7 +52,6 @@ rule gather_variants:
         results("logs/gather_variants.log"),
     benchmark:
         results("benchmarks/gather_variants.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1

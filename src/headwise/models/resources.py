@@ -108,6 +108,24 @@ def variants_needs(
     )
 
 
+def perturbation_needs(each: Sequence[Needs]) -> Needs:
+    """For models that are measured one after another, under noise or with their own text fed back to them: what
+    extraction needs of each, and as much again for the text that is read and written."""
+    return Needs(
+        memory_mb=max(needs.memory_mb for needs in each) + LIBRARIES_MB,
+        minutes=6 * sum(needs.minutes for needs in each),
+        gpus=max(needs.gpus for needs in each),
+    )
+
+
+def refits_needs(each: Sequence[Needs], shape: Shape, tokens: int) -> Needs:
+    """For refits of one shape that are measured one after another, whose residual streams before and after attention
+    on `tokens` tokens are held until the last is there."""
+    streams = len(each) * 2 * shape.layers * tokens * shape.hidden * 4
+    one_by_one = perturbation_needs(each)
+    return Needs(one_by_one.memory_mb + _megabytes(streams), one_by_one.minutes, one_by_one.gpus)
+
+
 def loaded_bytes(shape: Shape, extraction: Extraction, loading: Loading) -> int:
     """The most memory that loading the weights takes: themselves, and the files where they are converted."""
     weights = shape.parameters * BYTES[extraction.dtype]

@@ -14,7 +14,9 @@ import pandas as pd
 from headwise.provenance import atomic, json_digest, read_json, read_metadata, write_table
 from headwise.report import parts
 from headwise.report.agreement import agreement_table
+from headwise.report.calibration.marks import marked
 from headwise.report.columns import COLUMNS, IDENTITY, TYPES, Tables
+from headwise.report.controls.panel import control_panel
 from headwise.report.model_facts import models_table
 from headwise.report.tested import tested_tables
 from headwise.study.study import Study
@@ -63,7 +65,10 @@ def build_tables(study: Study, inputs: Inputs) -> dict[str, pd.DataFrame]:
     check_prompts(measured)
     repeats = repeated_refits(measured)
     specialization, checks = split_checks(gather(study, inputs.summaries))
+    analyses = {path.stem: analysis_table(study, path) for path in inputs.analyses}
     comparisons, contrasts = tested_tables(study, inputs.comparisons, inputs.contrasts)
+    if (calibration := analyses.get("calibration")) is not None:
+        comparisons, contrasts = marked(comparisons, calibration), marked(contrasts, calibration)
     facts = [read_json(folder / "facts.json") for folder in inputs.checkpoints]
     tables = {
         "models": models_table(study, facts, measured, repeats),
@@ -76,7 +81,9 @@ def build_tables(study: Study, inputs: Inputs) -> dict[str, pd.DataFrame]:
         "contrasts": contrasts,
         "agreement": agreement_table(specialization, comparisons, repeats, study.comparison.primary),
     }
-    tables |= {path.stem: analysis_table(study, path) for path in inputs.analyses}
+    tables |= analyses
+    if "controls" in tables:
+        tables["controls"] = control_panel(tables)
     return {name: typed(name, tables.get(name, pd.DataFrame())) for name in parts.TABLES}
 
 

@@ -4,6 +4,7 @@ Residual streams, importance of heads, norms of weights, mean outputs of heads, 
 prompt are; and models with random weights, whose attention is the control of every comparison.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -140,7 +141,7 @@ def probe_refits(
     for name, columns in COLUMNS.items():
         table = pd.DataFrame(rows[name], columns=list(columns)).astype(columns)
         write_table(table, getattr(probes, name), metadata)
-    write_table(pyarrow.concat_tables(outputs or [_outputs_table(0, [], [], [])]), probes.outputs, metadata)
+    write_table(pyarrow.concat_tables(outputs or [outputs_table(0, [], [], [])]), probes.outputs, metadata)
 
 
 def random_model(model: PreTrainedModel, seed: int) -> PreTrainedModel:
@@ -293,10 +294,10 @@ def _mean_outputs(model: PreTrainedModel, prompts: Sequence[EncodedPrompt], refi
             _forward(model, prompt)
             means.append(np.stack([current[place] for place in sorted(current)]))
     layers = [layer.index for layer in ablatable_layers(model)]
-    return _outputs_table(refit, layers, [prompt.id for prompt in prompts], means)
+    return outputs_table(refit, layers, [prompt.id for prompt in prompts], means)
 
 
-def _outputs_table(
+def outputs_table(
     refit: int, layers: Sequence[int], prompts: Sequence[str], means: Sequence[np.ndarray[Any, Any]]
 ) -> pyarrow.Table:
     """One row per prompt, layer and head, from (layers, heads, head width) for each prompt."""
@@ -359,7 +360,7 @@ def _ablate(
                     "head": head,
                     "text": text,
                     "replacement": replacement,
-                    "delta_perplexity": float(np.exp(losses[place, head]) - np.exp(loss)),
+                    "delta_perplexity": math.exp(losses[place, head]) - math.exp(loss),
                     "delta_loss_nats": float(losses[place, head]) - loss,
                 }
             )

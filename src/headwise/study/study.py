@@ -2,6 +2,7 @@
 
 from pydantic import Field, model_validator
 
+from headwise.study.calibration import Calibration
 from headwise.study.comparison import Comparison
 from headwise.study.consistency import consistency_problems
 from headwise.study.data import Corpus, Prompts, Tokenizer
@@ -44,6 +45,7 @@ class Study(Section):
     robustness: Robustness = Robustness()
     stability: Stability | None = Field(None, description="Default: no comparison of heads across refits")
     variants: Variants = Variants()
+    calibration: Calibration = Calibration()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Study":

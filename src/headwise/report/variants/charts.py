@@ -62,7 +62,10 @@ def _panel(
     )
     first = position % PANELS_PER_ROW == 0
     rows = alt.Y(
-        "variant:N", sort=order, title=None, axis=alt.Axis(labels=first, ticks=False, grid=True, labelLimit=200)
+        "variant:N",
+        sort=order,
+        title=None,
+        axis=alt.Axis(labels=first, ticks=False, grid=True, labelLimit=200, labelPadding=8),
     )
     sizes = alt.X("size:Q", title="Absolute difference", axis=alt.Axis(tickCount=4), scale=alt.Scale(zero=True))
     chart = alt.Chart(points, width=190, height=ROW * len(order), title=estimator_title(estimator))

@@ -6,7 +6,7 @@ import pandas as pd
 
 from headwise.report.columns import Tables, records
 from headwise.report.finding import Finding, described
-from headwise.report.labels import amount, estimator_label, estimator_title, missing, number, plain, titled
+from headwise.report.labels import amount, estimator_label, estimator_title, missing, number, plain, signed, titled
 from headwise.report.variants.confounded import confounded_pairs
 from headwise.report.view import Row
 from headwise.study.study import Study
@@ -15,6 +15,7 @@ from headwise.study.variants import STUDY
 # Its index is the one of every published number, so that the published protocols matter most to it.
 PUBLISHED = "entropy_profile"
 MOST_NAMED = 4
+MOST_CHOICES_NAMED = 2
 
 
 def findings(study: Study, tables: Tables) -> Iterator[Finding]:
@@ -22,6 +23,7 @@ def findings(study: Study, tables: Tables) -> Iterator[Finding]:
     rows = tables["confounds"]
     rows = rows[rows["sink"].eq("kept") & rows["mean_absolute_difference"].notna()]
     yield from _moved(study, rows)
+    yield from _turned(study, rows)
     yield from _padding(tables["confounds"])
     yield from _confounded(study, tables)
 
@@ -31,6 +33,11 @@ def choice_label(row: Row) -> str:
     return f"{plain(row['variant'])} ({row['choices'].replace('_', ' ')})"
 
 
+def _brief(row: Row) -> str:
+    """As `choice_label` for a sentence: a protocol that makes many choices is named alone."""
+    return choice_label(row) if row["choices"].count(",") < MOST_CHOICES_NAMED else plain(row["variant"])
+
+
 def _moved(study: Study, rows: pd.DataFrame) -> Iterator[Finding]:
     """For each estimator: which choices move it by more than alignment does, and by how much."""
     for estimator, own in rows[rows["alignment_effect"].notna()].groupby("estimator", sort=False):
@@ -38,10 +45,10 @@ def _moved(study: Study, rows: pd.DataFrame) -> Iterator[Finding]:
         effect = ranked[0]["alignment_effect"]
         larger = [row for row in ranked if row["mean_absolute_difference"] > effect]
         smaller = ranked[len(larger) :]
-        named = [f"{choice_label(row)} by {_size(row)}" for row in larger[:MOST_NAMED]]
+        named = [f"{_brief(row)} by {_size(row)}" for row in larger[:MOST_NAMED]]
         if len(larger) > len(named):
             named.append(f"{len(larger) - len(named)} more")
-        largest = f" Of the others {choice_label(smaller[0])} moves it most, by {_size(smaller[0])}." if smaller else ""
+        largest = f" Of the others {_brief(smaller[0])} moves it most, by {_size(smaller[0])}." if smaller else ""
         yield described(
             "a description, not a test",
             id=f"confound:{estimator}",
@@ -66,7 +73,41 @@ def _size(row: Row) -> str:
 
 def _times(ratio: object) -> str:
     """How many times the change under alignment, in brackets; nothing where that is undefined."""
-    return "" if missing(ratio) else f" ({number(ratio, 1)} times)"
+    if missing(ratio):
+        return ""
+    times = number(ratio, 1)
+    return " (less than 0.1 times)" if times == "0.0" else f" ({times} times)"
+
+
+def _turned(study: Study, rows: pd.DataFrame) -> Iterator[Finding]:
+    """For each estimator: where alignment goes the other way although both models are measured alike."""
+    compared = rows[rows["alignment_effect_under_variant"].notna()]
+    for estimator, own in compared.groupby("estimator", sort=False):
+        both = records(own)
+        turned = [
+            row for row in both if row["alignment_effect_under_variant"] * row["alignment_effect_under_reference"] < 0
+        ]
+        named = [f"{_brief(row)}, {effects(row)}" for row in turned[:MOST_NAMED]]
+        if len(turned) > len(named):
+            named.append(f"{len(turned) - len(named)} more")
+        yield described(
+            "a description, not a test",
+            id=f"turned:{estimator}",
+            topic="check",
+            headline=bool(turned) and estimator in (study.comparison.primary, PUBLISHED),
+            sentence=(
+                f"{estimator_title(str(estimator))}, base and aligned model measured alike: the mean change over "
+                f"{amount(int(own['pairs'].max()), 'pair')} has another sign than under the reference in "
+                f"{len(turned)} of {amount(len(both), 'variant')}{': ' if named else ''}{'; '.join(named)}."
+            ),
+            n=int(own["pairs"].max()),
+            unit="pair",
+        )
+
+
+def effects(row: Row) -> str:
+    """The change under alignment in the measured pairs, under the reference and under the variant."""
+    return f"{signed(row['alignment_effect_under_reference'])} → {signed(row['alignment_effect_under_variant'])}"
 
 
 def _padding(rows: pd.DataFrame) -> Iterator[Finding]:

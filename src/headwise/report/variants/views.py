@@ -8,8 +8,8 @@ from headwise.report.columns import Tables
 from headwise.report.labels import estimator_title, missing, number, plain, signed
 from headwise.report.part import Passage
 from headwise.report.variants.confounded import confounded_pairs
-from headwise.report.variants.findings import PUBLISHED, choice_label
-from headwise.report.view import NAME, NUMBER, TEXT, Row, View, view
+from headwise.report.variants.findings import PUBLISHED, choice_label, effects
+from headwise.report.view import NAME, NUMBER, TEXT, View, view
 from headwise.study.study import Study
 from headwise.study.variants import STUDY
 
@@ -72,7 +72,11 @@ def confound_view(rows: pd.DataFrame) -> View:
             ("Spread of bases", lambda row: number(row["spread_between_models"], 4), NUMBER),
             ("Change under alignment", lambda row: number(row["alignment_effect"], 4), NUMBER),
             ("Mean size over that", lambda row: number(row["shift_over_alignment"], 2), NUMBER),
-            ("Pairs: change, both under reference → variant", _effects, NUMBER),
+            (
+                "Pairs: change, both under reference → variant",
+                lambda row: effects(row) if row["pairs"] else "–",
+                NUMBER,
+            ),
             ("Note", lambda row: "" if missing(row["reason"]) else row["reason"], TEXT),
         ],
     )
@@ -84,9 +88,3 @@ def small(value: object) -> str:
         return "–"
     size = float(str(value))
     return signed(size) if abs(size) >= 5e-5 else f"{size:.0e}".replace("-", "−") if size else "0"
-
-
-def _effects(row: Row) -> str:
-    if not row["pairs"]:
-        return "–"
-    return f"{signed(row['alignment_effect_under_reference'])} → {signed(row['alignment_effect_under_variant'])}"
