@@ -72,7 +72,7 @@ def run_script(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
             params=Params(fromdict={"settings": settings}),
             wildcards=Wildcards(fromdict=wildcards or {}),
             config=config or {},
-            resources=ResourceList(fromdict=resources or {}),
+            resources=ResourceList(fromdict={"gpu": 0} | (resources or {})),
             log=Log(toclone=[str(logs / f"{name}.log")]),
         )
         runpy.run_path(str(ROOT / "scripts" / f"{name}.py"), init_globals={"snakemake": job}, run_name="__main__")

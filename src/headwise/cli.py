@@ -202,6 +202,30 @@ def schema(
         temporary.write_text(text, encoding="utf-8")
 
 
+@app.command()
+@errors_as_sentences()
+def cancel_orphans(
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only show them")] = False,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(help="Also cancel all jobs that were submitted from this host, where no Snakemake runs any more"),
+    ] = None,
+) -> None:
+    """Cancel the Slurm jobs whose Snakemake was killed on this host. Jobs of a run that goes on are left alone."""
+    from headwise.slurm import cancel, host_name, orphans, unfinished_jobs
+
+    jobs = unfinished_jobs()
+    lost = orphans(jobs, host or [])
+    if not dry_run:
+        cancel(lost)
+    for job in lost:
+        print(f"{job.number}  {job.rule}  {job.state}  {'would be cancelled' if dry_run else 'cancelled'}")
+    elsewhere = sorted({job.host for job in jobs if job not in lost} - {host_name()})
+    print(f"{len(lost)} orphans among {len(jobs)} unfinished jobs of headwise.")
+    if elsewhere:
+        print(f"Jobs submitted from {', '.join(elsewhere)} were left alone: run this there, or give --host.")
+
+
 def checked_prompts(path: Path | None) -> Path:
     """The prompt file given, which can be read; by default the set that ships, which has its digest.
 

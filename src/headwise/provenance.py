@@ -28,6 +28,7 @@ LIBRARIES = (
     "safetensors",
     "numpy",
     "scipy",
+    "scikit-learn",
     "pyarrow",
     "pandas",
 )

@@ -11,10 +11,10 @@ from headwise.models.load import load_checkpoint
 from headwise.models.save import save_checkpoint
 from headwise.models.tokenizer import load_tokenizer
 from headwise.models.zoo import build_decoder
-from headwise.prompts import PromptError
 from headwise.robustness.degradation import distinct, repeated_share, similarity
 from headwise.robustness.generation import GenerationError, write
 from headwise.study.extraction import Extraction
+from headwise.study.models import Loading
 from headwise.study.robustness import Arm, Recursion
 
 ARMS = {
@@ -44,8 +44,9 @@ def place(tmp_path_factory):
 
 def run(place, folder, arm="continue", settings=SETTINGS, seed=1):
     recursion.recurse(
-        place / "model", place / "prompts.jsonl", ARMS[arm], settings, Extraction(device="cpu"), ["hellinger"], seed,
-        folder / "state", folder / "generations.parquet", folder / "specialization.parquet", {"arm": arm},
+        place / "model", place / "prompts.jsonl", ARMS[arm], settings, Extraction(device="cpu"), Loading(),
+        ["hellinger"], seed, folder / "state", folder / "generations.parquet", folder / "specialization.parquet",
+        {"arm": arm},
     )  # fmt: skip
     return pd.read_parquet(folder / "generations.parquet"), pd.read_parquet(folder / "specialization.parquet")
 
@@ -77,9 +78,9 @@ def test_each_generation_is_written_after_the_last_tokens_of_the_one_before(plac
         if arm == "continue":
             ids = [tokenizer.bos_token_id, *tail]
         else:
-            message = [{"role": "user", "content": f"Copy this text:\n{tokenizer.decode(tail)}"}]
-            rendered = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-            ids = tokenizer(rendered, add_special_tokens=False)["input_ids"]
+            opening = tokenizer("<|bos|><|user|>Copy this text:\n", add_special_tokens=False)["input_ids"]
+            closing = tokenizer("<|assistant|>", add_special_tokens=False)["input_ids"]
+            ids = [*opening, *(token for token in tail if token not in tokenizer.all_special_ids), *closing]
         (expected,) = write(model, torch.tensor([ids]), 10, stop={tokenizer.eos_token_id})
         assert row["text"] == tokenizer.decode(expected.tokens)
         assert row["nll_nats"] == pytest.approx(expected.nll_nats)
@@ -168,7 +169,7 @@ def test_what_cannot_be_written_names_arm_seed_and_generation(place, tmp_path):
     template = path.read_text()
     path.unlink()
     try:
-        with pytest.raises(PromptError, match="no chat template"):
+        with pytest.raises(ValueError, match="no chat template"):
             run(place, tmp_path, "rewrite")
     finally:
         path.write_text(template)

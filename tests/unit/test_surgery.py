@@ -11,9 +11,9 @@ from transformers import AutoConfig
 
 from headwise.attention.capture import LayerAttention, capturing
 from headwise.models.architecture import architecture_facts, language_model_class
+from headwise.models.checkpoint import weights_digest
 from headwise.models.load import load_checkpoint
 from headwise.models.surgery import SurgeryError, duplicate_checkpoint, duplicate_key_value_heads
-from headwise.provenance import weights_digest
 from headwise.robustness.draws import NoiseRow, standard_noise
 from headwise.robustness.sites import perturbing, region_layers
 

@@ -26,13 +26,13 @@ rule extract_attention:
         results("benchmarks/extract_attention/{model}/seed{seed}.jsonl")
     wildcard_constraints:
         model=names("train", "align", "folder", "hub", "transformer_lens"),
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=checkpoint_memory_mb(2000),
-        runtime=doubling(30),
+        mem_mb=needed("memory_mb", extraction),
+        runtime=needed("minutes", extraction),
+        gpu=needed("gpus", extraction),
     params:
         settings=lambda wildcards: {
             "extraction": study.extraction_of(study.model(wildcards.model)).model_dump(),

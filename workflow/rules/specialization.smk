@@ -14,7 +14,6 @@ rule evaluate_specialization:
         results("logs/evaluate_specialization/{model}/seed{seed}.log"),
     benchmark:
         results("benchmarks/evaluate_specialization/{model}/seed{seed}.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
@@ -46,7 +45,6 @@ rule compare_pair:
         results("logs/compare_pair/{model}.log"),
     benchmark:
         results("benchmarks/compare_pair/{model}.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
@@ -78,7 +76,6 @@ rule contrast_models:
         results("logs/contrast_models.log"),
     benchmark:
         results("benchmarks/contrast_models.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
@@ -105,7 +102,6 @@ rule analyse_factors:
         results("logs/analyse_factors.log"),
     benchmark:
         results("benchmarks/analyse_factors.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1

@@ -29,7 +29,6 @@ rule check_declaration:
         results("logs/check_declaration.log"),
     benchmark:
         results("benchmarks/check_declaration.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     resources:
@@ -58,7 +57,6 @@ rule calibrate:
         results("logs/calibrate.log"),
     benchmark:
         results("benchmarks/calibrate.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
@@ -69,11 +67,6 @@ rule calibrate:
         settings=study.model_dump(mode="json"),
     script:
         "../../scripts/calibrate.py"
-
-
-def controlled():
-    """The model that controls look at: the first base that the study trains; none where all are made elsewhere."""
-    return next((model for model in study.bases() if model.source == "train"), None)
 
 
 rule run_controls:
@@ -92,7 +85,6 @@ rule run_controls:
         results("logs/run_controls.log"),
     benchmark:
         results("benchmarks/run_controls.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1

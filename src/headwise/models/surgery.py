@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from headwise.models.architecture import ArchitectureError, architecture_facts
+from headwise.models.checkpoint import checkpoint_folder
 from headwise.models.load import DTYPES, load_checkpoint
 from headwise.models.tokenizer import tokenizer_files
 from headwise.provenance import atomic, read_json, write_json
@@ -32,18 +33,20 @@ class SurgeryError(ValueError):
 def duplicate_checkpoint(checkpoint: Path, output: Path) -> None:
     """Save a checkpoint with duplicated key and value heads as an ordinary checkpoint, tokenizer included, atomically.
 
-    Weights keep their precision. Raises SurgeryError as `duplicate_key_value_heads` does.
+    checkpoint: as `load_checkpoint` takes it. Weights keep their precision. Raises SurgeryError as
+    `duplicate_key_value_heads` does.
     """
-    config = read_json(checkpoint / "config.json")
+    folder = checkpoint_folder(checkpoint)
+    config = read_json(folder / "config.json")
     stored = config.get("dtype") or config.get("torch_dtype")
     model, _ = load_checkpoint(checkpoint, stored if stored in DTYPES else "float32")
     duplicated = duplicate_key_value_heads(model)
     with atomic(output) as temporary:
         duplicated.save_pretrained(temporary)
-        for path in tokenizer_files(checkpoint):
+        for path in tokenizer_files(folder):
             shutil.copyfile(path, temporary / path.name)
-        if (checkpoint / "facts.json").is_file():
-            facts = read_json(checkpoint / "facts.json")
+        if (folder / "facts.json").is_file():
+            facts = read_json(folder / "facts.json")
             kept = {key: facts[key] for key in ("corpus_digest", "tokenizer_digest") if key in facts}
             write_json({**kept, "architecture": architecture_facts(duplicated.config)}, temporary / "facts.json")
 

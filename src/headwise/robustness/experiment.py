@@ -1,19 +1,21 @@
 """The perturbation experiments on one refit of a base model: noise, its twin with duplicated heads, and the probe."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
 import torch
+from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from headwise.attention.capture import LayerAttention, attention_layers, capturing
 from headwise.models.checkpoint import weights_digest
-from headwise.models.load import load_checkpoint
+from headwise.models.load import input_device, load_checkpoint
 from headwise.models.optimization import one_thread
 from headwise.models.surgery import duplicate_checkpoint
 from headwise.progress import track
@@ -30,12 +32,13 @@ from headwise.robustness.noise import (
     losses_under_noise,
     specialization_doses,
 )
+from headwise.robustness.noise_tables import AS_MADE, DUPLICATED
 from headwise.robustness.response import SpecializationUnderNoise, responses, spread
 from headwise.robustness.sites import PerturbationError
 from headwise.study.extraction import Extraction
+from headwise.study.models import Loading
 from headwise.study.robustness import Noise, Probe
 
-AS_MADE, DUPLICATED = "as made", "duplicated"
 TEXT_COLUMNS = ("model", "heads", "experiment", "site", "scale", "region", "estimator", "prompt", "reason")
 WHOLE_COLUMNS = ("draw", "tokens")
 
@@ -61,14 +64,40 @@ class Settings:
     noise: Noise | None
     probe: Probe | None
     duplicate: bool
-    extraction: Extraction
     estimators: Sequence[str]
+
+    @classmethod
+    def of(cls, sections: Mapping[str, Any]) -> "Settings":
+        """From plain values: the sections noise and probe (or None), duplicate and estimators."""
+        return cls(
+            noise=Noise(**sections["noise"]) if sections["noise"] else None,
+            probe=Probe(**sections["probe"]) if sections["probe"] else None,
+            duplicate=sections["duplicate"],
+            estimators=sections["estimators"],
+        )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A checkpoint as `load_checkpoint` takes it, the precision and template that it is measured with, and how its
+    weights are brought into memory."""
+
+    name: str
+    checkpoint: Path
+    extraction: Extraction
+    loading: Loading
+
+    @classmethod
+    def of(cls, checkpoint: Path, sections: Mapping[str, Any]) -> "Reading":
+        """From plain values: name, and the sections extraction and loading."""
+        extraction, loading = Extraction(**sections["extraction"]), Loading(**sections["loading"])
+        return cls(sections["name"], checkpoint, extraction, loading)
 
 
 @one_thread()
 def perturb_refit(
-    base: tuple[str, Path],
-    aligned: Mapping[str, Path],
+    base: Reading,
+    aligned: Sequence[Reading],
     documents: Path,
     prompts: Path,
     settings: Settings,
@@ -78,7 +107,7 @@ def perturb_refit(
 ) -> None:
     """Perturb one refit of a base and, for the probe, its aligned descendants; each model is loaded once.
 
-    base, aligned  names and checkpoints
+    base, aligned  models as they are read
     documents      the corpus, whose held-out documents losses are measured on
     prompts        the prompt set, some of which estimators are measured on
     seed           of the noise
@@ -87,32 +116,31 @@ def perturb_refit(
     token (an encoder); SurgeryError where heads cannot be duplicated; NotFiniteError where a model is not finite
     without noise. What is not finite under noise is a row without a value and with the reason.
     """
-    name, checkpoint = base
     tables = _Tables()
     texts = documents, prompts
-    model, tokenizer = _load(name, checkpoint, settings.extraction)
-    _measure(tables, name, AS_MADE, model, tokenizer, texts, settings, seed, noise=True)
+    model, tokenizer = _load(base)
+    _measure(tables, base, AS_MADE, model, tokenizer, texts, settings, seed, noise=True)
     if settings.duplicate:
         with TemporaryDirectory(dir=outputs.losses.parent) as folder:
-            duplicate_checkpoint(checkpoint, Path(folder) / "twin")
-            twin, _ = _load(name, Path(folder) / "twin", settings.extraction)
-        _measure(tables, name, DUPLICATED, twin, tokenizer, texts, settings, seed, noise=True)
+            duplicate_checkpoint(base.checkpoint, Path(folder) / "twin")
+            twin, _ = _load(replace(base, checkpoint=Path(folder) / "twin"))
+        _measure(tables, base, DUPLICATED, twin, tokenizer, texts, settings, seed, noise=True)
         text = held_out_text(documents, tokenizer, 1, settings.noise.tokens if settings.noise else 64)
-        tables.duplication.append({"model": name, **differences(model, twin, text)})
+        tables.duplication.append({"model": base.name, **differences(model, twin, text)})
         del twin
     del model
-    for other, folder_of_other in aligned.items() if settings.probe else ():
-        model, tokenizer = _load(other, folder_of_other, settings.extraction)
+    for other in aligned if settings.probe else ():
+        model, tokenizer = _load(other)
         _measure(tables, other, AS_MADE, model, tokenizer, texts, settings, seed, noise=False)
         del model
-    digests = {each: weights_digest(path) for each, path in {name: checkpoint, **aligned}.items()}
-    tables.write(outputs, {**metadata, "weights_digest": digests[name], "weights_digests": digests})
+    digests = {each.name: weights_digest(each.checkpoint) for each in (base, *aligned)}
+    tables.write(outputs, {**metadata, "weights_digest": digests[base.name], "weights_digests": digests})
 
 
 def differences(model: PreTrainedModel, twin: PreTrainedModel, text: HeldOutText) -> dict[str, float]:
-    """Largest absolute differences between two models on the first excerpt: logits, attention weights; and of logits
-    relative to the largest."""
-    found = []
+    """What sets two models apart on an excerpt without noise: largest absolute differences of logits (also relative to
+    the largest logit) and of attention weights, and the perplexity of the second over that of the first."""
+    found, losses = [], []
     for each in (model, twin):
         layers: list[torch.Tensor] = []
 
@@ -120,8 +148,9 @@ def differences(model: PreTrainedModel, twin: PreTrainedModel, text: HeldOutText
             kept.append(attention.weights)
 
         with torch.inference_mode(), capturing(each, receive):
-            logits = each(input_ids=text.inputs[:1].to(each.device), use_cache=False).logits.float()
+            logits = each(input_ids=text.inputs[:1].to(input_device(each)), use_cache=False).logits.float()
         found.append((logits, layers))
+        losses.append(float(cross_entropy(logits[0].double().cpu(), text.targets[0])))
     (logits, weights), (other_logits, other_weights) = found
     largest = float((logits - other_logits).abs().max())
     attention = max(float((one - two).abs().max()) for one, two in zip(weights, other_weights, strict=True))
@@ -129,6 +158,7 @@ def differences(model: PreTrainedModel, twin: PreTrainedModel, text: HeldOutText
         "largest_logit_difference": largest,
         "largest_relative_logit_difference": largest / float(logits.abs().max()),
         "largest_attention_difference": attention,
+        "perplexity_ratio": math.exp(losses[1] - losses[0]),
     }
 
 
@@ -152,6 +182,7 @@ class _Tables:
                 "largest_logit_difference",
                 "largest_relative_logit_difference",
                 "largest_attention_difference",
+                "perplexity_ratio",
             ],
         }
         for name, own in columns.items():
@@ -167,12 +198,14 @@ def _typed(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
     return table.astype(kinds)
 
 
-def _load(name: str, checkpoint: Path, extraction: Extraction) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def _load(reading: Reading) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A model that attends eagerly, as noise in the logits needs; the same for all sites, so that they compare."""
-    model, tokenizer = load_checkpoint(checkpoint, extraction.dtype, extraction.device)
+    extraction = reading.extraction
+    model, tokenizer = load_checkpoint(reading.checkpoint, extraction.dtype, extraction.device, reading.loading)
     if model.config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and "ForCausalLM" not in type(model).__name__:
         raise PerturbationError(
-            f"{name}: model type '{model.config.model_type}' predicts masked tokens and no next one, so it has no loss "
+            f"{reading.name}: model type '{model.config.model_type}' predicts masked tokens and no next one, so it "
+            "has no loss "
             "on held-out text: leave it out of robustness"
         )
     if attention_layers(model)[0].uses_interface:
@@ -182,7 +215,7 @@ def _load(name: str, checkpoint: Path, extraction: Extraction) -> tuple[PreTrain
 
 def _measure(
     tables: _Tables,
-    name: str,
+    reading: Reading,
     heads: str,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -193,12 +226,12 @@ def _measure(
     noise: bool,
 ) -> None:
     """Append what the experiments find on one model."""
+    name, extraction = reading.name, reading.extraction
     identity = {"model": name, "heads": heads}
     shape = settings.noise or Noise()
     text = held_out_text(texts[0], tokenizer, shape.excerpts, shape.tokens)
-    subject = Subject(name, model, seed, text.inputs.to(model.device))
+    subject = Subject(name, model, seed, text.inputs.to(input_device(model)))
     everything = sorted(read_prompts(texts[1]), key=lambda prompt: prompt.id)
-    extraction = settings.extraction
     prompts = encode(everything, tokenizer, extraction.template, extraction.max_tokens)
     if noise and settings.noise is not None:
         chosen = doses(settings.noise)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import cross_entropy
 
+from headwise.models.load import input_device
 from headwise.prompts import EncodedPrompt
 from headwise.robustness.dose import Dose, Subject
 from headwise.robustness.draws import NoiseRow
@@ -47,7 +48,7 @@ def generated_text(
         dose = Dose("attention_output", "absolute", "all", sigma)
         for prompt in prompts:
             rows = tuple(NoiseRow(draw, prompt.id) for draw in range(draws))
-            inputs = torch.tensor([prompt.token_ids] * draws, device=subject.model.device)
+            inputs = torch.tensor([prompt.token_ids] * draws, device=input_device(subject.model))
             try:
                 # Without a cache every token meets the same noise at every step.
                 with subject.under(dose, rows):
@@ -68,6 +69,6 @@ def generated_text(
 @torch.inference_mode()
 def _clean_nll(subject: Subject, prompt: list[int], written: list[int]) -> float:
     """Mean negative ln p of what was written after the prompt, nats per token, without noise."""
-    ids = torch.tensor([prompt + written], device=subject.model.device)
+    ids = torch.tensor([prompt + written], device=input_device(subject.model))
     logits = subject.model(input_ids=ids[:, :-1], use_cache=False).logits[0, len(prompt) - 1 :]
     return float(cross_entropy(logits.float(), ids[0, len(prompt) :]))

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from headwise.models.excerpts import losses_per_excerpt, spread_excerpts, token_stream
+from headwise.models.load import input_device
 from headwise.robustness.dose import Dose, Subject
 from headwise.robustness.draws import NoiseRow
 from headwise.study.robustness import Noise, Region, Scale, Site
@@ -122,5 +123,5 @@ def losses_under_noise(
 
 @torch.inference_mode()
 def _losses(subject: Subject, text: HeldOutText) -> Tensor:
-    device = subject.model.device
+    device = input_device(subject.model)
     return losses_per_excerpt(subject.model, text.inputs.to(device), text.targets.to(device)).cpu()

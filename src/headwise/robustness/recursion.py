@@ -15,10 +15,11 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.models.checkpoint import weights_digest
-from headwise.models.load import load_checkpoint
+from headwise.models.load import input_device, load_checkpoint
 from headwise.models.optimization import one_thread
+from headwise.models.pairs import template_parts
 from headwise.progress import track
-from headwise.prompts import EncodedPrompt, Prompt, encode, read_prompts
+from headwise.prompts import EncodedPrompt, encode, read_prompts
 from headwise.provenance import (
     file_digest,
     json_digest,
@@ -32,6 +33,7 @@ from headwise.robustness.generation import GenerationError, Written, stop_tokens
 from headwise.robustness.response import specialization, spread
 from headwise.statistics.generators import generator_for
 from headwise.study.extraction import Extraction
+from headwise.study.models import Loading
 from headwise.study.robustness import Arm, Recursion
 
 STATE = "state.json"
@@ -81,6 +83,7 @@ def recurse(
     arm: Arm,
     settings: Recursion,
     extraction: Extraction,
+    loading: Loading,
     estimators: Sequence[str],
     seed: int,
     state: Path,
@@ -98,9 +101,9 @@ def recurse(
     and estimator (see `GenerationSpecialization`). A chain that writes no token ends there, with a reason.
 
     Raises GenerationError for a text that does not fit the model's positions or logits that are not finite, and
-    PromptError for mode rewrite where the tokenizer has no chat template.
+    ValueError for mode rewrite where the tokenizer has no chat template.
     """
-    model, tokenizer = load_checkpoint(checkpoint, extraction.dtype, extraction.device)
+    model, tokenizer = load_checkpoint(checkpoint, extraction.dtype, extraction.device, loading)
     everything = sorted(read_prompts(prompts), key=lambda prompt: prompt.id)
     chains = spread(encode(everything, tokenizer, "raw", extraction.max_tokens), settings.prompts)
     identity = json_digest(
@@ -110,6 +113,7 @@ def recurse(
             "arm": arm.model_dump(),
             "settings": settings.model_dump(exclude={"batch"}),
             "extraction": extraction.model_dump(),
+            "loading": loading.model_dump(),
             "estimators": list(estimators),
             "seed": seed,
             "versions": library_versions(),
@@ -186,7 +190,7 @@ class _Writer:
         for prompts in by_length.values():
             for start in range(0, len(prompts), self.settings.batch):
                 together = prompts[start : start + self.settings.batch]
-                batch = torch.tensor([inputs[prompt] for prompt in together], device=self.model.device)
+                batch = torch.tensor([inputs[prompt] for prompt in together], device=input_device(self.model))
                 try:
                     found = write(
                         self.model,
@@ -212,10 +216,10 @@ class _Writer:
         read = tokens[-self.settings.context :]
         if self.arm.mode == "continue":
             return self.as_prompt(read)
-        text = self.tokenizer.decode(read, skip_special_tokens=True)
-        asked = Prompt(self.arm.name, "", f"{self.arm.instruction}\n{text}")
-        (encoded,) = encode([asked], self.tokenizer, "chat", max_tokens=10**9)
-        return encoded.token_ids
+        before, after = template_parts(self.tokenizer, f"{self.arm.instruction}\n")
+        special = set(self.tokenizer.all_special_ids)
+        # Spliced, not written and read again: every input keeps its length, and no token is lost in between.
+        return [*before, *(token for token in read if token not in special), *after]
 
     def _uniforms(self, prompt: str, number: int) -> Any:
         return generator_for("generation", self.seed, prompt, number).random(self.settings.new_tokens)

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from headwise.attention.capture import LayerAttention, capturing
 from headwise.attention.reduce import Sink, head_statistics, pair_statistics
+from headwise.models.load import input_device
 from headwise.prompts import EncodedPrompt
 from headwise.robustness.dose import Dose, Subject
 from headwise.robustness.draws import NoiseRow
@@ -108,7 +109,7 @@ def measure(
     with capturing(body, receive) as layers:
         for prompt in prompts:
             with under(prompt):
-                body(input_ids=torch.tensor([prompt.token_ids], device=body.device), use_cache=False)
+                body(input_ids=torch.tensor([prompt.token_ids], device=input_device(body)), use_cache=False)
     count = len(layers)
     per_prompt = [found.heads[start : start + count] for start in range(0, len(found.heads), count)]
     return Measured(

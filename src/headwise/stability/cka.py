@@ -71,10 +71,10 @@ def median_squared_distance(stream: FloatArray) -> float:
     pass collects what is in it.
     """
     examples = len(stream)
-    pairs = examples * (examples - 1) // 2
     # The N zeros of the diagonal come first, then every other distance twice.
-    ranks = [(middle - examples) // 2 for middle in ((examples**2 - 1) // 2, examples**2 // 2)]
-    if pairs == 0 or ranks[0] < 0:
+    middles = ((examples**2 - 1) // 2, examples**2 // 2)
+    ranks = [(middle - examples) // 2 for middle in middles if middle >= examples]
+    if not ranks:
         return 0.0
     largest = 4 * float(_squared_lengths(stream).max())
     if largest == 0:
@@ -83,14 +83,14 @@ def median_squared_distance(stream: FloatArray) -> float:
     for distances in _upper_distances(stream):
         counts += np.bincount((distances * (BINS / largest)).astype(np.int32), minlength=BINS + 1)
     ends = np.cumsum(counts)
-    first, last = (int(np.searchsorted(ends, rank, side="right")) for rank in ranks)
+    first, last = (int(np.searchsorted(ends, rank, side="right")) for rank in (ranks[0], ranks[-1]))
     found = []
     for distances in _upper_distances(stream):
         places = (distances * (BINS / largest)).astype(np.int32)
         found.append(distances[(places >= first) & (places <= last)])
     candidates = np.sort(np.concatenate(found))
     below = int(ends[first - 1]) if first else 0
-    return float(np.mean([candidates[rank - below] for rank in ranks]))
+    return float(sum(candidates[rank - below] for rank in ranks) / len(middles))
 
 
 def _blocks(examples: int) -> Iterator[tuple[int, int]]:

@@ -4,6 +4,7 @@ Residual streams, importance of heads, norms of weights, mean outputs of heads, 
 prompt are; and models with random weights, whose attention is the control of every comparison.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,14 +28,13 @@ from headwise.prompts import EncodedPrompt, Prompt, encode, read_prompts
 from headwise.provenance import json_digest, write_table
 from headwise.stability.ablation import Batch, ablatable_layers, ablated_losses, reading_outputs
 from headwise.stability.cka import cka
+from headwise.stability.names import CORRECTED, HELD_OUT, PROMPTS, PUBLISHED, RANDOM, SITES, TRAINED
 from headwise.stability.packed import StabilityError
-from headwise.stability.residual import SITES, residual_streams
+from headwise.stability.residual import residual_streams
 from headwise.stability.weights import layer_norms
 from headwise.study.extraction import Extraction
 from headwise.study.stability import Stability
 
-HELD_OUT, PROMPTS = "held_out", "prompts"
-TRAINED, RANDOM = "trained", "random"
 TEXTS_AT_ONCE = 16
 
 
@@ -141,7 +141,7 @@ def probe_refits(
     for name, columns in COLUMNS.items():
         table = pd.DataFrame(rows[name], columns=list(columns)).astype(columns)
         write_table(table, getattr(probes, name), metadata)
-    write_table(pyarrow.concat_tables(outputs or [_outputs_table(0, [], [], [])]), probes.outputs, metadata)
+    write_table(pyarrow.concat_tables(outputs or [outputs_table(0, [], [], [])]), probes.outputs, metadata)
 
 
 def random_model(model: PreTrainedModel, seed: int) -> PreTrainedModel:
@@ -275,8 +275,8 @@ def _compare_streams(streams: Mapping[tuple[str, int, str], list[np.ndarray[Any,
 
 
 def _norms(model: PreTrainedModel, refit: int) -> Iterator[dict[str, Any]]:
-    for version in ("published", "corrected"):
-        for layer, norms in layer_norms(model, published=version == "published").items():
+    for version in (PUBLISHED, CORRECTED):
+        for layer, norms in layer_norms(model, published=version == PUBLISHED).items():
             for matrix, norm in norms.items():
                 yield {"refit": refit, "layer": layer, "matrix": matrix, "version": version, "norm": norm}
 
@@ -294,10 +294,10 @@ def _mean_outputs(model: PreTrainedModel, prompts: Sequence[EncodedPrompt], refi
             _forward(model, prompt)
             means.append(np.stack([current[place] for place in sorted(current)]))
     layers = [layer.index for layer in ablatable_layers(model)]
-    return _outputs_table(refit, layers, [prompt.id for prompt in prompts], means)
+    return outputs_table(refit, layers, [prompt.id for prompt in prompts], means)
 
 
-def _outputs_table(
+def outputs_table(
     refit: int, layers: Sequence[int], prompts: Sequence[str], means: Sequence[np.ndarray[Any, Any]]
 ) -> pyarrow.Table:
     """One row per prompt, layer and head, from (layers, heads, head width) for each prompt."""
@@ -360,7 +360,7 @@ def _ablate(
                     "head": head,
                     "text": text,
                     "replacement": replacement,
-                    "delta_perplexity": float(np.exp(losses[place, head]) - np.exp(loss)),
+                    "delta_perplexity": math.exp(losses[place, head]) - math.exp(loss),
                     "delta_loss_nats": float(losses[place, head]) - loss,
                 }
             )

@@ -11,9 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from headwise.attention.capture import AttentionLayer, attention_layers
-
-BEFORE, AFTER = "before_attention", "after_attention"
-SITES = (BEFORE, AFTER)
+from headwise.stability.names import AFTER, BEFORE
 
 Streams = dict[tuple[int, str], Tensor]
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headwise.statistics.intervals import Interval, bootstrap_intervals
-from headwise.statistics.permutation import TIE_TOLERANCE, FloatArray, PermutationTest
+from headwise.statistics.permutation import CHUNK_VALUES, TIE_TOLERANCE, FloatArray, PermutationTest
 
 EXACT_UNITS = 8  # units up to which all orders are enumerated: 40,320
 ORDERS_AT_ONCE = 2**14
@@ -55,6 +55,42 @@ def refit_intervals(
     return bootstrap_intervals(units, of_draws, rng, resamples, level, method="percentile")
 
 
+def difference_intervals(
+    first: FloatArray,
+    second: FloatArray,
+    statistic: PairStatistic,
+    rng: np.random.Generator,
+    resamples: int,
+    level: float,
+) -> list[Interval]:
+    """As `refit_intervals`, of the difference second − first of two independent groups of refits, (R, R, ...) each."""
+    drawn = []
+    for pairs in (first, second):
+        count = len(pairs)
+        weights = rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
+        rows = max(1, CHUNK_VALUES // (count * count))
+        parts = [statistic(pair_means(pairs, weights[start : start + rows])) for start in range(0, resamples, rows)]
+        whole = statistic(pair_means(pairs, np.ones((1, count))))
+        drawn.append((whole[0], np.concatenate(parts)))
+    (one, of_one), (two, of_two) = drawn
+    n = len(first) + len(second)
+    words = f"percentile bootstrap over refits of both groups, {resamples:,} resamples"
+    return [
+        _percentiles(float(estimate), values, level, n, words)
+        for estimate, values in zip(two - one, (of_two - of_one).T, strict=True)
+    ]
+
+
+def _percentiles(estimate: float, drawn: FloatArray, level: float, n: int, words: str) -> Interval:
+    defined = drawn[np.isfinite(drawn)]
+    if not np.isfinite(estimate) or not len(defined):
+        return Interval(None, None, None, level, n, words, "the statistic is undefined")
+    low, high = np.quantile(defined, [level / 2, 1 - level / 2])
+    missing = len(drawn) - len(defined)
+    reason = f"the statistic is undefined in {missing:,} resamples" if missing else None
+    return Interval(estimate, float(low), float(high), level, n, words, reason)
+
+
 def correlation(one: npt.ArrayLike, two: npt.ArrayLike) -> float:
     """Pearson's r; NaN where fewer than two pairs are defined or one side does not vary."""
     x, y = (np.asarray(values, dtype=np.float64) for values in (one, two))
@@ -99,6 +135,31 @@ def correlation_test(
     return PermutationTest(observed, float(p), float(attainable), n, f"{name}, {how}", reason=hopeless)
 
 
+def mean_correlation_test(
+    one: FloatArray, two: FloatArray, rng: np.random.Generator, resamples: int
+) -> PermutationTest:
+    """Test the mean over refits of Pearson's r over heads, (R, H) both, by shuffling heads within each refit.
+
+    Exact for one refit with few heads; else Monte Carlo. Refits whose r is undefined are left out.
+    """
+    kept = [row for row in range(len(one)) if np.isfinite(correlation(one[row], two[row]))]
+    if len(kept) == 1:
+        return correlation_test(one[kept[0]], two[kept[0]], rng, resamples)
+    heads, name = one.shape[1], "two-sided permutation test of the mean of Pearson's r over refits"
+    if not kept:
+        return PermutationTest(None, None, None, 0, name, reason="no refit has a defined r")
+    observed = float(np.mean([correlation(one[row], two[row]) for row in kept]))
+    drawn = np.zeros(resamples)
+    for row in kept:
+        orders = rng.permuted(np.tile(two[row], (resamples, 1)), axis=1)
+        drawn += _correlations(one[row], orders) / len(kept)
+    extreme = int(np.sum(np.abs(drawn) >= abs(observed) - TIE_TOLERANCE))
+    designs = float(factorial(heads)) ** len(kept) if heads * len(kept) < 100 else np.inf
+    attainable = max(1 / (resamples + 1), min(1.0, 2 / designs))
+    method = f"{name}, Monte Carlo with {resamples:,} orders"
+    return PermutationTest(observed, (extreme + 1) / (resamples + 1), attainable, len(kept), method)
+
+
 def depth_gap(layers: FloatArray) -> FloatArray:
     """Largest less smallest stability over layers: (...) from (..., L). NaN where a layer is undefined."""
     return layers.max(axis=-1) - layers.min(axis=-1)
@@ -112,16 +173,21 @@ def least_stable_position(layers: FloatArray) -> FloatArray:
 
 
 def inner_dip(layers: FloatArray) -> FloatArray:
-    """Mean of the first and the last layer less the mean of those between: (...) from (..., L); NaN for two layers."""
+    """The lower of the first and the last layer less the mean of those between: (...) from (..., L).
+
+    A curve that falls to the last layer is below zero. NaN for two layers.
+    """
     if layers.shape[-1] < 3:
         return np.full(layers.shape[:-1], np.nan)
-    return layers[..., [0, -1]].mean(axis=-1) - layers[..., 1:-1].mean(axis=-1)
+    return layers[..., [0, -1]].min(axis=-1) - layers[..., 1:-1].mean(axis=-1)
 
 
-def chance_corrected(value: FloatArray, chance: FloatArray) -> FloatArray:
+def chance_corrected(value: npt.ArrayLike, chance: npt.ArrayLike) -> FloatArray:
     """(S − S₀) / (1 − S₀): 0 at the chance level and 1 where all agree; NaN where chance alone reaches 1."""
+    value, chance = np.asarray(value, dtype=np.float64), np.asarray(chance, dtype=np.float64)
     room = 1 - chance
-    return (value - chance) / np.where(room > SMALLEST_ROOM, room, np.nan)
+    corrected: FloatArray = (value - chance) / np.where(room > SMALLEST_ROOM, room, np.nan)
+    return corrected
 
 
 def _correlations(x: FloatArray, orders: FloatArray) -> FloatArray:

@@ -6,9 +6,9 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from headwise.attention.capture import AttentionLayer, attention_layers
+from headwise.stability.names import MATRICES
 from headwise.stability.residual import has_layer_norm, surroundings
 
-MATRICES = ("W_Q", "W_K", "W_V", "W_O", "W_in", "W_out")
 # What the modules of transformers call them.
 _QUERY_KEY_VALUE = {
     **dict.fromkeys(("q_proj", "query", "q_lin"), "W_Q"),

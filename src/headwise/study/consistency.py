@@ -124,8 +124,6 @@ def _stability_problems(study: "Study") -> list[str]:
     if problems:
         return problems
     names = Counter(group.name for group in study.refit_groups())
-    if not names:
-        problems.append("stability.groups: no trained base has two refits: name groups, or add seeds")
     problems += [
         f"stability.groups: '{name}' is defined {count} times: give each group its own name"
         for name, count in names.items()

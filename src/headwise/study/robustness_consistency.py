@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from headwise.study.models import TrainedModel
-from headwise.study.robustness import LAYERS_FOR_THIRDS, Noise, Probe, Recursion
+from headwise.study.perturbation import measured_bases
+from headwise.study.robustness import LAYERS_FOR_THIRDS, Noise, Recursion
 from headwise.study.training import Decoder
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def robustness_problems(study: "Study") -> list[str]:
     if section.probe is not None:
         problems += _base_problems(study, "robustness.probe.models", section.probe.models)
         problems += _region_problems(
-            study, "robustness.probe.region", _bases(study, section.probe), section.probe.region
+            study, "robustness.probe.region", measured_bases(study, section.probe), section.probe.region
         )
     if section.recursion is not None:
         problems += _recursion_problems(study, section.recursion)
@@ -30,7 +31,7 @@ def robustness_problems(study: "Study") -> list[str]:
 
 def _noise_problems(study: "Study", noise: Noise) -> list[str]:
     problems = _base_problems(study, "robustness.noise.models", noise.models)
-    measured = _bases(study, noise)
+    measured = measured_bases(study, noise)
     for name in noise.duplicate:
         decoder = _decoder(study, name)
         if name not in measured:
@@ -93,10 +94,6 @@ def _region_problems(study: "Study", field: str, names: list[str], region: str) 
         for name, decoder in ((name, _decoder(study, name)) for name in names)
         if decoder is not None and decoder.layers < LAYERS_FOR_THIRDS
     ]
-
-
-def _bases(study: "Study", experiment: Noise | Probe) -> list[str]:
-    return [model.name for model in study.bases()] if experiment.models is None else experiment.models
 
 
 def _decoder(study: "Study", name: str) -> Decoder | None:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from headwise.study.section import Name, Positive, Rate, Section
 
@@ -29,7 +29,9 @@ class WeightDecayContrast(Section):
 class Stability(Section):
     """How stable attention heads are across refits (Bali et al. 2026), with chance levels."""
 
-    groups: list[RefitGroup] = Field([], description="Default: one per trained base that has two or more refits")
+    groups: list[RefitGroup] = Field(
+        [], description="Default: one per trained base that has two or more refits; no such base, no comparison"
+    )
     analyses: list[Analysis] = Field(
         [*ANALYSES],
         min_length=1,
@@ -38,7 +40,7 @@ class Stability(Section):
     words: list[Positive] = Field(
         [5, 10, 20, 30, 40, 50], description="Prompt lengths, in words, that head stability is measured at as well"
     )
-    random_refits: int = Field(3, ge=0, description="Models per group with random weights, as a control; 1 is none")
+    random_refits: int = Field(3, ge=0, description="Models per group with random weights, as a control")
     residual_tokens: int | None = Field(
         4000, ge=8, description="Tokens that the residual stream is compared on, whole prompts; null: all of them"
     )
@@ -55,3 +57,10 @@ class Stability(Section):
     parity_margin: Rate = Field(
         0.05, description="Largest difference of held-out loss still called parity, nats per token"
     )
+
+    @field_validator("random_refits")
+    @classmethod
+    def _comparable(cls, count: int) -> int:
+        if count == 1:
+            raise ValueError("one model with random weights has nothing to be compared with: give 2 or more, or 0")
+        return count

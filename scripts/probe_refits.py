@@ -1,0 +1,25 @@
+"""Rule probe_refits."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headwise.logs import logged
+from headwise.stability.probe import Probes, probe_refits
+from headwise.study.extraction import Extraction
+from headwise.study.stability import Stability
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with logged(snakemake.log[0]):
+    settings, output = snakemake.params.settings, snakemake.output
+    tables = ("beginnings", "residual", "importance", "losses", "norms", "outputs")
+    probe_refits(
+        [Path(path) for path in snakemake.input.checkpoints],
+        Path(snakemake.input.prompts),
+        next((Path(path) for path in snakemake.input.documents), None),
+        Probes(*(Path(output[table]) for table in tables), random=[Path(path) for path in output.random]),
+        Stability(**settings["stability"]),
+        Extraction(**settings["extraction"]),
+        settings["metadata"],
+    )

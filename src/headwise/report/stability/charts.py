@@ -1,0 +1,135 @@
+"""The figures about the stability of heads: over layers, of the residual stream, and the map of heads."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from headwise.report.chart_parts import PANELS_PER_ROW, layer_axis, tooltip
+from headwise.report.columns import Tables
+from headwise.report.part import Chart
+from headwise.report.style import BAND, COLOURS, GREY, PLAIN_LABEL, SHAPES
+from headwise.study.study import Study
+
+SERIES = ("corrected", "published", "random weights")
+DASHES = ([1, 0], [6, 3], [2, 2])
+
+
+def charts(study: Study) -> Sequence[Chart]:
+    """The figures, in order."""
+    coverage = f"{100 * (1 - study.comparison.level):g} %"
+    return [
+        Chart(
+            "stability_layers",
+            layer_chart,
+            "How stable heads are, layer by layer",
+            "Mean cosine between the attention of matched heads of two refits. Solid: one-to-one matching over all "
+            f"pairs of refits, with the {coverage} bootstrap interval over refits. Dashed: as published, best match of "
+            "one anchor's heads. Dotted: models with random weights. Grey: what matched heads reach when the two "
+            "refits read different prompts of the same length; only what rises above it depends on the text.",
+        ),
+        Chart(
+            "stability_residual",
+            residual_chart,
+            "How similar the residual streams of refits are",
+            "Debiased linear CKA of the residual stream before attention, over all pairs of refits, with the "
+            f"{coverage} bootstrap interval over refits. Dashed: as published (Gaussian kernel, biased, every refit "
+            "also compared with itself). Grey: models with random weights, whose streams share the tokens they read.",
+        ),
+        Chart(
+            "stability_head_map",
+            head_map_chart,
+            "A map of heads",
+            "Each symbol is a head; close together lie heads to which the same prompts look alike (t-SNE of the "
+            "distances between mean outputs on all pairs of prompts). Colour: layer. Shape: refit. Distances between "
+            "far groups of symbols mean nothing.",
+        ),
+    ]
+
+
+def layer_chart(study: Study, tables: Tables) -> Any:
+    """Lines of stability over layers above their chance level: a panel per group."""
+    rows = tables["stability"]
+    whole = rows["layer"].notna() & rows["head"].isna() & rows["words"].isna()
+    rows = rows[whole & rows["analysis"].eq("head_stability") & rows["measure"].eq("cosine") & rows["value"].notna()]
+    return _panels(rows, "Cosine of matched heads")
+
+
+def residual_chart(study: Study, tables: Tables) -> Any:
+    """Lines of similarity over layers: a panel per group."""
+    rows = tables["stability"]
+    rows = rows[rows["analysis"].eq("residual_stability") & rows["part"].eq("before_attention") & rows["layer"].notna()]
+    ours = rows["measure"].eq("linear_debiased") | rows["version"].eq("published")
+    return _panels(rows[ours & rows["value"].notna()], "Similarity (CKA)")
+
+
+def head_map_chart(study: Study, tables: Tables) -> Any:
+    """The plane of t-SNE: a panel per group."""
+    points = tables["stability_head_map"]
+    points = points[points["x"].notna()]
+    if points.empty:
+        return None
+    layers = sorted(points["layer"].unique())
+    refits = sorted(points["refit"].unique())
+    colour = alt.Scale(domain=layers, range=[COLOURS[place % len(COLOURS)] for place in range(len(layers))])
+    shape = alt.Scale(domain=refits, range=[SHAPES[place % len(SHAPES)] for place in range(len(refits))])
+    plain = alt.Axis(labels=False, ticks=False, grid=False)
+    symbols = (
+        alt.Chart(points[["group", "refit", "layer", "head", "x", "y"]], width=210, height=210)
+        .mark_point(filled=True, size=34)
+        .encode(
+            x=alt.X("x:Q", title=None, axis=plain, scale=alt.Scale(zero=False, padding=6)),
+            y=alt.Y("y:Q", title=None, axis=plain, scale=alt.Scale(zero=False, padding=6)),
+            color=alt.Color("layer:O", title="Layer", scale=colour),
+            shape=alt.Shape("refit:O", title="Refit", scale=shape),
+            tooltip=tooltip(Group="group:N", Refit="refit:O", Layer="layer:O", Head="head:O"),
+        )
+    )
+    return _by_group(symbols, points)
+
+
+def _panels(rows: pd.DataFrame, title: str) -> Any:
+    """Value over layers with interval and chance level, a line per version and for random weights."""
+    if rows.empty:
+        return None
+    series = rows["version"].where(rows["weights"].eq("trained"), "random weights").astype(str)
+    # Models with random weights are one line: the corrected one.
+    rows = rows.assign(series=series)[rows["weights"].eq("trained") | rows["version"].eq("corrected")]
+    floor = float(rows[["value", "ci_low", "chance"]].min().min())
+    numbers = ["group", "series", "layer", "value", "ci_low", "ci_high", "chance"]
+    points = rows[numbers].assign(floor=floor)
+    base = alt.Chart(points, width=200, height=160).encode(x=layer_axis())
+    corrected = base.transform_filter("datum.series === 'corrected'")
+    chance = corrected.mark_area(color=BAND, opacity=1).encode(
+        y=alt.Y("floor:Q", title=title, scale=alt.Scale(zero=False)), y2="chance:Q"
+    )
+    lines = base.mark_line(color=COLOURS[0]).encode(
+        y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=False)),
+        strokeDash=alt.StrokeDash(
+            "series:N",
+            scale=alt.Scale(domain=list(SERIES), range=list(DASHES)),
+            legend=alt.Legend(title="Version", values=[name for name in SERIES if name in set(points["series"])]),
+        ),
+    )
+    intervals = corrected.mark_rule(color=COLOURS[0]).encode(y="ci_low:Q", y2="ci_high:Q")
+    symbols = base.mark_point(filled=True, size=30, color=COLOURS[0]).encode(
+        y="value:Q",
+        tooltip=tooltip(
+            Group="group:N",
+            Version="series:N",
+            Layer="layer:O",
+            Value="value:Q",
+            Interval_from="ci_low:Q",
+            to="ci_high:Q",
+            Chance="chance:Q",
+        ),
+    )
+    edge = corrected.mark_line(color=GREY, strokeWidth=1).encode(y="chance:Q")
+    return _by_group(alt.layer(chance, edge, intervals, lines, symbols), points)
+
+
+def _by_group(chart: Any, rows: pd.DataFrame) -> Any:
+    groups = list(dict.fromkeys(rows["group"]))
+    header = alt.Header(labelExpr=PLAIN_LABEL)
+    return chart.facet(facet=alt.Facet("group:N", sort=groups, title=None, header=header), columns=PANELS_PER_ROW)

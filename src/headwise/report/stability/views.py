@@ -1,0 +1,116 @@
+"""The tables of stability for people, and what stands around them on the page."""
+
+from collections.abc import Callable, Iterator
+
+import pandas as pd
+
+from headwise.report.columns import Tables
+from headwise.report.labels import missing, number, plain
+from headwise.report.part import Passage
+from headwise.report.view import NAME, NUMBER, TEXT, ColumnView, Row, View, view
+from headwise.study.study import Study
+
+
+def passages(study: Study, tables: Tables) -> Iterator[Passage]:
+    """The claims with their verdicts, layers with their chance levels, and contrasts between groups."""
+    claims, rows = tables["stability_claims"], tables["stability"]
+    if not claims.empty:
+        yield Passage(
+            "The published claims",
+            [
+                "Refits of one architecture differ in their seed alone. Bali et al. (2026) ask whether heads come out "
+                "the same. Each claim of their abstract says that a number lies above zero. As published, the "
+                "estimate decides; corrected, the whole interval over refits must lie above zero.",
+                "Corrected means: all pairs of refits, one-to-one matching of heads, a head never compared with "
+                "itself, debiased CKA, importance as the loss on held-out text with the head's mean output in its "
+                "place.",
+            ],
+            [(claim_view(claims), "Number, chance level and verdict, as published and corrected")],
+        )
+    layers = rows[rows["analysis"].eq("head_stability") & rows["head"].isna() & rows["words"].isna()]
+    if not layers.empty:
+        yield Passage(
+            "Layers and chance",
+            [
+                "Two unrelated heads have a high cosine where attention is flat or rests on the first token. The "
+                "chance level is what matched heads reach when the refits read different prompts of the same length. "
+                "Models with random weights, and patterns without the first key or with rows centred, show what is "
+                "left.",
+            ],
+            [
+                (
+                    layer_view(layers),
+                    "Stability of heads by layer, all measures; the last row of each is the mean over layers",
+                )
+            ],
+        )
+    contrasts = rows[
+        rows["analysis"].isin(("weight_decay_change", "loss_parity", "weight_norm_change", "depth_contrast"))
+    ]
+    if not contrasts.empty:
+        yield Passage(
+            "Weight decay and depth",
+            ["Differences between groups of refits that differ in one factor, refits drawn anew in both."],
+            [(contrast_view(contrasts), "Second group minus first")],
+        )
+
+
+def claim_view(claims: pd.DataFrame) -> View:
+    """Every claim in every group and version."""
+    return view(
+        claims,
+        [
+            ("Claim", lambda row: row["statement"], TEXT),
+            ("Group", lambda row: plain(row["group"]), NAME),
+            ("Version", lambda row: row["version"], NAME),
+            ("Published", _number("published_value"), NUMBER),
+            ("Here", _number("value"), NUMBER),
+            ("Interval", _interval, NUMBER),
+            ("Chance", _number("chance"), NUMBER),
+            ("Verdict", lambda row: row["verdict"], NAME),
+        ],
+    )
+
+
+def layer_view(rows: pd.DataFrame) -> View:
+    """Stability by layer."""
+    columns: list[ColumnView] = [
+        ("Group", lambda row: plain(row["group"]), NAME),
+        ("Version", lambda row: row["version"], NAME),
+        ("Weights", lambda row: row["weights"], NAME),
+        ("Measure", lambda row: plain(row["measure"]), NAME),
+        ("Layer", lambda row: "mean" if missing(row["layer"]) else str(row["layer"]), NUMBER),
+        ("Stability", _number("value"), NUMBER),
+        ("Interval", _interval, NUMBER),
+        ("Chance", _number("chance"), NUMBER),
+        ("Above chance", _number("chance_corrected"), NUMBER),
+    ]
+    return view(rows, columns)
+
+
+def contrast_view(rows: pd.DataFrame) -> View:
+    """Differences between groups."""
+    return view(
+        rows,
+        [
+            ("Groups", lambda row: plain(row["group"]), NAME),
+            ("What", lambda row: plain(row["analysis"]), NAME),
+            ("Version", lambda row: row["version"], NAME),
+            ("Of", lambda row: " ".join(plain(part) for part in (row["measure"], row["part"] or "") if part), NAME),
+            ("Layer", lambda row: "all" if missing(row["layer"]) else str(row["layer"]), NUMBER),
+            ("Difference", _number("value"), NUMBER),
+            ("Interval", _interval, NUMBER),
+            ("Above chance", _number("chance_corrected"), NUMBER),
+            ("How", lambda row: row["method"] or "", TEXT),
+        ],
+    )
+
+
+def _number(column: str) -> Callable[[Row], str]:
+    return lambda row: "–" if missing(row[column]) else number(row[column], 3)
+
+
+def _interval(row: Row) -> str:
+    if missing(row["ci_low"]):
+        return "–"
+    return f"{number(row['ci_low'], 3)} to {number(row['ci_high'], 3)}"

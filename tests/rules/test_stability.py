@@ -1,0 +1,151 @@
+"""The rules of stability, from checkpoints and stored attention of two refits to finished tables."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from headwise.models.load import load_checkpoint
+from headwise.prompts import Prompt, encode, read_prompts
+from headwise.provenance import read_metadata
+from headwise.report.stability.part import PART
+from headwise.report.tables import typed
+from headwise.stability.group import GroupFiles
+from headwise.study.stability import Stability
+from headwise.study.study import Study
+
+from .conftest import Measurement, RunScript
+
+SETTINGS = Stability(
+    words=[2, 4, 500],
+    random_refits=2,
+    residual_tokens=60,
+    ablation_excerpts=2,
+    ablation_tokens=16,
+    head_map_perplexity=4,
+)
+METADATA = {"study": "tiny", "group": "multi_head", "refits": ["multi_head seed 1", "multi_head seed 2"]}
+TABLES = ("beginnings", "residual", "importance", "losses", "norms", "outputs")
+
+
+@dataclass(frozen=True)
+class Products:
+    """What the three rules leave behind."""
+
+    group: Path
+    analyses: Path
+
+
+@pytest.fixture(scope="module")
+def products(
+    tmp_path_factory: pytest.TempPathFactory,
+    study: Study,
+    prompts: tuple[Path, Path],
+    documents: Path,
+    measure: Callable[[str, int], Measurement],
+    run_script: RunScript,
+) -> Products:
+    """Two refits of the tiny study, compared."""
+    group, analyses = tmp_path_factory.mktemp("group"), tmp_path_factory.mktemp("analyses")
+    refits = [measure("multi_head", seed) for seed in (1, 2)]
+    probed = {table: group / f"{table}.parquet" for table in TABLES}
+    random = [group / f"random{number}.parquet" for number in range(2)]
+    run_script(
+        "probe_refits",
+        input={"checkpoints": [each.checkpoint for each in refits], "prompts": prompts[0], "documents": [documents]},
+        output={**probed, "random": random},
+        settings={
+            "stability": SETTINGS.model_dump(),
+            "extraction": study.extraction.model_dump(),
+            "metadata": METADATA,
+        },
+    )
+    compared = {table: group / f"{table}.parquet" for table in ("pairs", "heads", "origins")}
+    run_script(
+        "compare_refits",
+        input={"tensors": [each.tensors for each in refits], "random": random, "beginnings": probed["beginnings"]},
+        output=compared,
+        settings={"stability": {"memory_mb": 64}, "metadata": METADATA},
+    )
+    run_script(
+        "summarize_stability",
+        input={table: [group / f"{table}.parquet"] for table in GroupFiles.__dataclass_fields__},
+        output={table: analyses / f"{table}.parquet" for table in ("stability", "origins", "heads", "claims")},
+        settings={
+            "stability": SETTINGS.model_dump(),
+            "comparison": {"level": 0.05, "resamples": 99},
+            "metadata": {"study": "tiny"},
+        },
+    )
+    return Products(group, analyses)
+
+
+def test_the_finished_tables_have_the_columns_of_the_report(products: Products) -> None:
+    names = {
+        "stability": "stability",
+        "origins": "stability_origins",
+        "heads": "stability_head_map",
+        "claims": "stability_claims",
+    }
+    for file, table in names.items():
+        path = products.analyses / f"{file}.parquet"
+        assert not typed(table, pd.read_parquet(path)).empty
+        assert read_metadata(path)["study"] == "tiny"
+    assert set(names.values()) == set(PART.columns)
+
+
+def test_every_undefined_number_says_why(products: Products) -> None:
+    table = pd.read_parquet(products.analyses / "stability.parquet")
+    assert table[table["value"].isna()]["reason"].notna().all()
+    untrained = table[table["weights"].eq("random") & table["analysis"].eq("head_stability")]
+    assert not untrained.empty
+    words = set(table["words"].dropna())
+    assert words == {2, 4}  # no prompt has 500 words
+
+
+def test_the_first_words_are_as_many_tokens_as_they_are_alone(
+    products: Products, prompts: tuple[Path, Path], measure: Callable[[str, int], Measurement]
+) -> None:
+    _, tokenizer = load_checkpoint(measure("multi_head", 1).checkpoint)
+    beginnings = pd.read_parquet(products.group / "beginnings.parquet")
+    for prompt in read_prompts(prompts[0])[:3]:
+        alone = encode([Prompt(prompt.id, "x", " ".join(prompt.text.split()[:4]))], tokenizer, "raw", 128)
+        row = beginnings[beginnings["prompt"].eq(prompt.id) & beginnings["words"].eq(4)].iloc[0]
+        assert row["tokens"] == len(alone[0].token_ids)
+
+
+@torch.no_grad()
+def test_losses_and_importance_are_those_of_the_models(
+    products: Products, prompts: tuple[Path, Path], measure: Callable[[str, int], Measurement]
+) -> None:
+    """Perplexity over all prompts as published: exp of the summed loss over the number of predicted tokens."""
+    model, tokenizer = load_checkpoint(measure("multi_head", 1).checkpoint)
+    losses, count = 0.0, 0
+    for prompt in encode(read_prompts(prompts[0]), tokenizer, "raw", 128):
+        ids = torch.tensor([prompt.token_ids])
+        logits = model(ids).logits[0, :-1]
+        losses += torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum").item()
+        count += ids.shape[1] - 1
+    table = pd.read_parquet(products.group / "losses.parquet")
+    found = table[table["text"].eq("prompts")].iloc[0]
+    assert found["tokens"] == count
+    assert found["loss_nats"] == pytest.approx(losses / count, abs=1e-5)
+    importance = pd.read_parquet(products.group / "importance.parquet")
+    assert importance.groupby(["text", "replacement"])["refit"].nunique().to_dict() == {
+        ("held_out", "mean"): 2,
+        ("held_out", "zero"): 2,
+        ("prompts", "zero"): 1,
+    }
+    assert np.isfinite(importance[["delta_loss_nats", "delta_perplexity"]]).all(axis=None)
+
+
+def test_the_residual_stream_is_read_on_whole_prompts_up_to_a_number_of_tokens(products: Products) -> None:
+    residual = pd.read_parquet(products.group / "residual.parquet")
+    assert residual["tokens"].nunique() == 1
+    assert 8 <= residual["tokens"].iloc[0] <= 60
+    assert set(residual["weights"]) == {"trained", "random"}
+    assert residual["value"].dropna().le(1 + 1e-9).all()
