@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cluster import Cluster, wait_until
+from cluster import Cluster, end_with_parent, wait_until
 from project import Project, digests
 
 HERE = Path(__file__).parent
@@ -70,7 +70,12 @@ class SlurmStudy(Project):
         """Snakemake in the background; what it says goes to run.log. Interrupted if it still runs at the end."""
         with (self.folder / "run.log").open("ab") as log:
             process = subprocess.Popen(
-                self.command(*arguments), cwd=self.folder, env=self.environment, stdout=log, stderr=log
+                self.command(*arguments),
+                cwd=self.folder,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                preexec_fn=end_with_parent,
             )
         try:
             yield process
