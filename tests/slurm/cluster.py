@@ -52,7 +52,7 @@ SlurmdParameters=config_overrides
 ReturnToService=2
 SlurmctldTimeout=30
 SlurmdTimeout=20
-MessageTimeout=10
+MessageTimeout=30
 KillWait=2
 MinJobAge=300
 AccountingStorageType=accounting_storage/slurmdbd
@@ -111,7 +111,7 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def wait_until(true: Callable[[], bool], what: str, seconds: float = 60) -> float:
+def wait_until(true: Callable[[], bool], what: str, seconds: float = 180) -> float:
     """Wait until `true()`; the seconds that it took. Raises TimeoutError, naming what was waited for."""
     start = time.monotonic()
     while not true():

@@ -85,7 +85,7 @@ class SlurmStudy(Project):
                 process.kill()
                 process.wait()
 
-    def finish(self, process: subprocess.Popen[bytes], seconds: float = 240) -> None:
+    def finish(self, process: subprocess.Popen[bytes], seconds: float = 1200) -> None:
         """Wait until Snakemake ends, and that it ends well."""
         assert process.wait(timeout=seconds) == 0, self.log()
 
@@ -99,7 +99,7 @@ class SlurmStudy(Project):
     def held(self) -> str:
         """Wait until a job is held; its number."""
         marker = self.faults / "held"
-        wait_until(lambda: marker.exists() and marker.read_text() != "", f"a job held\n{self.log()}", 180)
+        wait_until(lambda: marker.exists() and marker.read_text() != "", f"a job held\n{self.log()}", 600)
         return marker.read_text()
 
     def release(self) -> None:

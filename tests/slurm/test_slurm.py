@@ -142,7 +142,7 @@ def test_a_lost_node_loses_one_job(study: SlurmStudy, local: Project) -> None:
         (node,) = {job["NodeList"] for job in study.jobs() if job["JobID"] == number}
         with faults.recovery("node lost", study):
             cluster.lose_node(node)
-            wait_until(lambda: study.state(number) == "NODE_FAIL", "Slurm notices that the node is lost", 120)
+            wait_until(lambda: study.state(number) == "NODE_FAIL", "Slurm notices that the node is lost")
             study.assert_nothing_half_written(local)
             study.finish(process)
     cluster.start_node(node)
@@ -210,7 +210,7 @@ def test_a_full_disk_leaves_nothing_half_written(study: SlurmStudy, local: Proje
         pytest.skip(f"this container may not mount a small disk: {mounted.stderr.strip()}")
     try:
         with study.running(TARGET, "--retries", "0") as process:
-            assert process.wait(timeout=240) != 0
+            assert process.wait(timeout=1200) != 0
         log = (study.results / "logs/evaluate_specialization/multi_head/seed1.log").read_text()
         assert "No space left on device" in log
         study.assert_nothing_half_written(local)
@@ -226,7 +226,7 @@ def test_a_full_disk_leaves_nothing_half_written(study: SlurmStudy, local: Proje
 def test_a_job_that_exceeds_its_time_gets_more(overtime: tuple, local: Project) -> None:
     study, process = overtime
     first = study.held()
-    wait_until(lambda: study.state(first) == "TIMEOUT", "Slurm ends the job", 180)
+    wait_until(lambda: study.state(first) == "TIMEOUT", "Slurm ends the job", 300)
     study.assert_nothing_half_written(local)
     study.finish(process)
     study.assert_complete(local)
