@@ -41,16 +41,14 @@ def device_count() -> int:
 def own_devices(count: int) -> Iterator[list[str]]:
     """Hold `count` GPUs while the block runs, with CUDA_VISIBLE_DEVICES naming them alone; yields their names.
 
-    With 0, and on a machine without a GPU, nothing happens and the list is empty; where there are fewer than `count`,
-    it is all of them. Where too few are free the block waits, and says so. Comes before the first use of CUDA in this
-    process, which reads the variable once. The locks end with the process, however that ends.
+    With 0 it names none: a job that asked for no GPU leaves those there are to others. Where the machine has fewer than
+    `count`, it is all of them. Where too few are free the block waits, and says so. Comes before the first use of CUDA
+    in this process, which reads the variable once. The locks end with the process, however that ends.
     """
     devices = visible_devices()
-    if count == 0 or not devices:
-        yield []
-        return
     before = os.environ.get(VARIABLE)
-    locks = _wait_for(min(count, len(devices)), devices)
+    count = min(count, len(devices))
+    locks = _wait_for(count, devices) if count else {}
     with ExitStack() as held:
         for lock in locks.values():
             held.enter_context(lock)

@@ -5,6 +5,7 @@ of the machine is touched but `/etc/slurm/slurm.conf`: the step that Snakemake's
 SLURM_CONF from its environment, and Slurm's tools then look there.
 """
 
+import ctypes
 import os
 import shutil
 import signal
@@ -19,9 +20,10 @@ PROGRAMS = ("munged", "mariadbd", "mariadb-install-db", "mariadb", "slurmdbd", "
 SYSTEM_CONFIGURATION = Path("/etc/slurm/slurm.conf")
 NODES = ("n1", "n2")
 ACCOUNT = "lab"
+CLUSTER = "headwise_tests"
 
 SLURM_CONF = """\
-ClusterName=headwise
+ClusterName={cluster}
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller}
 SlurmUser=root
@@ -50,7 +52,7 @@ SlurmdParameters=config_overrides
 ReturnToService=2
 SlurmctldTimeout=30
 SlurmdTimeout=20
-MessageTimeout=10
+MessageTimeout=30
 KillWait=2
 MinJobAge=300
 AccountingStorageType=accounting_storage/slurmdbd
@@ -93,7 +95,7 @@ def reason_to_skip() -> str | None:
         return "a Slurm cluster is started by root alone: run the tests as root, in a container for instance"
     if missing := [program for program in PROGRAMS if shutil.which(program) is None]:
         return f"not installed: {', '.join(missing)}; `make slurm-for-tests` installs Slurm from Debian packages"
-    if SYSTEM_CONFIGURATION.exists() and not SYSTEM_CONFIGURATION.is_symlink():
+    if SYSTEM_CONFIGURATION.exists() and f"ClusterName={CLUSTER}\n" not in SYSTEM_CONFIGURATION.read_text():
         return f"{SYSTEM_CONFIGURATION} exists: this machine belongs to a cluster, which tests leave alone"
     return None
 
@@ -109,7 +111,7 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def wait_until(true: Callable[[], bool], what: str, seconds: float = 60) -> float:
+def wait_until(true: Callable[[], bool], what: str, seconds: float = 180) -> float:
     """Wait until `true()`; the seconds that it took. Raises TimeoutError, naming what was waited for."""
     start = time.monotonic()
     while not true():
@@ -117,6 +119,11 @@ def wait_until(true: Callable[[], bool], what: str, seconds: float = 60) -> floa
             raise TimeoutError(f"{what}: not within {seconds} seconds")
         time.sleep(0.1)
     return time.monotonic() - start
+
+
+def end_with_parent() -> None:
+    """Have Linux end this process when the one that started it ends, be it killed (PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def _processes() -> list[Path]:
@@ -150,7 +157,7 @@ class Cluster:
         self._start_database()
         self.start_daemon("slurmdbd", "slurmdbd", "-D")
         wait_until(lambda: self._works("sacctmgr", "-n", "show", "cluster"), "slurmdbd")
-        self.call("sacctmgr", "-iQ", "add", "cluster", "headwise")
+        self.call("sacctmgr", "-iQ", "add", "cluster", CLUSTER)
         self.call("sacctmgr", "-iQ", "add", "account", ACCOUNT, "Description=tests", "Organization=tests")
         self.call("sacctmgr", "-iQ", "add", "user", "root", f"Account={ACCOUNT}", f"DefaultAccount={ACCOUNT}")
         self.start_controller()
@@ -208,7 +215,13 @@ class Cluster:
         """Start a program in the foreground; what it prints goes to NAME.log."""
         with (self.folder / f"{name}.log").open("ab") as log:
             self.daemons[name] = subprocess.Popen(
-                command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=end_with_parent,
             )
 
     def end_daemon(self, name: str, how: signal.Signals) -> None:
@@ -235,7 +248,7 @@ class Cluster:
         host = socket.gethostname().split(".")[0]
         # Slurm prefers the node of least weight.
         nodes = [NODE.format(name=name, host=host, port=ports[name], weight=n) for n, name in enumerate(NODES, 1)]
-        values = {"folder": self.folder, "host": host, "nodes": "\n".join(nodes), **ports}
+        values = {"cluster": CLUSTER, "folder": self.folder, "host": host, "nodes": "\n".join(nodes), **ports}
         (self.folder / "slurm.conf").write_text(SLURM_CONF.format(**values))
         (self.folder / "slurmdbd.conf").write_text(SLURMDBD_CONF.format(**values))
         (self.folder / "slurmdbd.conf").chmod(0o600)

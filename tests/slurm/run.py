@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cluster import Cluster, wait_until
+from cluster import Cluster, end_with_parent, wait_until
 from project import Project, digests
 
 HERE = Path(__file__).parent
@@ -70,7 +70,12 @@ class SlurmStudy(Project):
         """Snakemake in the background; what it says goes to run.log. Interrupted if it still runs at the end."""
         with (self.folder / "run.log").open("ab") as log:
             process = subprocess.Popen(
-                self.command(*arguments), cwd=self.folder, env=self.environment, stdout=log, stderr=log
+                self.command(*arguments),
+                cwd=self.folder,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                preexec_fn=end_with_parent,
             )
         try:
             yield process
@@ -80,7 +85,7 @@ class SlurmStudy(Project):
                 process.kill()
                 process.wait()
 
-    def finish(self, process: subprocess.Popen[bytes], seconds: float = 240) -> None:
+    def finish(self, process: subprocess.Popen[bytes], seconds: float = 1200) -> None:
         """Wait until Snakemake ends, and that it ends well."""
         assert process.wait(timeout=seconds) == 0, self.log()
 
@@ -94,7 +99,7 @@ class SlurmStudy(Project):
     def held(self) -> str:
         """Wait until a job is held; its number."""
         marker = self.faults / "held"
-        wait_until(lambda: marker.exists() and marker.read_text() != "", f"a job held\n{self.log()}", 180)
+        wait_until(lambda: marker.exists() and marker.read_text() != "", f"a job held\n{self.log()}", 600)
         return marker.read_text()
 
     def release(self) -> None:

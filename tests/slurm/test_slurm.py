@@ -4,6 +4,7 @@ One file, so that tests which run in parallel start one cluster.
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,15 @@ from run import MODELS, PLUGIN, TARGET, FaultTable, SlurmStudy, declared_request
 
 pytestmark = pytest.mark.slow
 faults = FaultTable()
+# The models are too small to be given a GPU by their rule.
+WITH_GPU = ("--set-resources", "extract_attention:gpu=1")
+# The jobs that share the last Slurm job; those of one line run side by side.
+REPORT = [
+    ("check_declaration", "run_controls", "contrast_models"),
+    ("aggregate",),
+    ("draw_figures",),
+    ("write_report",),
+]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +50,7 @@ def studies(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple
     """The same tiny study, run here and on the cluster, at the same time."""
     local = Project(tmp_path_factory.mktemp("local") / "project", seeds=[1], models=MODELS)
     slurm = SlurmStudy(tmp_path_factory.mktemp("cluster") / "project", cluster)
-    with slurm.running() as process:
+    with slurm.running(*WITH_GPU) as process:
         local.run("--cores", "1")
         slurm.finish(process)
     return local, slurm
@@ -80,18 +90,18 @@ def test_results_equal_those_of_a_local_run_byte_for_byte(studies: tuple[Project
 
 def test_jobs_request_what_their_rules_declare(studies: tuple[Project, SlurmStudy]) -> None:
     _, slurm = studies
-    declared = declared_requests(slurm.run("-n", "--forceall"))
+    declared = declared_requests(slurm.run("-n", "--forceall", *WITH_GPU))
     ungrouped = {job["Comment"]: requested(job) for job in slurm.jobs() if job["Comment"] in declared}
-    assert len(ungrouped) == 8
+    assert len(ungrouped) == 9
     assert ungrouped == {name: declared[name] for name in ungrouped}
     assert all(job["Account"] == "lab" for job in slurm.jobs())
 
 
 def test_short_jobs_share_a_slurm_job(studies: tuple[Project, SlurmStudy]) -> None:
     _, slurm = studies
-    declared = declared_requests(slurm.run("-n", "--forceall"))
+    declared = declared_requests(slurm.run("-n", "--forceall", *WITH_GPU))
     evaluations = [request for name, request in declared.items() if name.startswith("rule_evaluate_specialization")]
-    report = [declared[f"rule_{rule}"] for rule in ("contrast_models", "aggregate", "draw_figures", "write_report")]
+    report = [[declared[f"rule_{rule}"] for rule in rules] for rules in REPORT]
     (evaluation_job,) = [job for job in slurm.jobs() if job["Comment"].startswith("rule_evaluation")]
     (report_job,) = [job for job in slurm.jobs() if job["Comment"].startswith("rule_report")]
     # Side by side: memory adds up. One after the other: time does.
@@ -101,8 +111,8 @@ def test_short_jobs_share_a_slurm_job(studies: tuple[Project, SlurmStudy]) -> No
         "gpu": 0,
     }
     assert requested(report_job) == {
-        "mem_mb": max(request["mem_mb"] for request in report),
-        "runtime": sum(request["runtime"] for request in report),
+        "mem_mb": max(sum(request["mem_mb"] for request in line) for line in report),
+        "runtime": sum(max(request["runtime"] for request in line) for line in report),
         "gpu": 0,
     }
 
@@ -132,7 +142,7 @@ def test_a_lost_node_loses_one_job(study: SlurmStudy, local: Project) -> None:
         (node,) = {job["NodeList"] for job in study.jobs() if job["JobID"] == number}
         with faults.recovery("node lost", study):
             cluster.lose_node(node)
-            wait_until(lambda: study.state(number) == "NODE_FAIL", "Slurm notices that the node is lost", 120)
+            wait_until(lambda: study.state(number) == "NODE_FAIL", "Slurm notices that the node is lost")
             study.assert_nothing_half_written(local)
             study.finish(process)
     cluster.start_node(node)
@@ -200,7 +210,7 @@ def test_a_full_disk_leaves_nothing_half_written(study: SlurmStudy, local: Proje
         pytest.skip(f"this container may not mount a small disk: {mounted.stderr.strip()}")
     try:
         with study.running(TARGET, "--retries", "0") as process:
-            assert process.wait(timeout=240) != 0
+            assert process.wait(timeout=1200) != 0
         log = (study.results / "logs/evaluate_specialization/multi_head/seed1.log").read_text()
         assert "No space left on device" in log
         study.assert_nothing_half_written(local)
@@ -216,7 +226,7 @@ def test_a_full_disk_leaves_nothing_half_written(study: SlurmStudy, local: Proje
 def test_a_job_that_exceeds_its_time_gets_more(overtime: tuple, local: Project) -> None:
     study, process = overtime
     first = study.held()
-    wait_until(lambda: study.state(first) == "TIMEOUT", "Slurm ends the job", 180)
+    wait_until(lambda: study.state(first) == "TIMEOUT", "Slurm ends the job", 300)
     study.assert_nothing_half_written(local)
     study.finish(process)
     study.assert_complete(local)
@@ -227,10 +237,12 @@ def test_a_job_that_exceeds_its_time_gets_more(overtime: tuple, local: Project) 
     faults.record("time exceeded", study, (last - lost).total_seconds())
 
 
-def test_a_cluster_without_gpus_runs_everything_on_cpus(local: Project, cluster: Cluster, tmp_path: Path) -> None:
+def test_without_gpus_jobs_that_want_one_get_cpus(local: Project, cluster: Cluster, tmp_path: Path) -> None:
     study = SlurmStudy.unfinished(local, tmp_path / "project", cluster)
     settings = study.folder / "slurm" / "cluster.yaml"
     settings.write_text(settings.read_text().replace("gpus: 16", "gpus: 0"))
+    rules = study.folder / "workflow" / "rules" / "attention.smk"
+    rules.write_text(re.sub(r"gpu=.*", "gpu=1,", rules.read_text()))
     heads = study.results / "statistics/multi_head/seed1/heads.parquet"
     heads.unlink()
     study.run(str(heads.relative_to(study.folder)))

@@ -74,14 +74,15 @@ def test_the_variable_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.environ[VARIABLE] == "4,7"
 
 
-@pytest.mark.parametrize(("count", "devices"), [(0, "0,1"), (1, "")])
-def test_without_a_gpu_nothing_is_locked(
+@pytest.mark.parametrize(("count", "devices"), [(0, "0,1"), (1, ""), (0, "")])
+def test_without_a_gpu_nothing_is_seen_or_locked(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, count: int, devices: str
 ) -> None:
     monkeypatch.setenv(VARIABLE, devices)
     with own_devices(count) as held:
         assert held == []
-        assert os.environ[VARIABLE] == devices
+        assert os.environ[VARIABLE] == ""
+    assert os.environ[VARIABLE] == devices
     assert not list(tmp_path.iterdir())
 
 
