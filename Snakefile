@@ -18,6 +18,7 @@ wildcard_constraints:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/analyses.smk"
 
 
 rule all:
@@ -33,5 +34,8 @@ include: "workflow/rules/prompts.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/attention.smk"
 include: "workflow/rules/specialization.smk"
+include: "workflow/rules/variants.smk"
+include: "workflow/rules/statistics.smk"
 include: "workflow/rules/stability.smk"
+include: "workflow/rules/robustness.smk"
 include: "workflow/rules/report.smk"

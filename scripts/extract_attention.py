@@ -4,14 +4,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headwise.attention.extract import extract_attention
+from headwise.devices import own_devices
 from headwise.logs import logged
 from headwise.provenance import read_json
 from headwise.study.extraction import Extraction
+from headwise.study.models import Loading
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0]), own_devices(snakemake.resources.gpu):
     tensors = snakemake.output.get("tensors")
     extract_attention(
         Path(snakemake.input.checkpoint),
@@ -21,6 +23,7 @@ with logged(snakemake.log[0]):
         pairs=Path(snakemake.output.pairs),
         descriptors=Path(snakemake.output.descriptors),
         settings=Extraction(**snakemake.params.settings["extraction"]),
+        loading=Loading(**snakemake.params.settings["loading"]),
         pair_statistics=snakemake.params.settings["pair_statistics"],
         seed=int(snakemake.wildcards.seed),
         metadata={

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from snakemake.iocontainers import InputFiles, Log, OutputFiles, Params, Wildcards
+from snakemake.iocontainers import InputFiles, Log, OutputFiles, Params, ResourceList, Wildcards
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(Path(__file__).parent))
@@ -58,6 +58,8 @@ def run_script(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
         output: dict[str, Any],
         settings: Any = None,
         wildcards: dict[str, str] | None = None,
+        config: dict[str, Any] | None = None,
+        resources: dict[str, Any] | None = None,
     ) -> None:
         def text(files: dict[str, Any]) -> dict[str, Any]:
             return {
@@ -69,6 +71,8 @@ def run_script(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
             output=OutputFiles(fromdict=text(output)),
             params=Params(fromdict={"settings": settings}),
             wildcards=Wildcards(fromdict=wildcards or {}),
+            config=config or {},
+            resources=ResourceList(fromdict={"gpu": 0} | (resources or {})),
             log=Log(toclone=[str(logs / f"{name}.log")]),
         )
         runpy.run_path(str(ROOT / "scripts" / f"{name}.py"), init_globals={"snakemake": job}, run_name="__main__")

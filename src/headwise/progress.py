@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
@@ -13,8 +14,8 @@ SECONDS_BETWEEN_LINES = 10.0
 Item = TypeVar("Item")
 
 
-def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
-    """Yield the items while showing on stderr how many of `total` are done."""
+def track(items: Iterable[Item], description: str, total: int | None) -> Iterator[Item]:
+    """Yield the items while showing on stderr how many are done, of `total` if that is known."""
     if sys.stderr.isatty():
         yield from rich_track(items, description, total, console=Console(stderr=True), transient=True)
         return
@@ -23,4 +24,19 @@ def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]
         yield item
         if time.monotonic() - last > SECONDS_BETWEEN_LINES or done == total:
             last = time.monotonic()
-            print(f"{description}: {done} of {total}", file=sys.stderr, flush=True)
+            print(f"{description}: {done}" + (f" of {total}" if total else ""), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def no_bars_in_logs() -> Iterator[None]:
+    """Within the block, transformers shows its own progress bars to people only and fills no log file with them."""
+    from transformers.utils import logging
+
+    if sys.stderr.isatty() or not logging.is_progress_bar_enabled():
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()

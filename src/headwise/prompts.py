@@ -132,16 +132,25 @@ def load_verified(settings: Prompts, root: Path) -> tuple[list[Prompt], str]:
     return parse_prompts(content, source), found
 
 
+def spread(prompts: Sequence[Prompt], count: int | None) -> list[Prompt]:
+    """`count` of the prompts, evenly spread over their order; all where there are no more, or `count` is None."""
+    if count is None or count >= len(prompts):
+        return list(prompts)
+    return [prompts[index * len(prompts) // count] for index in range(count)]
+
+
 def encode(
     prompts: Sequence[Prompt],
     tokenizer: "PreTrainedTokenizerBase",
     template: Literal["raw", "chat"],
     max_tokens: int,
+    special_tokens: Literal["once", "twice"] = "once",
 ) -> list[EncodedPrompt]:
     """Token ids of each prompt, without padding and never cut.
 
     raw: the text with the special tokens that the tokenizer adds by itself. chat: the text as the user's only
-    message in the tokenizer's chat template, up to where the assistant's answer begins.
+    message in the tokenizer's chat template, up to where the assistant's answer begins; `special_tokens` says whether
+    the tokenizer then adds its own to those that the template has written ("twice": usually a second first token).
 
     Raises PromptError for a prompt of more than `max_tokens` tokens or of none, and for `chat` where the
     tokenizer has no chat template.
@@ -149,7 +158,7 @@ def encode(
     if template == "chat" and tokenizer.chat_template is None:
         raise PromptError(
             f"{tokenizer.name_or_path or 'the tokenizer'} has no chat template: "
-            "set extraction.template to raw, or use a checkpoint whose tokenizer has one."
+            "set `template` of the model, or of extraction, to raw, or use a checkpoint whose tokenizer has one."
         )
     encoded = []
     for prompt in prompts:
@@ -157,7 +166,7 @@ def encode(
             message = [{"role": "user", "content": prompt.text}]
             rendered = tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False)
             # The template writes the special tokens itself.
-            token_ids = tokenizer(rendered, add_special_tokens=False)["input_ids"]
+            token_ids = tokenizer(rendered, add_special_tokens=special_tokens == "twice")["input_ids"]
         else:
             token_ids = tokenizer(prompt.text)["input_ids"]
         if not token_ids:

@@ -46,17 +46,6 @@ def json_digest(value: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def weights_digest(folder: str | Path) -> str:
-    """SHA-256 over names and contents of the safetensors files of a checkpoint.
-
-    Raises FileNotFoundError, naming the folder, where there are none.
-    """
-    files = {path.name: file_digest(path) for path in sorted(Path(folder).glob("*.safetensors"))}
-    if not files:
-        raise FileNotFoundError(f"{folder} holds no safetensors file: save the model with `save_pretrained`")
-    return json_digest(files)
-
-
 @cache
 def library_versions() -> dict[str, str]:
     """Installed versions of the libraries that results depend on, read without importing them."""

@@ -23,6 +23,7 @@ WORDS = {
     "string": "text",
     "integer": "whole number",
     "number": "number",
+    "boolean": "true or false",
     "array": "list",
     "object": "mapping",
 }
@@ -74,7 +75,7 @@ def _sections_within(field: Schema, definitions: Schema) -> dict[str, Schema]:
     single = [part for part in (field, items, *field.get("anyOf", [])) if "$ref" in part]
     sections = [definitions[part["$ref"].split("/")[-1]] for part in items.get("oneOf", single)]
     if "oneOf" not in items:
-        return dict.fromkeys([""], *sections) if sections else {}
+        return {"": sections[0]} if sections else {}
     return {section["properties"]["source"]["const"]: section for section in sections}
 
 

@@ -138,7 +138,8 @@ def measure(
             input={"checkpoint": result.checkpoint, "prompts": prompts[0], "facts": prompts[1]},
             output={key: getattr(result, key) for key in ("tensors", "heads", "pairs", "descriptors")},
             settings={
-                "extraction": study.extraction.model_dump(),
+                "extraction": study.extraction_of(model).model_dump(),
+                "loading": study.loading_of(model).model_dump(),
                 "pair_statistics": study.specialization.pair_statistics(),
                 "metadata": describe(study, name, seed),
             },

@@ -98,6 +98,9 @@ ARCHITECTURES = {
         },
         positions="sinusoidal",
     ),
+    "BioGPT": Architecture("biogpt", DECODER, positions="learned"),
+    "CTRL": Architecture("ctrl", {**GPT, "dff": 48}, positions="sinusoidal"),
+    "Persimmon": Architecture("persimmon", DECODER),
     "Falcon, multi-query": Architecture("falcon", FALCON, attention="multi-query"),
     "Falcon, multi-query, ALiBi": Architecture(
         "falcon",
@@ -151,6 +154,27 @@ ARCHITECTURES = {
         {**GROUPED, "no_rope_layers": [1, 0, 1]},
         attention="grouped-query",
         positions="rotary in some layers",
+    ),
+    "Llama 4": Architecture(
+        "llama4_text",
+        {
+            **GROUPED,
+            **EXPERTS,
+            "head_dim": 8,
+            "intermediate_size_mlp": 48,
+            "attention_chunk_size": WINDOW,
+            "no_rope_layers": [1, 0, 1],
+        },
+        attention="grouped-query",
+        positions="rotary in some layers",
+        windows=SLIDES_OUTSIDE,
+    ),
+    "EXAONE 4": Architecture(
+        "exaone4",
+        {**GROUPED, **ALTERNATING},
+        attention="grouped-query",
+        positions="rotary in some layers",
+        windows=SLIDES_OUTSIDE,
     ),
     "Granite": Architecture("granite", GROUPED, attention="grouped-query"),
     "Cohere": Architecture("cohere", GROUPED, attention="grouped-query"),
@@ -210,6 +234,32 @@ ARCHITECTURES = {
         windows=(None, None),
         layers=(1, 3),
     ),
+    "Bamba": Architecture(
+        "bamba",
+        {
+            **GROUPED,
+            "num_hidden_layers": 4,
+            "attn_layer_indices": [1, 3],
+            "mamba_n_heads": 4,
+            "mamba_d_state": 4,
+            "mamba_chunk_size": 4,
+        },
+        attention="grouped-query",
+        windows=(None, None),
+        layers=(1, 3),
+    ),
+    "RecurrentGemma": Architecture(
+        "recurrent_gemma",
+        {
+            **GROUPED,
+            "num_hidden_layers": 4,
+            "block_types": ["recurrent", "attention"],
+            "attention_window_size": WINDOW,
+        },
+        attention="grouped-query",
+        windows=(WINDOW, WINDOW),
+        layers=(1, 3),
+    ),
     "Qwen3-Next": Architecture(
         "qwen3_next",
         {
@@ -230,6 +280,7 @@ ARCHITECTURES = {
     ),
     "BERT": Architecture("bert", DECODER, **ENCODER),
     "RoBERTa": Architecture("roberta", DECODER, **ENCODER),
+    "XLM-RoBERTa": Architecture("xlm-roberta", DECODER, **ENCODER),
     "DistilBERT": Architecture(
         "distilbert",
         {

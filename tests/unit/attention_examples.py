@@ -1,5 +1,7 @@
 """Small models and attention patterns that several tests of attention use."""
 
+from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -128,3 +130,13 @@ def random_words(count: int, seed: int) -> str:
     """A text of that many random words, each one token."""
     generator = np.random.default_rng(seed)
     return " ".join(f"w{index}" for index in generator.integers(3, VOCABULARY, count))
+
+
+def peak_of(compute: Callable[[], object]) -> int:
+    """The most bytes of tensors on the CPU that `compute` had allocated at once, what was there before not counted."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
+        kept = compute()
+    del kept
+    results = profiler.profiler.kineto_results
+    changes = [event.nbytes() for event in results.events() if event.name() == "[memory]"]
+    return max(accumulate(changes), default=0)

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from models_examples import decoder, training, write_corpus, write_tokenizer
 
 from headwise.models.align import align_model, dpo_loss, objective, pair_facts, reward_facts
+from headwise.models.checkpoint import weights_digest
 from headwise.models.corpus import CorpusError, Document, read_documents
 from headwise.models.load import load_checkpoint
 from headwise.models.pairs import pair_log_probabilities, preference_pairs, response_log_probabilities
 from headwise.models.train import train_model
-from headwise.provenance import read_metadata, weights_digest
+from headwise.provenance import read_metadata
 from headwise.study.training import Dpo, Sft
 
 METADATA = {"study": "tiny", "model": "aligned", "seed": 1}

@@ -4,17 +4,23 @@ import pytest
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    BambaConfig,
     CohereConfig,
     DeepseekV3Config,
+    Exaone4Config,
     FalconConfig,
+    FalconH1Config,
     Gemma2Config,
+    Gemma4TextConfig,
     GPT2Config,
     GPTBigCodeConfig,
     GPTJConfig,
     GPTNeoXConfig,
     JambaConfig,
+    Llama4TextConfig,
     LlamaConfig,
     MambaConfig,
+    MiMoV2FlashConfig,
     MistralConfig,
     NystromformerConfig,
     OPTConfig,
@@ -29,8 +35,8 @@ from headwise.models.architecture import (
     ArchitectureError,
     architecture_facts,
     language_model_class,
-    window_acts,
 )
+from headwise.models.windows import windows_act
 
 SMALL = {"vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
 
@@ -150,22 +156,45 @@ def test_windows_per_layer():
     assert windows(LlamaConfig(**small, sliding_window=8)) == [None] * 3
 
 
+def test_windows_and_layers_of_published_hybrids_and_chunks():
+    # Botev et al. 2024: two recurrent blocks, then one of local attention over 2,048 tokens.
+    recurrent = architecture_facts(RecurrentGemmaConfig())
+    assert recurrent["attention_layers"] == list(range(2, 26, 3))
+    assert recurrent["windows"] == [2048] * 8
+    # Bamba-9B-v2: attention in layers 9, 18 and 27, everywhere, half of each head rotated.
+    bamba = architecture_facts(BambaConfig(attn_layer_indices=[9, 18, 27]))
+    assert (bamba["attention_layers"], bamba["windows"]) == ([9, 18, 27], [None] * 3)
+    # Llama 4 Scout: chunks of 8,192 tokens in three layers of four, the fourth attends everywhere and does not rotate.
+    small = {**SMALL, "num_key_value_heads": 2, "intermediate_size": 64, "head_dim": 8, "num_local_experts": 2}
+    scout = architecture_facts(Llama4TextConfig(**{**small, "num_hidden_layers": 4}))
+    assert scout["windows"] == [8192, 8192, 8192, None]
+    assert scout["positions"] == "rotary in some layers"
+    # EXAONE 4.0 32B slides in three layers of four, which alone rotate; the 1.2B has no window and rotates everywhere.
+    exaone = {key: value for key, value in small.items() if key != "num_local_experts"}
+    sliding = architecture_facts(Exaone4Config(**{**exaone, "num_hidden_layers": 4}, sliding_window=4096))
+    assert (sliding["windows"], sliding["positions"]) == ([4096, 4096, 4096, None], "rotary in some layers")
+    whole = Exaone4Config(**exaone, sliding_window=None, layer_types=["full_attention"] * 3)
+    assert (architecture_facts(whole)["windows"], architecture_facts(whole)["positions"]) == ([None] * 3, "rotary")
+
+
 def test_a_window_acts_when_it_is_shorter_than_the_prompt():
-    facts = {"windows": [8, None, 4096]}
-    assert window_acts(facts, 8) == [False, False, False]
-    assert window_acts(facts, 9) == [True, False, False]
-    assert window_acts(facts, 5000) == [True, False, True]
+    windows = [8, None, 4096]
+    assert windows_act(windows, 8) == [False, False, False]
+    assert windows_act(windows, 9) == [True, False, False]
+    assert windows_act(windows, 5000) == [True, False, True]
 
 
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
         (MambaConfig(), "mamba: the configuration has no num_attention_heads"),
-        (RecurrentGemmaConfig(), "recurrent_gemma: which layers have attention stands in layers_block_type"),
+        (MiMoV2FlashConfig(), "mimo_v2_flash: heads differ between layers in number or width"),
+        (Gemma4TextConfig(), "gemma4_text: heads differ between layers in number or width"),
+        (FalconH1Config(), "falcon_h1: layer_types holds 'hybrid', whose reach in tokens is not known"),
         (NystromformerConfig(), "nystromformer: the configuration names no number of key and value heads"),
         (
-            Qwen2Config(**SMALL, num_key_value_heads=2, layer_types=["chunked_attention"] * 3),
-            "holds 'chunked_attention'",
+            Qwen2Config(**SMALL, num_key_value_heads=2, layer_types=["compressed_sparse_attention"] * 3),
+            "holds 'compressed_sparse_attention'",
         ),
     ],
 )

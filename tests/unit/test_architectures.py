@@ -3,6 +3,7 @@
 import inspect
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,12 +22,18 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from headwise.attention.capture import CaptureError, LayerAttention, attention_layers, capturing
-from headwise.models.architecture import architecture_facts, window_acts
+from headwise.models.architecture import architecture_facts
+from headwise.models.windows import windows_act
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "architectures.md"
 
 pytestmark = pytest.mark.slow
 every_architecture = pytest.mark.parametrize("name", ARCHITECTURES)
+
+
+def padded(name: str, side: str) -> Any:
+    reads_padding = pytest.mark.xfail(strict=True, reason="the model's own recurrence reads padding on the left")
+    return pytest.param(name, side, marks=[reads_padding] if (name, side) == ("RecurrentGemma", "left") else [])
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +69,7 @@ def test_what_cannot_be_captured_is_refused_by_name(model_type):
 def test_the_document_shows_a_capture_bit_for_bit(name):
     rows = [line for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if line.startswith(f"| {name} | ")]
     assert len(rows) == 1
-    assert rows[0].endswith("| 0 | 0 |")
+    assert rows[0].split(" | ")[7:9] == ["0", "0"]
 
 
 @every_architecture
@@ -115,12 +122,11 @@ def test_facts_are_those_of_the_configuration_and_of_the_captured_attention(name
         assert facts["crowding"] == 4 / expected.key_value_heads * 4 / facts["head_width"]
     # Measured: how far back queries attend.
     assert [reach_back(layer.weights) for layer in comparison.layers] == [w or TOKENS for w in facts["windows"]]
-    assert window_acts(facts, WINDOW + 1) == [window is not None for window in facts["windows"]]
-    assert not any(window_acts(facts, WINDOW))
+    assert windows_act(facts["windows"], WINDOW + 1) == [window is not None for window in facts["windows"]]
+    assert not any(windows_act(facts["windows"], WINDOW))
 
 
-@pytest.mark.parametrize("side", ["left", "right"])
-@every_architecture
+@pytest.mark.parametrize(("name", "side"), [padded(name, side) for name in ARCHITECTURES for side in ("left", "right")])
 def test_padding_and_the_rest_of_a_batch_change_nothing(name, side, compared):
     """Capture takes prompts alone and without padding: the model's own attention in a padded batch is the same."""
     comparison, padding = compared(name), 3
@@ -131,8 +137,9 @@ def test_padding_and_the_rest_of_a_batch_change_nothing(name, side, compared):
     mask[0] = 0
     ids[0, prompt], mask[0, prompt] = token_ids(TOKENS)[0], 1
     options = {}
-    # RoBERTa counts its positions from the padding token itself.
-    if "position_ids" in inspect.signature(model.forward).parameters and model.config.model_type != "roberta":
+    # RoBERTa and its kin count their positions from the padding token themselves.
+    takes_positions = "position_ids" in inspect.signature(model.forward).parameters
+    if takes_positions and model.config.model_type not in ("roberta", "xlm-roberta"):
         options["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
     model.config._attn_implementation = "eager"
     with torch.no_grad():

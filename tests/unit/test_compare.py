@@ -21,7 +21,8 @@ DOMAINS = dict(zip(PROMPTS, "aabbccdd", strict=True))
 COLUMNS = [
     *("base", "aligned", "family", "method", "scope", "seed", "estimator", "sink", "level", "layer"),
     *("base_value", "aligned_value", "delta_absolute", "delta_relative", "ci_low", "ci_high"),
-    *("p", "p_attainable", "n", "unit", "test", "p_equivalence", "equivalence_margin", "reason"),
+    *("p", "p_attainable", "n", "unit", "test", "p_domains", "p_domains_attainable"),
+    *("p_equivalence", "equivalence_margin", "reason"),
 ]
 NAMES = {"base": "base", "aligned": "base-sft", "family": "base", "method": "sft"}
 SETTINGS = Comparison(resamples=499, equivalence_margin=0.05)
@@ -115,9 +116,20 @@ def test_an_estimator_without_values_of_layers_has_model_rows_alone(tmp_path):
 def test_intervals_resample_domains_or_prompts_where_there_is_one_domain(tmp_path):
     pair = (random_features(1), random_features(2))
     clustered = pick(compare(tmp_path / "four", [pair])).iloc[0]
-    assert clustered.test.endswith("interval: BCa bootstrap, 499 resamples, 4 prompt domains")
+    assert clustered.test.endswith("interval: Student's t with the jackknife error, 4 prompt domains")
     alone = pick(compare(tmp_path / "one", [pair], domains=dict.fromkeys(PROMPTS, "a"))).iloc[0]
-    assert alone.test.endswith("interval: BCa bootstrap, 499 resamples, 8 prompts")
+    assert alone.test.endswith("interval: Student's t with the jackknife error, 8 prompts")
+
+
+def test_labels_of_whole_domains_are_swapped_beside_those_of_prompts(tmp_path):
+    before, after = random_features(1), random_features(2)
+    row = pick(compare(tmp_path / "four", [(before, after)])).iloc[0]
+    differences = (after["hellinger", "kept"] - before["hellinger", "kept"]).mean(axis=(1, 2))
+    sums = np.abs(np.array(list(product((1, -1), repeat=4))) @ differences.reshape(4, 2).sum(axis=1))
+    assert row.p_domains == np.mean(sums >= sums[0] - 1e-12)
+    assert row.p_domains_attainable == 1 / 8
+    alone = pick(compare(tmp_path / "one", [(before, after)], domains=dict.fromkeys(PROMPTS, "a"))).iloc[0]
+    assert np.isnan(alone.p_domains)
 
 
 def test_equivalence_is_tested_for_the_primary_estimator_of_the_model(tmp_path):

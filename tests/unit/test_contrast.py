@@ -10,15 +10,17 @@ import pytest
 import scipy.stats
 from specialization_examples import METADATA
 
-from headwise.provenance import write_table
+from headwise.provenance import read_metadata, write_table
 from headwise.specialization.contrast import contrast_models
+from headwise.statistics.effects import random_effects
 from headwise.study.comparison import Comparison
 
 pytestmark = pytest.mark.filterwarnings("error")
 
 COLUMNS = [
     *("kind", "estimator", "sink", "method", "group", "reference", "estimate", "ci_low", "ci_high"),
-    *("p", "p_attainable", "n", "n_reference", "unit", "test", "reason"),
+    *("p", "p_attainable", "n", "n_reference", "unit", "test"),
+    *("tau", "prediction_low", "prediction_high", "reason"),
 ]
 SEEDS = (1, 2, 3)
 VALUES = {"multi_head": [0.30, 0.31, 0.33], "grouped": [0.41, 0.40, 0.44], "window": [0.31, 0.32, 0.29]}
@@ -43,7 +45,7 @@ def write_comparison(path, base, deltas, method="sft", refits=SEEDS):
     ]
     rows.append(shared | {"scope": "refits", "level": "model", "seed": None, "delta_absolute": 9.0})
     rows.append(shared | {"scope": "refit", "level": "layer", "seed": 1, "delta_absolute": 9.0})
-    write_table(pa.Table.from_pylist(rows), path, {"study": "example", "refits": list(refits)})
+    write_table(pa.Table.from_pylist(rows), path, {"study": "example", "prompts_digest": "p", "refits": list(refits)})
     return path
 
 
@@ -100,6 +102,43 @@ def test_pooled_changes_by_hand(tmp_path):
         assert (row.ci_low, row.ci_high) == pytest.approx((ends.low, ends.high))
         assert (row.n, row.p_attainable, row.group, row.method) == (len(units), attainable, "all", "sft")
         assert pd.isna(row.reference)
+
+
+def test_refits_are_paired_by_seed(tmp_path):
+    table = contrast(tmp_path)
+    rows = table[table.kind == "architecture_by_seed"].set_index("group")
+    differences = np.array(VALUES["grouped"]) - VALUES["multi_head"]
+    expected = scipy.stats.ttest_1samp(differences, 0).confidence_interval(0.95)
+    row = rows.loc["grouped"]
+    assert (row.ci_low, row.ci_high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    assert (row.n, row.p, row.p_attainable, row.unit) == (3, 0.25, 0.25, "seed")
+
+
+def test_families_weighted_by_their_errors_and_left_out_one_by_one(tmp_path):
+    table = contrast(tmp_path)
+    means = {base: np.mean(numbers) for base, numbers in DELTAS.items()}
+    expected = random_effects(list(means.values()), [np.var(numbers, ddof=1) / 3 for numbers in DELTAS.values()], 0.05)
+    (row,) = table[table.kind == "alignment_random_effects"].to_dict("records")
+    assert (row["estimate"], row["p"], row["tau"]) == (expected.estimate, expected.p, expected.tau)
+    assert (row["prediction_low"], row["prediction_high"]) == (expected.prediction_low, expected.prediction_high)
+    without = table[table.kind == "alignment_without_family"].set_index("group")
+    for base in DELTAS:
+        others = [means[other] for other in DELTAS if other != base]
+        assert without.loc[base, "estimate"] == pytest.approx(np.mean(others))
+        assert without.loc[base, "p_attainable"] == 0.5
+
+
+def test_models_measured_on_different_prompts_are_refused(tmp_path):
+    one = write_summary(tmp_path / "a", "multi_head", 1, 0.3)
+    metadata = METADATA | {"model": "grouped", "seed": 1, "weights_digest": "g", "prompts_digest": "other"}
+    write_table(pq.read_table(one), tmp_path / "b", metadata)
+    with pytest.raises(ValueError, match=r"a and .*b cannot be contrasted: they were measured on different prompts"):
+        contrast_models([one, tmp_path / "b"], [], tmp_path / "k", reference="multi_head", settings=Comparison())
+
+
+def test_the_weights_are_recorded(tmp_path):
+    contrast(tmp_path)
+    assert read_metadata(tmp_path / "k.parquet")["weights_digests"]["grouped seed 2"] == "grouped 2"
 
 
 def test_methods_are_contrasted_apart(tmp_path):

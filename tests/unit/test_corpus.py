@@ -176,36 +176,80 @@ def test_a_data_set_needs_the_library(monkeypatch, tmp_path):
         build(wanted, tmp_path)
 
 
-class Rows(dict):
-    """What `datasets` returns, as far as it is used."""
+class Rows(list):
+    """What `datasets` streams, as far as it is used."""
 
-    @property
-    def column_names(self) -> list[str]:
-        return list(self)
+    def take(self, count: int) -> "Rows":
+        return Rows(self[:count])
 
 
-def test_a_data_set_is_read_at_its_revision(monkeypatch, tmp_path):
+def wanted_dataset(**changes: object) -> Corpus:
+    named = {"path": "someone/something", "split": "part", "column": "words", "revision": "b" * 40, "held_out": 0.2}
+    return Corpus(source="dataset", **named | changes)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What was asked of `datasets`, which then streams 60 rows, every fifth without text."""
     asked = {}
 
-    def load_dataset(path, **options):
-        asked.update(options, path=path)
-        return Rows(words=[f"Row {number} of the data. " * 20 for number in range(50)])
+    def load_dataset(path, configuration=None, **options):
+        asked.update(options, path=path, configuration=configuration)
+        texts = [None if number % 5 == 3 else f"Row {number} of the data. " * 20 for number in range(60)]
+        return Rows({"words": text, "count": 3} for text in texts)
 
     monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
-    wanted = Corpus(
-        source="dataset",
-        path="someone/something",
-        split="part",
-        column="words",
-        revision="b" * 40,
-        held_out=0.2,
-    )
-    documents, facts = build(wanted, tmp_path)
-    assert asked == {"path": "someone/something", "split": "part", "revision": "b" * 40}
-    assert facts["revision"] == "b" * 40
-    assert len(documents) == 50
-    with pytest.raises(CorpusError, match="has no column 'text': choose from words"):
-        build(wanted.model_copy(update={"column": "text"}), tmp_path)
+    return asked
+
+
+def test_a_data_set_is_streamed_at_its_revision(asked, tmp_path):
+    documents, facts = build(wanted_dataset(configuration="en"), tmp_path)
+    named = {"path": "someone/something", "configuration": "en", "split": "part", "revision": "b" * 40}
+    assert asked == {**named, "streaming": True}
+    assert (facts["revision"], facts["configuration"]) == ("b" * 40, "en")
+    assert [document["id"] for document in documents] == [f"row/{row:09d}" for row in range(60) if row % 5 != 3]
+
+
+def test_the_first_rows_of_a_data_set_are_the_first_rows_of_all(asked, tmp_path):
+    few, _ = build(wanted_dataset(rows=40), tmp_path / "few")
+    all_rows, _ = build(wanted_dataset(), tmp_path / "all")
+    assert few == all_rows[: len(few)]
+    assert few[-1]["id"] == "row/000000039"
+
+
+def test_a_data_set_in_a_folder_has_no_revision(asked, tmp_path):
+    build(wanted_dataset(path=str(tmp_path), revision=None), tmp_path / "out")
+    assert asked["revision"] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"column": "text"}, "has no column 'text': choose from words, count"),
+        ({"column": "count"}, "'count' of data set someone/something holds int in row 0, not text"),
+    ],
+)
+def test_a_column_that_holds_no_text_is_named(asked, tmp_path, changes, sentence):
+    with pytest.raises(CorpusError, match=sentence):
+        build(wanted_dataset(**changes), tmp_path)
+    assert not (tmp_path / "documents.jsonl").exists()
+
+
+@pytest.mark.parametrize("error", [ConnectionError("no\nnetwork"), ValueError("Unknown split"), RuntimeError("script")])
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "while reading"])
+def test_a_data_set_that_cannot_be_read_gives_a_sentence(monkeypatch, tmp_path, error, late):
+    def broken():
+        yield {"words": "The first row. "}
+        raise error
+
+    def load_dataset(*_, **__):
+        if late:
+            return broken()
+        raise error
+
+    monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
+    with pytest.raises(CorpusError, match=r"something cannot be read \((no network|Unknown|script).*hf download"):
+        build(wanted_dataset(), tmp_path)
 
 
 @settings(max_examples=15, deadline=None)

@@ -14,11 +14,13 @@ from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel
 
 from headwise.attention.descriptors import DESCRIPTORS
 from headwise.attention.extract import ExtractionError, extract_attention
-from headwise.attention.reduce import SINKS, head_statistics
+from headwise.attention.reduce import head_statistics
+from headwise.attention.sinks import SINKS
 from headwise.attention.store import read_layer
+from headwise.models.checkpoint import weights_digest
 from headwise.models.load import load_checkpoint
 from headwise.prompts import PromptError
-from headwise.provenance import json_digest, read_metadata, weights_digest
+from headwise.provenance import json_digest, read_metadata
 from headwise.study.extraction import Extraction
 from headwise.study.specialization import PAIR_STATISTICS
 
@@ -145,6 +147,7 @@ def test_every_output_says_where_it_comes_from(checkpoint, extracted):
             "dtype": "float32",
             "device": "cpu",
             "template": "raw",
+            "longest_prompt_tokens": max(len(token_ids_of(name)) for name in LENGTHS),
             "tokens_digest": json_digest({name: token_ids_of(name) for name in LENGTHS}),
         }
         assert facts.items() <= metadata.items(), name

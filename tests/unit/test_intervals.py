@@ -8,7 +8,13 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwise.statistics.intervals import bootstrap_intervals, t_interval, welch_interval
+from headwise.statistics.intervals import (
+    bootstrap_intervals,
+    cluster_intervals,
+    jackknife_intervals,
+    t_interval,
+    welch_interval,
+)
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -162,3 +168,82 @@ def test_t_and_welch_intervals_of_little_data():
 def test_intervals_print_as_sentences():
     assert str(t_interval([1.0, 2.0, 3.0], 0.05)) == "2, 95 % interval -0.4841 to 4.484 (Student's t, n = 3)."
     assert str(t_interval([1.0], 0.05)) == "No interval (Student's t, n = 1): one unit."
+
+
+def test_studentised_interval_from_its_definition():
+    values = np.random.default_rng(9).exponential(size=8)
+    interval = bootstrap(values, method="studentised", resamples=20_000, level=0.1)
+    rng = np.random.default_rng(10)
+    deviations = []
+    for _ in range(20_000):
+        drawn = rng.choice(values, 8)
+        if drawn.std() > 0:
+            deviations.append((drawn.mean() - values.mean()) / (drawn.std(ddof=1) / np.sqrt(8)))
+    error = values.std(ddof=1) / np.sqrt(8)
+    low, high = values.mean() - error * np.quantile(deviations, [0.95, 0.05])
+    assert (interval.low, interval.high) == pytest.approx((low, high), abs=0.05)
+
+
+def test_jackknife_interval_of_a_mean_is_students():
+    values = np.random.default_rng(11).normal(size=9)
+    (interval,) = jackknife_intervals(values[:, None], identity, 0.05)
+    expected = t_interval(values, 0.05)
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_jackknife_error_of_a_ratio_over_clusters():
+    rng = np.random.default_rng(12)
+    features, clusters = rng.uniform(1, 2, size=(20, 2)), np.repeat(np.arange(5), 4)
+    (interval,) = jackknife_intervals(features, lambda m: m[:, :1] / m[:, 1:], 0.05, clusters.tolist())
+    without = [
+        features[clusters != c, 0].mean() / features[clusters != c, 1].mean() for c in range(5)
+    ]  # fmt: skip
+    error = np.sqrt(4 / 5 * np.sum((without - np.mean(without)) ** 2))
+    half = scipy.stats.t.ppf(0.975, 4) * error
+    ratio = features[:, 0].mean() / features[:, 1].mean()
+    assert (interval.low, interval.high) == pytest.approx((ratio - half, ratio + half))
+
+
+def test_few_clusters_take_the_jackknife_many_the_bootstrap():
+    values = np.random.default_rng(13).normal(size=(120, 1))
+    domains = np.repeat(np.arange(6), 20).tolist()
+    (few,) = cluster_intervals(values, identity, generator(), 200, 0.05, domains)
+    (many,) = cluster_intervals(values, identity, generator(), 200, 0.05)
+    assert (few.method, few.n) == ("Student's t with the jackknife error", 6)
+    assert (many.method, many.n) == ("BCa bootstrap, 200 resamples", 120)
+
+
+def test_intervals_of_six_domains_cover_as_they_say():
+    rng = np.random.default_rng(14)
+    domains = np.repeat(np.arange(6), 20)
+    samples = 0.4 * rng.normal(size=(6, 1000))[domains] + rng.normal(size=(120, 1000))
+    intervals = cluster_intervals(samples, identity, rng, 200, 0.05, domains.tolist())
+    covered = sum(interval.low <= 0 <= interval.high for interval in intervals)
+    low, high = scipy.stats.binom.interval(1 - 1e-4, 1000, 0.95)
+    assert low <= covered <= high
+
+
+@pytest.mark.parametrize(
+    ("values", "clusters", "ends", "reason"),
+    [
+        ([], None, (None, None), "no unit has a finite value"),
+        ([2.0], None, (None, None), "one cluster: "),
+        ([2.0, 3.0], ["a", "a"], (None, None), "one cluster: "),
+        ([0.1, 0.1, 0.1], None, (0.1, 0.1), "the same"),
+    ],
+)
+def test_studentised_and_jackknife_of_little_data(values, clusters, ends, reason):
+    features = np.asarray(values, dtype=float)[:, None]
+    (jackknife,) = jackknife_intervals(features, identity, 0.05, clusters)
+    for interval in (jackknife, bootstrap(values, clusters, "studentised", resamples=50)):
+        assert (interval.low, interval.high) == (ends if ends[0] is None else pytest.approx(ends))
+        assert reason in interval.reason
+
+
+def test_a_statistic_that_needs_all_clusters_has_no_jackknife():
+    (interval,) = jackknife_intervals(
+        np.array([[1.0, np.nan], [2.0, 5.0], [3.0, np.nan]]), lambda means: means[:, 1:], 0.05
+    )
+    assert (interval.estimate, interval.low) == (5.0, None)
+    (needs_all,) = jackknife_intervals(np.array([[1.0], [2.0]]), lambda m: np.where(m == 1.5, m, np.nan), 0.05)
+    assert needs_all.reason == "the statistic is undefined without one of the clusters"

@@ -1,5 +1,6 @@
 """Reading checkpoints: what is read is what was saved, and what must not be read is refused in sentences."""
 
+import gc
 import hashlib
 import json
 import pickle
@@ -7,15 +8,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from attention_examples import save_checkpoint
+from attention_examples import save_checkpoint, tiny_model, token_ids
 from models_examples import decoder, write_corpus, write_tokenizer
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForMaskedLM, T5Config, T5ForConditionalGeneration
 
-from headwise.models.load import CheckpointError, load_checkpoint
+from headwise.attention.capture import capturing
+from headwise.models.checkpoint import CheckpointError, weights_digest
+from headwise.models.files import checkpoint_files
+from headwise.models.load import input_device, load_checkpoint
 from headwise.models.tokenizer import load_tokenizer
 from headwise.models.zoo import build_decoder
-from headwise.provenance import weights_digest
+from headwise.study.models import Loading
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +106,7 @@ def test_pickled_weights_beside_safetensors_are_left_alone(checkpoint, tmp_path)
     assert not (tmp_path / "ran").exists()
 
 
-def write_own_code(checkpoint: Path, **changes: str) -> None:
+def write_own_code(checkpoint: Path, **changes: object) -> None:
     """Make the checkpoint name a module of its own, which creates a file when it runs."""
     (checkpoint / "own.py").write_text(f"open({str(checkpoint / 'ran')!r}, 'w')")
     config = json.loads((checkpoint / "config.json").read_text())
@@ -112,7 +116,7 @@ def write_own_code(checkpoint: Path, **changes: str) -> None:
 
 def test_an_architecture_that_only_its_own_code_knows_is_refused(checkpoint):
     write_own_code(checkpoint, model_type="own")
-    with pytest.raises(CheckpointError, match="no architecture 'own', and code that a checkpoint brings is never run"):
+    with pytest.raises(CheckpointError, match="no architecture 'own', and code that a checkpoint brings is not run"):
         load_checkpoint(checkpoint)
     assert not (checkpoint / "ran").exists()
 
@@ -121,6 +125,86 @@ def test_own_code_for_a_known_architecture_is_not_run(checkpoint):
     write_own_code(checkpoint)
     assert type(load_checkpoint(checkpoint)[0]).__module__.startswith("transformers.")
     assert not (checkpoint / "ran").exists()
+
+
+OWN_CODE = """
+from transformers import GPT2Config, GPT2LMHeadModel
+class Config(GPT2Config):
+    model_type = "own"
+class Model(GPT2LMHeadModel):
+    config_class = Config
+"""
+
+
+def test_own_code_runs_where_it_is_trusted(tmp_path, monkeypatch):
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    model = tiny_model("gpt2")
+    folder = save_checkpoint(model, tmp_path / "model")
+    write_own_code(folder, model_type="own")
+    (folder / "own.py").write_text(OWN_CODE)
+    loaded, _ = load_checkpoint(folder, loading=Loading(trust_remote_code=True))
+    assert type(loaded).__name__ == "Model"
+    torch.testing.assert_close(loaded(token_ids(9)).logits, model(token_ids(9)).logits)
+    write_own_code(folder, auto_map={"AutoModelForCausalLM": "org/elsewhere--own.Model"})
+    with pytest.raises(
+        CheckpointError, match=r"its code lies in another repository \(org/elsewhere\), which no commit"
+    ):
+        load_checkpoint(folder, loading=Loading(trust_remote_code=True))
+
+
+def test_quantization_is_refused_where_it_cannot_be(saved, monkeypatch):
+    for bits in ("8bit", "4bit"):
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        with pytest.raises(CheckpointError, match=r"needs bitsandbytes: pip install 'headwise\[quantization\]'"):
+            load_checkpoint(saved[1], loading=Loading(quantization=bits))
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+        with pytest.raises(CheckpointError, match=f"{bits} needs a GPU that torch can use, and there is none"):
+            load_checkpoint(saved[1], loading=Loading(quantization=bits))
+
+
+def test_spreading_needs_accelerate(saved, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(CheckpointError, match=r"needs accelerate: pip install 'headwise\[accelerate\]'"):
+        load_checkpoint(saved[1], loading=Loading(device_map="auto"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "memory"),
+    [("llama", None), *((kind, {"cpu": "30KB"}) for kind in ("llama", "gpt2", "bloom"))],
+)
+def test_a_spread_model_has_the_same_attention_and_leaves_no_files(kind, memory, tmp_path, monkeypatch):
+    pytest.importorskip("accelerate", reason="accelerate comes with the extra `test`")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    folder = save_checkpoint(tiny_model(kind), tmp_path / "model")
+    taken = []
+    for options in ({}, {"loading": Loading(device_map="auto"), "memory": memory}):
+        model, _ = load_checkpoint(folder, **options)
+        layers = {}
+        with capturing(model.base_model, lambda layer, layers=layers: layers.update({layer.layer: layer})):
+            model.base_model(input_ids=token_ids(9).to(input_device(model)))
+        taken.append(layers)
+    assert (memory is None) == (not any(parameter.is_meta for parameter in model.parameters()))
+    assert len(list(tmp_path.glob("headwise-offload-*"))) == 1
+    for layer, plain in taken[0].items():
+        assert torch.equal(taken[1][layer].weights, plain.weights)
+        assert torch.equal(taken[1][layer].output_projection, plain.output_projection)
+    del model, layers, taken
+    gc.collect()
+    assert list(tmp_path.glob("headwise-offload-*")) == []
+
+
+def test_loading_fills_no_log_with_bars(saved, capfd):
+    load_checkpoint(saved[1])
+    assert "Loading weights" not in capfd.readouterr().err
+
+
+def test_weights_that_lie_beside_a_checkpoint_are_none_of_it(checkpoint):
+    before = weights_digest(checkpoint)
+    save_file({"a": torch.ones(2)}, checkpoint / "consolidated.safetensors")
+    assert weights_digest(checkpoint) == before
+    assert checkpoint / "consolidated.safetensors" not in checkpoint_files(checkpoint)
+    assert weights_digest(checkpoint / "config.json") == before
 
 
 @pytest.mark.parametrize(

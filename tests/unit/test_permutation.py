@@ -271,3 +271,26 @@ def test_results_print_as_sentences():
     assert str(two_sample([], [1], generator(), 99)) == (
         "No test (two-sample permutation test, n = 0 against 1): the first sample has no unit with a finite value."
     )
+
+
+def test_whole_clusters_are_swapped_together():
+    rng = np.random.default_rng(31)
+    first, second = rng.normal(size=(2, 12, 1))
+    clusters = np.repeat(["a", "b", "c", "d"], [3, 1, 6, 2])
+    (test,) = label_swap(first, second, lambda means: means, generator(), 99, clusters=clusters.tolist())
+    differences = (second - first)[:, 0]
+    observed = abs(differences.sum())
+    sums = []
+    for signs in product((1, -1), repeat=4):
+        sign_of = dict(zip("abcd", signs, strict=True))
+        sums.append(abs(sum(sign_of[c] * d for c, d in zip(clusters, differences, strict=True))))
+    assert test.p == np.mean([total >= observed - 1e-12 for total in sums])
+    assert (test.n, test.p_attainable, test.estimate) == (4, 1 / 8, pytest.approx(differences.mean()))
+    assert "of whole clusters, exact over 16 arrangements" in test.method
+
+
+def test_one_cluster_cannot_be_significant():
+    (test,) = label_swap(np.zeros((5, 1)), np.ones((5, 1)), lambda m: m, generator(), 99, clusters=["a"] * 5)
+    assert (test.p, test.n, test.reason) == (1.0, 1, "one cluster: no result can be significant")
+    with pytest.raises(ValueError, match="1 cluster labels for 5 units"):
+        label_swap(np.zeros((5, 1)), np.ones((5, 1)), lambda m: m, generator(), 99, clusters=["a"])

@@ -6,7 +6,7 @@ from itertools import combinations, permutations
 import numpy as np
 import pytest
 import torch
-from attention_examples import layer_attention, random_attention
+from attention_examples import layer_attention, peak_of, random_attention
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
@@ -14,14 +14,15 @@ from scipy.special import rel_entr, xlogy
 from scipy.stats import entropy, pearsonr
 
 from headwise.attention.capture import LayerAttention
+from headwise.attention.descriptors import descriptors
 from headwise.attention.reduce import (
-    SINKS,
     SMALLEST_MASS,
     head_statistics,
     output_cka,
     pair_columns,
     pair_statistics,
 )
+from headwise.attention.sinks import SINKS
 
 ROW_STATISTICS = ["hellinger", "js_divergence", "pattern_correlation"]
 EVERYTHING = [*ROW_STATISTICS, "output_cka"]
@@ -297,11 +298,31 @@ def test_one_head_has_no_pairs():
     assert all(values.numel() == 0 for values in pair_statistics(layer, EVERYTHING, "kept").values())
 
 
-def test_pairs_compared_in_portions_are_the_same(monkeypatch):
-    layer = layer_attention(random_attention(5, 8, "causal", seed=4))
-    at_once = pair_statistics(layer, ["js_divergence"], "kept")["js_divergence"]
-    monkeypatch.setattr("headwise.attention.reduce.ENTRIES_AT_ONCE", 100)
-    assert torch.equal(pair_statistics(layer, ["js_divergence"], "kept")["js_divergence"], at_once)
+def everything(layer: LayerAttention, sink: str) -> dict[str, torch.Tensor]:
+    of_heads = head_statistics(layer.weights, sink)
+    return pair_statistics(layer, EVERYTHING, sink) | vars(of_heads) | {"descriptors": descriptors(layer)}
+
+
+@pytest.mark.parametrize("sink", SINKS)
+@pytest.mark.parametrize("entries", [1, 2 * HEADS * TOKENS])
+def test_rows_taken_a_few_at_a_time_give_the_same(entries, sink, monkeypatch):
+    for support in ("causal", "full"):
+        layer = layer_attention(with_sink_rows(random_attention(HEADS, TOKENS, support, seed=4)), support)
+        whole = everything(layer, sink)
+        with monkeypatch.context() as tiled:
+            tiled.setattr("headwise.attention.tiles.ENTRIES_AT_ONCE", entries)
+            in_tiles = everything(layer, sink)
+        assert in_tiles.keys() == whole.keys()
+        for name, values in whole.items():
+            torch.testing.assert_close(in_tiles[name], values, rtol=1e-12, atol=1e-14, equal_nan=True)
+
+
+@pytest.mark.parametrize("sink", SINKS)
+def test_statistics_of_a_long_prompt_need_no_copy_of_its_attention(sink):
+    heads, tokens = 4, 2048
+    layer = layer_attention(random_attention(heads, tokens, "causal", seed=6))
+    copy_in_float64 = 8 * heads * tokens**2
+    assert peak_of(lambda: everything(layer, sink)) < 1.2 * copy_in_float64
 
 
 def test_columns_are_what_is_computed():

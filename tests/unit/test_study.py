@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
-from headwise.study.parse import load_study, parse_study, study_schema
+from headwise.study.parse import check_paths, load_study, parse_study, study_schema
 from headwise.study.section import StudyError
 from headwise.study.specialization import ESTIMATOR_FOLDER, known_estimators
 from headwise.study.study import Study
@@ -45,6 +45,17 @@ def with_base(**fields: Any) -> dict[str, Any]:
     return changed(models=[MINIMAL["models"][0] | fields, MINIMAL["models"][1]])
 
 
+def with_hub(**fields: Any) -> dict[str, Any]:
+    """The minimal study with a model of a hub added to its two."""
+    return with_models({"name": "public", "source": "hub", "repository": "org/name"} | fields)
+
+
+def with_lens(**fields: Any) -> dict[str, Any]:
+    """The minimal study with weights of TransformerLens added to its two models."""
+    lens = {"name": "lens", "source": "transformer_lens", "weights": "w.pt", "config": "c.json", "tokenizer": "t"}
+    return with_models({key: value for key, value in (lens | fields).items() if value is not None})
+
+
 # --- what is wrong, where, and what to do ---
 
 SHAPE_ERRORS = [  # content, field, problem and remedy; the published schema finds these too
@@ -66,15 +77,16 @@ SHAPE_ERRORS = [  # content, field, problem and remedy; the published schema fin
     (changed(training={"steps": True}), "training", "'steps' has a truth value"),
     (with_models({"name": "x"}), "models.2", "source is missing: add `source:` with one of 'train', "),
     (
-        with_models({"name": "x", "source": "hub"}),
+        with_models({"name": "x", "source": "web"}),
         "models.2",
-        "no source 'hub': choose from 'train', 'align'",
+        "no source 'web': choose from 'train', 'align'",
     ),
     (with_models({"name": "a; b", "source": "train"}), "models.2.name", "(got 'a; b'): correct the value"),
     (changed(seeds=[]), "seeds", "at least 1 item after validation, not 0 (got []): correct the value"),
     (changed(decoder={"head_width": 15}), "decoder.head_width", "multiple of 2 (got 15): correct the value"),
     (changed(decoder={"window": 0}), "decoder.window", "(got 0): correct the value"),
     (changed(corpus={"source": "web"}), "corpus.source", "(got 'web'): correct the value"),
+    (changed(corpus={"revision": "main"}), "corpus.revision", "(got 'main'): correct the value"),
     (changed(prompts={"path": "p", "sha256": "ab"}), "prompts.sha256", "(got 'ab'): correct the value"),
     (changed(extraction={"dtype": "float64"}), "extraction.dtype", "(got 'float64'): correct the value"),
     (changed(extraction={"max_tokens": 1}), "extraction.max_tokens", "(got 1): correct the value"),
@@ -84,6 +96,16 @@ SHAPE_ERRORS = [  # content, field, problem and remedy; the published schema fin
     (with_base(path="x"), "models.0.path", "unknown key: correct its spelling or remove it"),
     (with_base(decoder="x"), "models.0.decoder", "(got 'x'): correct the value"),
     (with_models({"name": "x", "source": "folder"}), "models.2.path", "required but missing: add it"),
+    (with_hub(dtype="int8"), "models.2.dtype", "(got 'int8'): correct the value"),
+    (with_hub(quantization="2bit"), "models.2.quantization", "(got '2bit'): correct the value"),
+    (with_hub(device_map="cuda"), "models.2.device_map", "(got 'cuda'): correct the value"),
+    (with_hub(repository="a/b/c"), "models.2.repository", "(got 'a/b/c'): correct the value"),
+    (with_hub(trust_remote_code="yes"), "models.2.trust_remote_code", "(got 'yes'): correct the value"),
+    (
+        with_models({"name": "x", "source": "folder", "path": "p", "trust_remote_code": "yes"}),
+        "models.2.trust_remote_code",
+        "unknown key: correct its spelling or remove it",
+    ),
     (
         with_models({"name": "x", "source": "align", "base": "base", "method": "ppo"}),
         "models.2.method",
@@ -115,11 +137,6 @@ MEANING_ERRORS = [  # content, field, problem and remedy; beyond what a schema c
         "300 tokens do not fit into 256 positions: lower training.tokens, or raise decoder.positions",
     ),
     (changed(corpus={"source": "text"}), "corpus", "needs a path: add `path:` to the corpus section"),
-    (
-        changed(corpus={"source": "dataset", "path": "x"}),
-        "corpus",
-        "needs a pinned revision: add `revision:` with a commit hash",
-    ),
     (changed(decoder={"key_value_heads": 3}), "decoder", "does not divide heads 8: choose a divisor"),
     (
         changed(specialization={"estimators": ["gini"]}),
@@ -182,6 +199,33 @@ MEANING_ERRORS = [  # content, field, problem and remedy; beyond what a schema c
         "unknown key: correct its spelling or remove it",
     ),
     (with_base(training={"steps": 0}), "models.0 ('base').training.steps", "(got 0): correct the value"),
+    (with_hub(trust_remote_code=True), "models.2", "set `revision` to the 40 hexadecimal digits of the commit"),
+    (with_hub(quantization=True), "models.2", "'quantization' has a truth value"),
+    (with_hub(repository="org/name-{sed}"), "models.2", "a brace that does not belong to {seed}: remove it"),
+    (with_hub(repositories={1: "org/name"}), "models.2", "give the place once: `repository`, or `repositories`"),
+    (with_models({"name": "x", "source": "hub"}), "models.2", "give the place once: `repository`, or `repositories`"),
+    (
+        with_models({"name": "x", "source": "hub", "repositories": {1: "org/one"}, "seeds": [1, 2]}),
+        "models.2 ('x').repositories",
+        "none for seed 2: add it, or remove the seed",
+    ),
+    (
+        with_hub() | {"models": [*with_hub()["models"], {**MINIMAL["models"][1], "name": "x", "base": "public"}]},
+        "models.3 ('x').base",
+        "'public' was made elsewhere, and only models that this study trains can be aligned here",
+    ),
+    (
+        with_hub(quantization="4bit"),
+        "models.2 ('public').quantization",
+        "leave output_cka out of specialization.estimators, or the quantization out",
+    ),
+    (with_lens(config=None), "models.2", "give the configuration once: `config` on disk, or `repository_config`"),
+    (with_lens(tokenizer=None), "models.2", "give the tokenizer once: `tokenizer` on disk, or `tokenizer_repository`"),
+    (
+        with_lens(config=None, repository_config="c.json"),
+        "models.2",
+        "`repository_config` is a file in `repository`: add that, or give `config` on disk",
+    ),
 ]
 
 
@@ -245,6 +289,39 @@ def test_a_file_that_is_no_study_is_named(tmp_path: Path, content: str | bytes |
         load_study(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (changed(corpus={"source": "text", "path": "absent"}), "corpus.path: there is no folder absent"),
+        (changed(corpus={"source": "dataset", "path": "org/data"}), "corpus.revision: 'org/data' is no folder here"),
+        (
+            with_models({"name": "x", "source": "folder", "path": "runs/{seed}", "seeds": [1, 2]}),
+            "models.2 ('x').path: there is no folder runs/2",
+        ),
+        (
+            with_models({"name": "x", "source": "folder", "path": "runs/3"}),
+            "models.2 ('x').path: there is no file runs/3/config.json",
+        ),
+        (with_lens(), "models.2 ('lens').weights: there is no file w.pt"),
+        (with_lens(), "models.2 ('lens').tokenizer: there is no folder t"),
+    ],
+)
+def test_what_is_not_on_disk_is_named(tmp_path: Path, content: dict[str, Any], problem: str) -> None:
+    for number in "13":
+        (tmp_path / "runs" / number).mkdir(parents=True)
+    (tmp_path / "runs" / "1" / "config.json").touch()
+    with pytest.raises(StudyError) as error:
+        check_paths(parse_study(content, "s.yaml"), tmp_path, "s.yaml")
+    assert f"s.yaml: {problem}" in str(error.value)
+    assert "runs/1" not in str(error.value)
+
+
+def test_a_data_set_on_disk_needs_no_revision(tmp_path: Path) -> None:
+    content = changed(corpus={"source": "dataset", "path": "data"})
+    (tmp_path / "data").mkdir()
+    check_paths(parse_study(content, "s.yaml"), tmp_path, "s.yaml")
+
+
 # --- the published schema ---
 
 
@@ -301,6 +378,38 @@ def test_seeds_come_from_the_model_else_its_base_else_the_study() -> None:
     assert seeds == {"a": [4, 5], "a-sft": [4, 5], "a-dpo": [5], "b": [7], "b-sft": [7]}
 
 
+def test_a_model_made_elsewhere_has_a_seed_for_each_refit_and_else_one() -> None:
+    refits = {21: "org/alias", 49: "org/battlestar"}
+    content = changed(
+        seeds=[4, 5],
+        models=[
+            {"name": "one", "source": "hub", "repository": "org/name"},
+            {"name": "protocol", "source": "hub", "repository": "org/name", "seeds": [42, 123]},
+            {"name": "numbered", "source": "hub", "repository": "org/name-seed{seed}", "revision": "step{seed}"},
+            {"name": "named", "source": "hub", "repositories": refits},
+            {"name": "disk", "source": "folder", "path": "runs/{seed}"},
+        ],
+    )
+    study = parse_study(content, "s.yaml")
+    seeds = {model.name: study.seeds_of(model) for model in study.models}
+    assert seeds == {"one": [4], "protocol": [42, 123], "numbered": [4, 5], "named": [21, 49], "disk": [4, 5]}
+    numbered, named = study.model("numbered"), study.model("named")
+    assert (numbered.place("repository", 5), numbered.place("revision", 5)) == ("org/name-seed5", "step5")
+    assert (named.place("repository", 49), named.place("revision", 49)) == ("org/battlestar", "main")
+
+
+def test_precision_and_template_come_from_the_model_else_from_extraction() -> None:
+    content = with_hub(dtype="bfloat16", device_map="auto") | {"extraction": {"template": "chat"}}
+    study = parse_study(content, "s.yaml")
+    public, base = study.model("public"), study.model("base")
+    assert (study.extraction_of(public).dtype, study.extraction_of(public).template) == ("bfloat16", "chat")
+    assert study.extraction_of(base) == study.extraction
+    assert study.loading_of(public).device_map == "auto"
+    assert not study.loading_of(public).trust_remote_code
+    pinned = parse_study(with_hub(trust_remote_code=True, revision="0" * 40), "s.yaml")
+    assert pinned.loading_of(pinned.model("public")).trust_remote_code
+
+
 def test_a_family_is_named_by_the_model_else_by_its_base() -> None:
     study = parse_study(
         with_models(
@@ -348,7 +457,7 @@ def in_fresh_interpreter(code: str) -> str:
 def test_a_study_is_parsed_within_a_second_of_a_fresh_interpreter_and_without_heavy_libraries() -> None:
     code = f"""
 import sys, time
-from headwise.study.parse import load_study
+from headwise.study.parse import check_paths, load_study
 load_study({str(DEFAULT)!r})
 print(time.process_time() < 1, sorted({{"torch", "transformers", "pandas", "numpy"}} & set(sys.modules)))
 """
@@ -403,3 +512,12 @@ def test_the_example_in_the_readme_is_a_valid_study() -> None:
     (example,) = [content for content in examples if content]
     study = parse_study(example, "config/README.md")
     assert [model.name for model in study.descendants()] == ["tuned"]
+
+
+def test_the_examples_about_models_are_valid() -> None:
+    blocks = (ROOT / "docs" / "models.md").read_text(encoding="utf-8").split("```yaml\n")[1:]
+    examples = [yaml.safe_load(block.split("```")[0]) for block in blocks]
+    lists = [example["models"] if isinstance(example, dict) else example for example in examples]
+    models = [model for each in lists for model in each]
+    study = parse_study(changed(models=models), "docs/models.md")
+    assert {model.source for model in study.models} == {"hub", "folder", "transformer_lens"}

@@ -16,6 +16,8 @@ from scipy.stats import spearmanr
 
 from headwise.provenance import file_digest, read_metadata, write_table
 from headwise.report.columns import COLUMNS, TYPES
+from headwise.report.model_facts import models_table
+from headwise.report.parts import TABLES
 from headwise.report.tables import (
     Inputs,
     ReportError,
@@ -31,6 +33,7 @@ from headwise.study.comparison import Comparison
 from headwise.study.study import Study
 
 STUDY = example_study()
+HYBRID = {"name": "hybrid", "source": "folder", "path": "models/hybrid"}
 SEED = 20260729
 
 
@@ -72,14 +75,36 @@ def test_confirmatory_tests_are_the_declared_ones_and_no_others(tables: dict[str
         assert set(confirmatory[column]) == {value}
 
 
-def test_confirmatory_tests_are_adjusted_by_holm_over_all_of_them(tables: dict[str, pd.DataFrame]) -> None:
+def confirmatory_p(tables: dict[str, pd.DataFrame], column: str) -> list[float]:
+    """A column of p-values of all confirmatory tests: comparisons, then contrasts."""
+    parts = [table.loc[table["role"] == "confirmatory", column] for table in confirmatory_tables(tables)]
+    return [float(p) for part in parts for p in part]
+
+
+def confirmatory_tables(tables: dict[str, pd.DataFrame]) -> list[pd.DataFrame]:
+    return [tables["comparisons"], tables["contrasts"]]
+
+
+def test_confirmatory_tests_are_one_set_for_holm(tables: dict[str, pd.DataFrame]) -> None:
+    expected = holm_by_hand(confirmatory_p(tables, "p"))
+    np.testing.assert_allclose(confirmatory_p(tables, "p_adjusted"), expected, rtol=1e-12)
+    for table in confirmatory_tables(tables):
+        adjustment = table.loc[table["role"] == "confirmatory", "adjustment"]
+        assert set(adjustment) == {f"Holm over {len(expected)} tests"}
     tests = tables["comparisons"]
     confirmatory = tests[tests["role"] == "confirmatory"]
-    np.testing.assert_allclose(confirmatory["p_adjusted"], holm_by_hand(list(confirmatory["p"])), rtol=1e-12)
     np.testing.assert_allclose(
         confirmatory["p_equivalence_adjusted"], holm_by_hand(list(confirmatory["p_equivalence"])), rtol=1e-12
     )
-    assert set(confirmatory["adjustment"]) == {f"Holm over {len(confirmatory)} tests"}
+
+
+def test_what_the_study_does_not_declare_is_exploratory(inputs: Inputs) -> None:
+    chosen = example_study(confirmatory=["alignment_pooled"])
+    tables = build_tables(chosen, inputs)
+    assert not tables["comparisons"]["role"].eq("confirmatory").any()
+    declared = tables["contrasts"][tables["contrasts"]["role"] == "confirmatory"]
+    assert set(zip(declared["kind"], declared["unit"], strict=True)) == {("alignment_pooled", "family")}
+    np.testing.assert_allclose(declared["p_adjusted"], holm_by_hand(list(declared["p"])), rtol=1e-12)
 
 
 def test_exploratory_tests_are_adjusted_within_their_family(tables: dict[str, pd.DataFrame]) -> None:
@@ -91,13 +116,12 @@ def test_exploratory_tests_are_adjusted_within_their_family(tables: dict[str, pd
         assert set(group["adjustment"]) == {f"Benjamini–Hochberg over {len(group)} tests"}
 
 
-def test_contrasts_are_adjusted_within_their_kind(tables: dict[str, pd.DataFrame]) -> None:
+def test_contrasts_of_the_primary_estimator_are_confirmatory(tables: dict[str, pd.DataFrame]) -> None:
     contrasts = tables["contrasts"]
     declared = contrasts["estimator"].eq("hellinger") & contrasts["sink"].eq("kept")
     declared &= contrasts["kind"].ne("alignment_pooled") | contrasts["unit"].eq("family")
+    declared &= ~contrasts["kind"].isin(["alignment_random_effects", "alignment_without_family"])
     assert contrasts["role"].eq("confirmatory").equals(declared)
-    for _, group in contrasts[declared].groupby("kind"):
-        np.testing.assert_allclose(group["p_adjusted"], holm_by_hand(list(group["p"])), rtol=1e-12)
 
 
 def test_tests_over_three_refits_are_undecidable(tables: dict[str, pd.DataFrame]) -> None:
@@ -164,7 +188,8 @@ def test_a_seed_that_changed_nothing_counts_for_no_test(tmp_path: Path) -> None:
     assert tests.loc[tests["role"] == "repeat", "p_adjusted"].isna().all()
     confirmatory = tests[tests["role"] == "confirmatory"]
     assert set(confirmatory["seed"]) == {1, 3}
-    np.testing.assert_allclose(confirmatory["p_adjusted"], holm_by_hand(list(confirmatory["p"])), rtol=1e-12)
+    expected = holm_by_hand(confirmatory_p(tables, "p"))
+    np.testing.assert_allclose(confirmatory_p(tables, "p_adjusted"), expected, rtol=1e-12)
     repeats = tables["models"].set_index("seed")["repeats_seed"]
     assert set(repeats.loc[2]) == {1}
     assert repeats.loc[[1, 3]].isna().all()
@@ -232,6 +257,10 @@ def test_csv_equals_parquet(inputs: Inputs, tables: dict[str, pd.DataFrame], tmp
     write_tables(tables, tmp_path / "tables", table_metadata(STUDY, inputs))
     for name, table in read_tables(tmp_path / "tables").items():
         pd.testing.assert_frame_equal(table, tables[name])
+        if name not in COLUMNS:  # of an analysis that the study has not
+            assert table.empty
+            assert not (tmp_path / "tables" / f"{name}.csv").exists()
+            continue
         types: dict[Any, Any] = {column.name: TYPES[column.type] for column in COLUMNS[name]}
         csv = pd.read_csv(tmp_path / "tables" / f"{name}.csv", dtype=types)
         pd.testing.assert_frame_equal(csv, table, rtol=1e-14)
@@ -263,7 +292,7 @@ def test_small_studies_have_all_tables_with_all_columns(study: Study, tmp_path: 
     tables = build_tables(study, inputs)
     write_tables(tables, tmp_path / "tables", table_metadata(study, inputs))
     for name, table in read_tables(tmp_path / "tables").items():
-        assert list(table.columns) == [column.name for column in COLUMNS[name]]
+        assert list(table.columns) == [column.name for column in TABLES[name]]
     assert len(tables["comparisons"]) == 0 or study.descendants()
 
 
@@ -311,6 +340,22 @@ def test_a_table_with_the_wrong_columns_is_refused(tables: dict[str, pd.DataFram
     assert typed("training", tables["training"].drop(columns="accuracy"))["accuracy"].isna().all()
 
 
+def test_a_window_acts_where_it_is_shorter_than_the_longest_prompt() -> None:
+    study = Study.model_validate({"name": "hybrid", "prompts": {"path": "p.jsonl"}, "models": [HYBRID]})
+    architecture = {"layers": 5, "attention_layers": [1, 2, 4], "windows": [8, 40, None]}
+    metadata = {"model": "hybrid", "seed": 1, "architecture": architecture}
+
+    def facts(**more: int) -> pd.Series:
+        return models_table(study, [], [(Path("summary.parquet"), metadata | more)], {}).loc[0]
+
+    row = facts(longest_prompt_tokens=40)
+    assert (row["layers"], row["window_layers"], row["window_tokens"]) == (3, 2, 8)
+    assert (row["longest_prompt_tokens"], row["window_layers_acting"]) == (40, 1)
+    assert facts(longest_prompt_tokens=8)["window_layers_acting"] == 0
+    assert facts(longest_prompt_tokens=41)["window_layers_acting"] == 2
+    assert facts()["window_layers_acting"] is None  # measured before prompts were counted
+
+
 def test_facts_of_models(tables: dict[str, pd.DataFrame]) -> None:
     models = tables["models"].set_index(["model", "seed"])
     grouped = models.loc[("grouped_query", 1)]
@@ -320,6 +365,8 @@ def test_facts_of_models(tables: dict[str, pd.DataFrame]) -> None:
         8,
         4,
     )
+    assert set(models["longest_prompt_tokens"]) == {40}
+    assert (models["window_layers_acting"] == models["window_layers"]).all()
     aligned = models.loc[("multi_head-dpo", 3)]
     assert (aligned["base"], aligned["method"], aligned["preference_accuracy_after"]) == ("multi_head", "dpo", 0.8)
     assert aligned["reward_margin_nats"] == 0.4

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from headwise.models import save
+from headwise.models.checkpoint import weights_digest
 from headwise.models.corpus import CorpusError, read_documents
 from headwise.models.excerpts import evaluate, take_excerpts, token_stream, unigram_entropy
 from headwise.models.load import load_checkpoint
@@ -20,7 +21,7 @@ from headwise.models.optimization import TrainingError, adamw, learning_rate_at
 from headwise.models.tokenizer import load_tokenizer, tokenizer_digest
 from headwise.models.train import train_model
 from headwise.models.zoo import build_decoder
-from headwise.provenance import file_digest, read_metadata, weights_digest
+from headwise.provenance import file_digest, read_metadata
 
 METADATA = {"study": "tiny", "model": "base", "seed": 1}
 

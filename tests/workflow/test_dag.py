@@ -32,6 +32,7 @@ def test_job_counts_follow_from_models_and_seeds(checkout: Path, root: Path, sna
     bases = sum(len(study.seeds_of(model)) for model in study.bases())
     aligned = sum(len(study.seeds_of(model)) for model in study.descendants())
     assert (bases, aligned) == (12, 24)
+    assert len(study.measured_with_variants()) == 6
     assert job_counts(snakemake(checkout, "-n").stdout) == {
         "verify_prompts": 1,
         "build_corpus": 1,
@@ -40,8 +41,21 @@ def test_job_counts_follow_from_models_and_seeds(checkout: Path, root: Path, sna
         "align_model": aligned,
         "extract_attention": bases + aligned,
         "evaluate_specialization": bases + aligned,
+        "perturb_model": bases,
+        "summarize_perturbations": 1,
+        "recurse_model": len(study.robustness.recursion.arms) * len(study.seeds),
+        "summarize_recursion": 1,
         "compare_pair": len(study.descendants()),
         "contrast_models": 1,
+        "measure_variants": len(study.measured_with_variants()),
+        "gather_variants": 1,
+        "probe_refits": len(study.refit_groups()),
+        "compare_refits": len(study.refit_groups()),
+        "summarize_stability": 1,
+        "declare": 1,
+        "check_declaration": 1,
+        "run_controls": 1,
+        "analyse_factors": 1,
         "aggregate": 1,
         "draw_figures": 1,
         "write_report": 1,
@@ -54,6 +68,8 @@ def test_data_flow_in_one_direction(checkout: Path, snakemake: Run) -> None:
     names = dict(re.findall(r'(\d+)\[label = "(\w+)"', graph))
     edges = {(names[source], names[target]) for source, target in re.findall(r"(\d+) -> (\d+)", graph)}
     order = [
+        "declare",
+        "check_declaration",
         "verify_prompts",
         "build_corpus",
         "train_tokenizer",
@@ -63,6 +79,17 @@ def test_data_flow_in_one_direction(checkout: Path, snakemake: Run) -> None:
         "evaluate_specialization",
         "compare_pair",
         "contrast_models",
+        "run_controls",
+        "analyse_factors",
+        "measure_variants",
+        "gather_variants",
+        "probe_refits",
+        "compare_refits",
+        "summarize_stability",
+        "perturb_model",
+        "summarize_perturbations",
+        "recurse_model",
+        "summarize_recursion",
         "aggregate",
         "draw_figures",
         "write_report",
@@ -79,6 +106,21 @@ def test_data_flow_in_one_direction(checkout: Path, snakemake: Run) -> None:
         ("extract_attention", "evaluate_specialization"),
         ("evaluate_specialization", "compare_pair"),
         ("compare_pair", "contrast_models"),
+        ("declare", "extract_attention"),
+        ("evaluate_specialization", "run_controls"),
+        ("verify_prompts", "measure_variants"),
+        ("align_model", "measure_variants"),
+        ("measure_variants", "gather_variants"),
+        ("compare_pair", "gather_variants"),
+        ("gather_variants", "aggregate"),
+        ("train_model", "probe_refits"),
+        ("extract_attention", "compare_refits"),
+        ("compare_refits", "summarize_stability"),
+        ("summarize_stability", "aggregate"),
+        ("align_model", "perturb_model"),
+        ("align_model", "recurse_model"),
+        ("summarize_perturbations", "aggregate"),
+        ("summarize_recursion", "aggregate"),
         ("aggregate", "write_report"),
     ]:
         assert edge in edges
@@ -126,3 +168,4 @@ def test_a_study_given_with_configfile_stands_alone(tmp_path: Path, snakemake: R
     plan = snakemake(tmp_path, "-n", "--configfile", write_study(tmp_path)).stdout
     assert "multi_query" not in plan
     assert job_counts(plan)["train_model"] == 3
+    assert "measure_variants" not in plan

@@ -4,9 +4,12 @@
 rule extract_attention:
     """Stream one model's attention, layer by layer, into tensor Parquet and statistics."""
     input:
-        checkpoint=lambda wildcards: checkpoint_of(wildcards.model, wildcards.seed),
+        checkpoint=lambda wildcards: checkpoint_of(wildcards.model, int(wildcards.seed)),
+        files=lambda wildcards: files_of(wildcards.model, int(wildcards.seed)),
         prompts=rules.verify_prompts.output.prompts,
         facts=rules.verify_prompts.output.facts,
+        # A gate, not data: what the study declares is kept before anything can be known.
+        declaration=ancient(results("declaration.json")),
         library=library("extract_attention.py"),
     output:
         **(
@@ -22,17 +25,18 @@ rule extract_attention:
     benchmark:
         results("benchmarks/extract_attention/{model}/seed{seed}.jsonl")
     wildcard_constraints:
-        model=names("train", "align", "folder"),
-    retries: 1
+        model=names("train", "align", "folder", "hub", "transformer_lens"),
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=checkpoint_memory_mb(2000),
-        runtime=doubling(30),
+        mem_mb=needed("memory_mb", extraction),
+        runtime=needed("minutes", extraction),
+        gpu=needed("gpus", extraction),
     params:
         settings=lambda wildcards: {
-            "extraction": study.extraction.model_dump(),
+            "extraction": study.extraction_of(study.model(wildcards.model)).model_dump(),
+            "loading": study.loading_of(study.model(wildcards.model)).model_dump(),
             "pair_statistics": study.specialization.pair_statistics(),
             "metadata": describe(wildcards),
         },

@@ -1,54 +1,5 @@
 # From refits to how stable their heads are: what the models say, how their attention compares, and all groups together.
 
-REFIT_GROUPS = {group.name: group for group in study.refit_groups()}
-STABILITY_TABLES = {
-    "stability": "stability",
-    "origins": "stability_origins",
-    "heads": "stability_head_map",
-    "claims": "stability_claims",
-}
-
-
-def stability_tables():
-    """Finished tables of stability; none where the study has no such section."""
-    return [results(f"analyses/{table}.parquet") for table in STABILITY_TABLES.values()] if REFIT_GROUPS else []
-
-
-def per_refit(pattern):
-    """The pattern for every refit of the group that a job is about."""
-
-    def files(wildcards):
-        refits = study.refits_of(REFIT_GROUPS[wildcards.group])
-        return [results(pattern).format(model=model, seed=seed) for model, seed in refits]
-
-    return files
-
-
-def of_groups(table):
-    """A table of every group."""
-    return [results(f"stability/{group}/{table}.parquet") for group in REFIT_GROUPS]
-
-
-def random_refits():
-    """Attention of models with random weights, for each group."""
-    count = study.stability.random_refits if study.stability else 0
-    return [results(f"stability/{{group}}/random{number}.parquet") for number in range(count)]
-
-
-def describe_group(wildcards):
-    """What is recorded in every table of a group."""
-    refits = study.refits_of(REFIT_GROUPS[wildcards.group])
-    return {
-        "study": study.name,
-        "group": wildcards.group,
-        "refits": [f"{model} seed {seed}" for model, seed in refits],
-    }
-
-
-def stability_settings(*fields):
-    """The fields of the section that a job reads, so that a change of another reruns nothing."""
-    return study.stability.model_dump(include=set(fields)) if study.stability else {}
-
 
 rule probe_refits:
     """Measure residual streams, importance of heads and weights of a group's refits, and attention of random weights."""
@@ -75,13 +26,13 @@ rule probe_refits:
         results("logs/probe_refits/{group}.log"),
     benchmark:
         results("benchmarks/probe_refits/{group}.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=doubling(3000),
-        runtime=doubling(60),
+        mem_mb=needed("memory_mb", probing),
+        runtime=needed("minutes", probing),
+        gpu=needed("gpus", probing),
     params:
         settings=lambda wildcards: {
             "stability": stability_settings(
@@ -109,7 +60,6 @@ rule compare_refits:
         results("logs/compare_refits/{group}.log"),
     benchmark:
         results("benchmarks/compare_refits/{group}.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
@@ -143,7 +93,6 @@ rule summarize_stability:
         results("logs/summarize_stability.log"),
     benchmark:
         results("benchmarks/summarize_stability.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
@@ -152,7 +101,9 @@ rule summarize_stability:
         runtime=doubling(20),
     params:
         settings={
-            "stability": stability_settings("head_map_perplexity", "weight_decay", "depths", "parity_margin"),
+            "stability": stability_settings(
+                "head_map_perplexity", "weight_decay", "depths", "parity_margin"
+            ),
             "comparison": study.comparison.model_dump(include={"level", "resamples"}),
             "metadata": {"study": study.name},
         },

@@ -9,16 +9,18 @@ weights are alive at any moment.
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast
 from weakref import WeakSet
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from headwise.attention.hooks import computes_attention, taking_weights
 from headwise.attention.interface import eager_attention, intercepting
+from headwise.attention.tiles import row_tiles
 
 Support = Literal["causal", "full"]
 
@@ -53,7 +55,8 @@ class LayerAttention:
         share for no key at all). They are what the model multiplies values with: most models compute the softmax in
         float32 and round it to their own dtype, which is exact in float32 and rounded in bfloat16.
     head_outputs: (T, heads, head width) in the model's dtype, each head's output as the output projection reads it.
-    output_projection: (heads, head width, hidden), a view of W_O; None where it is no plain matrix.
+    output_projection: (heads, head width, hidden), a view of W_O, or a copy where weights are offloaded; None where it
+        is no plain matrix.
     support: "causal" if nothing above the diagonal may be attended to, "full" for encoders.
     """
 
@@ -62,6 +65,15 @@ class LayerAttention:
     head_outputs: Tensor
     output_projection: Tensor | None
     support: Support
+
+    def among(self, positions: Tensor) -> "LayerAttention":
+        """The same layer with these positions alone as queries and keys: indices in ascending order.
+
+        Its support is "full" where a query among them looks ahead, as pads on the left do in a causal model.
+        """
+        weights = self.weights[:, positions][:, :, positions]
+        support: Support = "full" if _looks_ahead(weights) else self.support
+        return replace(self, weights=weights, head_outputs=self.head_outputs[positions], support=support)
 
 
 Receiver = Callable[[LayerAttention], None]
@@ -90,7 +102,7 @@ def attention_layers(model: PreTrainedModel) -> list[AttentionLayer]:
     """
     kind = model.config.model_type
     classes = {type(module) for module in model.modules()}
-    interface_classes = {module_class for module_class in classes if eager_attention(module_class)}
+    interface_classes = {module_class for module_class in classes if eager_attention(module_class)}  # type: ignore[arg-type]  # a class hashes
     modules = [(path, module) for path, module in model.named_modules() if type(module) in interface_classes]
     uses_interface = bool(modules)
     if not uses_interface:
@@ -124,22 +136,26 @@ def attention_layers(model: PreTrainedModel) -> list[AttentionLayer]:
 
 
 @contextmanager
-def capturing(model: PreTrainedModel, receive: Receiver) -> Iterator[list[AttentionLayer]]:
+def capturing(model: PreTrainedModel, receive: Receiver, *, padded: bool = False) -> Iterator[list[AttentionLayer]]:
     """Within the block, each forward pass of `model` hands the attention of its layers to `receive`.
 
-    Batch size 1, a whole prompt at once, without padding and without a cache. The tensors given to `receive`
-    are meant for the duration of the call: keeping them keeps a layer alive. Yields the attention layers. The
-    model's attention implementation is as before once the block ends.
+    Batch size 1, a whole prompt at once, without a cache, and without padding unless `padded` is true. Then the
+    keyword `attention_mask` (1, T) of a forward pass says which tokens are real, and `receive` gets the attention of
+    all T positions: queries at pads may look anywhere (on the left they have no key and look everywhere alike), and
+    `support` is that of the real tokens.
 
-    Raises CaptureError for a model that `attention_layers` refuses, and in a forward pass that does not
-    deliver each layer exactly once.
+    The tensors given to `receive` are meant for the duration of the call: keeping them keeps a layer alive. Yields the
+    attention layers. The model's attention implementation is as before once the block ends.
+
+    Raises CaptureError for a model that `attention_layers` refuses, and in a forward pass that is padded unasked or
+    does not deliver each layer exactly once.
     """
     kind = model.config.model_type
     layers = attention_layers(model)
     modules = [layer.module for layer in layers]
     if any(module in _CAPTURED for module in modules):
         raise CaptureError(f"model type '{kind}' is being captured already: end that capture first.")
-    capture = _Capture(kind, layers, receive)
+    capture = _Capture(kind, layers, receive, padded)
     with ExitStack() as undo:
         for layer in layers:
             _CAPTURED.add(layer.module)
@@ -147,7 +163,7 @@ def capturing(model: PreTrainedModel, receive: Receiver) -> Iterator[list[Attent
             if layer.projection is not None:
                 hook = functools.partial(capture.projected, layer)
                 undo.callback(layer.projection.register_forward_pre_hook(hook).remove)
-        undo.callback(model.register_forward_pre_hook(capture.begin).remove)
+        undo.callback(model.register_forward_pre_hook(capture.begin, with_kwargs=True).remove)
         undo.callback(model.register_forward_hook(capture.finish).remove)
         if layers[0].uses_interface:
             undo.enter_context(intercepting(model, modules, capture.attended))
@@ -167,17 +183,25 @@ class _Capture:
     returns its weights, it has projected before.
     """
 
-    def __init__(self, kind: str, layers: list[AttentionLayer], receive: Receiver) -> None:
+    def __init__(self, kind: str, layers: list[AttentionLayer], receive: Receiver, padded: bool) -> None:
         self.kind = kind
         self.layers = {layer.module: layer for layer in layers}
         self.receive = receive
+        self.padded = padded
+        self.real: Tensor | None = None  # positions of the real tokens of a padded prompt
         self.delivered: set[int] = set()
         self.weights: tuple[AttentionLayer, Tensor, Support] | None = None
         self.outputs: tuple[AttentionLayer, Tensor] | None = None
 
-    def begin(self, *_: Any) -> None:
+    def begin(self, model: nn.Module, inputs: Any, options: dict[str, Any]) -> None:
         self.delivered.clear()
         self.weights = self.outputs = None
+        mask = options.get("attention_mask")
+        # Masks of more dimensions are a caller's own, and say nothing about padding.
+        padded = mask is not None and mask.ndim == 2 and bool((mask == 0).any())
+        self.real = cast(Tensor, mask)[0].nonzero()[:, 0] if padded else None
+        if padded and not self.padded:
+            raise self._error("the prompt is padded: give it without padding, or capture with padded=True.")
 
     def attended(self, module: nn.Module, output: Tensor, weights: Tensor, declared_causal: bool) -> None:
         """Take the heads' outputs (1, T, heads, head width) and weights (1, heads, T, T) from the interface."""
@@ -231,7 +255,7 @@ class _Capture:
         if weights.shape[0] != 1 or weights.shape[-2] != weights.shape[-1]:
             raise self._error(
                 f"layer {layer.index}: attention weights of shape {tuple(weights.shape)}: "
-                "give it one whole prompt at a time, without padding and without a cache."
+                "give it one whole prompt at a time, without a cache."
             )
         if layer.index in self.delivered or self.weights is not None:
             raise self._error(
@@ -241,9 +265,11 @@ class _Capture:
 
     def _support(self, layer: AttentionLayer, weights: Tensor, declared_causal: bool) -> Support:
         """Measured on the weights: a mask that is lost on the way makes a model silently non-causal."""
+        if self.real is not None:
+            weights = weights[:, self.real][:, :, self.real]
         if weights.shape[-1] == 1:
             return "causal" if declared_causal else "full"
-        looks_ahead = bool((weights.triu(1) > 0).any())
+        looks_ahead = _looks_ahead(weights)
         if looks_ahead and declared_causal:
             raise self._error(
                 f"layer {layer.index}: causal attention looks at future tokens, its mask was lost: use "
@@ -255,7 +281,7 @@ class _Capture:
         """Deliver a layer whose heads' outputs came as (1, T, heads × head width)."""
         heads, tokens, _ = weights.shape
         outputs = outputs.reshape(tokens, heads, -1)
-        projection = None if layer.projection is None else _per_head(layer.projection, heads)
+        projection = None if layer.projection is None else _per_head(layer.projection, heads, outputs.device)
         self._deliver(LayerAttention(layer.index, weights, outputs, projection, support))
 
     def _deliver(self, attention: LayerAttention) -> None:
@@ -264,6 +290,11 @@ class _Capture:
 
     def _error(self, problem: str) -> CaptureError:
         return CaptureError(f"model type '{self.kind}': {problem}")
+
+
+def _looks_ahead(weights: Tensor) -> bool:
+    """Whether any query attends to a later key."""
+    return any(bool((rows.triu(first + 1) > 0).any()) for first, rows in row_tiles(weights))
 
 
 def _layer_index(path: str, module: nn.Module) -> int:
@@ -288,11 +319,14 @@ def _projection_beside(model: nn.Module, path: str) -> nn.Module | None:
     return projection if isinstance(projection, nn.Linear | Conv1D) else None
 
 
-def _per_head(projection: nn.Module, heads: int) -> Tensor | None:
+def _per_head(projection: Any, heads: int, device: torch.device) -> Tensor | None:
     """W_O as (heads, head width, hidden); None for one that is no plain matrix, such as a quantized one."""
     weight = projection.weight
+    if isinstance(weight, Tensor) and weight.is_meta:
+        # Offloaded by accelerate, which brings weights in for the module's own forward pass alone.
+        weight = projection._hf_hook.weights_map["weight"]
     # One byte per value: an 8-bit float, which means nothing without its scale.
     if not isinstance(weight, Tensor) or not weight.is_floating_point() or weight.element_size() == 1:
         return None
     matrix = weight.detach() if isinstance(projection, Conv1D) else weight.detach().T
-    return matrix.view(heads, -1, matrix.shape[1])
+    return matrix.to(device).view(heads, -1, matrix.shape[1])

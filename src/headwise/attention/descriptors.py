@@ -16,6 +16,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.attention.capture import LayerAttention, Support, capturing
 from headwise.attention.reduce import entropy_nats
+from headwise.attention.tiles import row_tiles
+from headwise.models.load import input_device
 
 DESCRIPTORS = ("previous_token", "self_attention", "first_token", "distance_tokens", "effective_keys")
 INDUCTION_PERIOD = 24
@@ -33,17 +35,19 @@ def descriptors(attention: LayerAttention) -> Tensor:
     distance_tokens: mean of |q - k| under the row, in tokens.
     effective_keys: exp of the row's entropy, from 1 to the number of keys.
     """
-    weights = attention.weights.double()
-    tokens = weights.shape[-1]
-    positions = torch.arange(tokens, device=weights.device)
-    distance = (positions[:, None] - positions).abs().double()
-    rows = weights[:, 1:]
+    weights = attention.weights
+    entropies, distances = [], []
+    for first, tile in row_tiles(weights):
+        rows = tile.double()
+        queries, keys = (torch.arange(count, device=rows.device) for count in rows.shape[1:])
+        entropies.append(entropy_nats(rows))
+        distances.append((rows * (queries[:, None] + first - keys).abs()).sum(-1))
     per_row = (
-        weights.diagonal(-1, 1, 2),
-        weights.diagonal(0, 1, 2)[:, 1:],
-        rows[..., 0],
-        (rows * distance[1:]).sum(-1),
-        entropy_nats(rows).exp(),
+        weights.diagonal(-1, 1, 2).double(),
+        weights.diagonal(0, 1, 2)[:, 1:].double(),
+        weights[:, 1:, 0].double(),
+        torch.cat(distances, -1)[:, 1:],
+        torch.cat(entropies, -1)[:, 1:].exp(),
     )
     return torch.stack(per_row).mean(-1).T
 
@@ -112,7 +116,7 @@ def measure_induction(
     with capturing(model, receive):
         for _ in range(INDUCTION_SEQUENCES):
             token_ids = repeated_tokens(vocabulary, period, generator)
-            model(input_ids=torch.tensor([token_ids], device=model.device))
+            model(input_ids=torch.tensor([token_ids], device=input_device(model)))
     scores = {layer: total / INDUCTION_SEQUENCES for layer, total in sorted(sums.items())}
     # Where layers differ, extraction refuses the model at its first prompt.
     return Induction(scores, period, "causal" if "causal" in supports else "full")

@@ -21,15 +21,18 @@ from headwise.attention.descriptors import (
     measure_induction,
     model_positions,
 )
-from headwise.attention.reduce import SINKS, head_statistics
+from headwise.attention.reduce import head_statistics
+from headwise.attention.sinks import SINKS
 from headwise.attention.store import HeadStatisticsWriter, PairStatisticsWriter, TensorWriter
 from headwise.models.architecture import ArchitectureError, architecture_facts
-from headwise.models.load import load_checkpoint
+from headwise.models.checkpoint import origin, weight_digests
+from headwise.models.load import input_device, load_checkpoint
 from headwise.models.optimization import one_thread
 from headwise.progress import track
 from headwise.prompts import EncodedPrompt, encode, read_prompts
-from headwise.provenance import atomic, json_digest, read_json, weights_digest, write_table
+from headwise.provenance import atomic, json_digest, write_table
 from headwise.study.extraction import Extraction
+from headwise.study.models import Loading
 
 
 class ExtractionError(ValueError):
@@ -48,8 +51,9 @@ def extract_attention(
     pair_statistics: Sequence[str],
     seed: int,
     metadata: Mapping[str, Any],
+    loading: Loading | None = None,
 ) -> None:
-    """Measure the attention of a checkpoint on a prompt set.
+    """Measure the attention of a checkpoint on a prompt set; `loading` says how its weights are brought into memory.
 
     One forward pass per prompt, without padding, in evaluation mode, on one CPU thread, prompts in the order
     of their ids. Layers stream to the outputs, so that memory holds one layer's attention at a time:
@@ -64,24 +68,30 @@ def extract_attention(
     architecture that cannot be captured.
     """
     with one_thread(), torch.inference_mode(), ExitStack() as outputs:
-        model, tokenizer = load_checkpoint(checkpoint, settings.dtype, settings.device)
+        loading = loading or Loading()
+        model, tokenizer = load_checkpoint(checkpoint, settings.dtype, settings.device, loading)
         prompts = _encode(prompts_path, checkpoint, model, tokenizer, settings)
         # Attention does not need the language-model head, the largest matrix of small models, nor a cache.
         body = cast(PreTrainedModel, model.base_model)
         body.config.use_cache = False
+        device = input_device(body)
+        weights = weight_digests(checkpoint)
         induction = measure_induction(body, tokenizer, np.random.default_rng(seed))
         facts = {
             **metadata,
-            **_recorded(checkpoint),
-            "weights_digest": weights_digest(checkpoint),
+            **origin(checkpoint),
+            "weights_files": weights,
+            "weights_digest": json_digest(weights),
             "architecture": _architecture(model),
             "model_type": model.config.model_type,
             "layers": len(induction.scores),
             "heads": len(next(iter(induction.scores.values()))),
             "support": induction.support,
             "dtype": settings.dtype,
-            "device": body.device.type,
+            "device": device.type,
+            "quantization": loading.quantization,
             "template": settings.template,
+            "longest_prompt_tokens": max((len(prompt.token_ids) for prompt in prompts), default=0),
             "tokens_digest": json_digest({prompt.id: prompt.token_ids for prompt in prompts}),
         }
         # Writers close before the first of these moves a complete file to its name.
@@ -100,7 +110,7 @@ def extract_attention(
         with capturing(body, recorder.record):
             for prompt in track(prompts, f"attention of {checkpoint}", len(prompts)):
                 recorder.prompt = prompt.id
-                body(input_ids=torch.tensor([prompt.token_ids], device=body.device))
+                body(input_ids=torch.tensor([prompt.token_ids], device=device))
         table = _descriptor_table(recorder.means, induction)
         write_table(
             table,
@@ -146,13 +156,6 @@ class _Recorder:
             heads=len(weights),
         )
         self.means.add(attention)
-
-
-def _recorded(checkpoint: Path) -> dict[str, str]:
-    """Digests of what a model that was made here was made from; nothing for other checkpoints."""
-    path = checkpoint / "facts.json"
-    facts = read_json(path) if path.is_file() else {}
-    return {key: facts[key] for key in ("corpus_digest", "tokenizer_digest") if key in facts}
 
 
 def _architecture(model: PreTrainedModel) -> dict[str, Any] | None:

@@ -61,4 +61,4 @@ def _are_weights(weights: Any) -> bool:
     if not isinstance(weights, Tensor) or weights.ndim != 4 or weights.shape[-2] != weights.shape[-1]:
         return False
     # Asked so that NaN, which is reported as such elsewhere, passes.
-    return not bool((weights < 0).any() or (weights.sum(-1) > LARGEST_ROW_SUM).any())
+    return not bool(weights.min() < 0 or (weights.sum(-1) > LARGEST_ROW_SUM).any())

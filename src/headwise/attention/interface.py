@@ -8,6 +8,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -42,6 +43,7 @@ def intercepting(model: PreTrainedModel, modules: Iterable[nn.Module], take: Tak
             del _TAKERS[module]
 
 
+@cache
 def eager_attention(module_class: type[nn.Module]) -> EagerAttention | None:
     """The eager function that a module class hands to the attention interface; None if it uses none."""
     forward = inspect.unwrap(module_class.forward)

@@ -1,7 +1,9 @@
 """What is kept of one layer's attention on one prompt: statistics of single heads and of all pairs of heads.
 
 All in float64 and, where the definition allows, as one matrix product over all pairs. `sink` says whether
-all keys count ("kept") or key 0 is removed and the rows renormalised ("dropped").
+all keys count ("kept") or key 0 is removed and the rows renormalised ("dropped"). Every statistic is a sum over query
+rows, or has one value per row, so a long prompt is taken a few rows at a time: beside the weights themselves no more
+than some 100 MB are needed, whatever the length.
 
 Rows of models with learned sinks (GPT-OSS) sum to less than 1: a share of each goes to no key. With "kept" they count
 as they are: the share is no key, adds nothing to an entropy or divergence and is not redistributed. Two heads that
@@ -10,27 +12,23 @@ entropy is S when renormalised has m S - m ln m). With "dropped" the rows are re
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from headwise.attention.capture import LayerAttention, Support
+from headwise.attention.capture import LayerAttention
+from headwise.attention.sinks import Sink
+from headwise.attention.tiles import row_tiles, rows_at_once
 from headwise.study.specialization import PAIR_STATISTICS
 
-Sink = Literal["kept", "dropped"]
-
-SINKS: tuple[Sink, ...] = ("kept", "dropped")
 # A row that has less than this left without key 0 says nothing about the other keys.
 SMALLEST_MASS = 1e-6
 # Variance below this share of the mean square is rounding of float32 (its square is 1.4e-14), not a pattern.
 SMALLEST_VARIANCE = 1e-12
 # Debiased HSIC divides by T (T - 3).
 FEWEST_TOKENS_FOR_CKA = 4
-# Entries of attention held at once where pairs are compared entry by entry: 32 MB in float64.
-ENTRIES_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
@@ -50,13 +48,18 @@ class HeadStatistics:
 
 def head_statistics(weights: Tensor, sink: Sink) -> HeadStatistics:
     """Statistics of each head from attention weights (heads, T, T)."""
-    rows = _rows(weights, sink)
-    entropy = entropy_nats(rows.weights)
-    rows_counted = rows.counted.sum(-1)
+    heads, tokens, _ = weights.shape
+    received = weights.new_zeros(heads, tokens, dtype=torch.float64)
+    entropies, counted = [], []
+    for rows in _row_tiles(weights, sink):
+        entropies.append(entropy_nats(rows.weights).masked_fill(rows.counted == 0, math.nan))
+        counted.append(rows.counted)
+        received[:, : rows.weights.shape[-1]] += rows.weights.sum(-2)
+    rows_counted = torch.cat(counted, -1).sum(-1)
     return HeadStatistics(
-        rows_left_out=weights.shape[-1] - rows_counted.long(),
-        row_entropy_nats=entropy.masked_fill(rows.counted == 0, math.nan),
-        received=rows.weights.sum(-2) / rows_counted[:, None],
+        rows_left_out=tokens - rows_counted.long(),
+        row_entropy_nats=torch.cat(entropies, -1),
+        received=received / rows_counted[:, None],
     )
 
 
@@ -96,16 +99,20 @@ def pair_statistics(layer: LayerAttention, names: Sequence[str], sink: Sink) -> 
     Rows of attention that either head leaves out do not count. hellinger and js_divergence pass over row 0, too, which
     in a causal model is the same for all heads; they are NaN where no row remains.
     """
+    sums: dict[str, Tensor] = {}
+    for rows in _row_tiles(layer.weights, sink):
+        for name, value in _pair_sums(rows, layer, names, sink).items():
+            sums[name] = sums[name] + value if name in sums else value
     statistics = {}
-    rows = _rows(layer.weights, sink)
     if "hellinger" in names:
-        statistics["hellinger"] = _upper(_hellinger(rows.after_first()))
+        mass = sums["mass"]
+        statistics["hellinger"] = _upper((((mass + mass.T) / 2 - sums["overlap"]) / sums["rows"]).clamp(0, 1))
     if "js_divergence" in names:
-        statistics["js_divergence"] = _js_divergence(rows.after_first())
+        difference = sums["joint_entropy"] / math.log(2) + _upper(sums["mass"]) + _upper(sums["mass"].T)
+        statistics["js_divergence"] = (difference / (2 * _upper(sums["rows"]))).clamp(0, 1)
     if "pattern_correlation" in names:
-        over_support, over_matrix = _pearson(rows, layer.support, sink)
-        statistics["pattern_correlation"] = _upper(over_support)
-        statistics["pattern_correlation_full"] = _upper(over_matrix)
+        statistics["pattern_correlation"] = _upper(_pearson(sums, "entries_of_support"))
+        statistics["pattern_correlation_full"] = _upper(_pearson(sums, "entries_of_matrix"))
     if "output_cka" in names and sink == "kept":
         if layer.output_projection is None:
             raise ValueError(
@@ -128,40 +135,84 @@ def output_cka(head_outputs: Tensor, output_projection: Tensor) -> Tensor:
     tokens, heads, _ = head_outputs.shape
     if tokens < FEWEST_TOKENS_FOR_CKA:
         return head_outputs.new_full((heads * (heads - 1) // 2,), math.nan, dtype=torch.float64)
-    writes = head_outputs.transpose(0, 1).double() @ output_projection.double()
-    gram = writes @ writes.mT
-    gram.diagonal(dim1=1, dim2=2).zero_()
-    row_sums = gram.sum(-1) / (tokens - 2)
+    # The Gram matrix of writes z W is z (W W^T) z^T, in the head's width instead of the model's.
+    outputs, projection = head_outputs.transpose(0, 1).double(), output_projection.double()
+    weighted = outputs @ (projection @ projection.mT)
+
+    def gram_tiles() -> Iterator[tuple[slice, Tensor]]:
+        at_once = rows_at_once(heads, tokens)
+        for first in range(0, tokens, at_once):
+            rows = slice(first, first + at_once)
+            gram = weighted[:, rows] @ outputs.mT
+            gram.diagonal(first, dim1=1, dim2=2).zero_()
+            yield rows, gram
+
+    row_sums = torch.cat([gram.sum(-1) for _, gram in gram_tiles()], -1) / (tokens - 2)
     total = row_sums.sum(-1) / (tokens - 1)
-    centred = gram - row_sums[:, :, None] - row_sums[:, None, :] + total[:, None, None]
-    centred.diagonal(dim1=1, dim2=2).zero_()
-    products = _gram(centred)
+    products = squares = torch.zeros((), dtype=torch.float64, device=outputs.device)
+    for rows, gram in gram_tiles():
+        squares = squares + gram.square().sum((1, 2))
+        gram += total[:, None, None] - row_sums[:, rows, None] - row_sums[:, None, :]
+        gram.diagonal(rows.start, dim1=1, dim2=2).zero_()
+        products = products + _gram(gram)
     norms = products.diagonal()
-    constant = norms <= SMALLEST_VARIANCE * gram.square().sum((1, 2))
-    norms = norms.masked_fill(constant, math.nan)
+    norms = norms.masked_fill(norms <= SMALLEST_VARIANCE * squares, math.nan)
     return _upper((products / (norms[:, None] * norms[None, :]).sqrt()).clamp(-1, 1))
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """Rows as distributions: weights float64 (H, T, T), zero in rows left out; counted (H, T), 0 or 1."""
+    """Rows as distributions: weights float64 (H, rows, keys), zero in rows left out; counted (H, rows), 0 or 1; first,
+    the position of the first of these rows."""
 
     weights: Tensor
     counted: Tensor
+    first: int
 
     def after_first(self) -> "_Rows":
-        return _Rows(self.weights[:, 1:], self.counted[:, 1:])
+        """Without row 0 of the prompt, where it is among these."""
+        return self if self.first else _Rows(self.weights[:, 1:], self.counted[:, 1:], 1)
 
 
-def _rows(weights: Tensor, sink: Sink) -> _Rows:
-    rows = weights.double()
-    if sink == "kept":
-        return _Rows(rows, rows.new_ones(rows.shape[:2]))
-    rows = torch.nn.functional.pad(rows[..., 1:], (1, 0))
-    mass = rows.sum(-1)
-    counted = (mass >= SMALLEST_MASS).double()
-    rows *= (counted / mass.clamp(min=SMALLEST_MASS))[..., None]
-    return _Rows(rows, counted)
+def _row_tiles(weights: Tensor, sink: Sink) -> Iterator[_Rows]:
+    for first, tile in row_tiles(weights):
+        rows = tile.double()
+        if sink == "kept":
+            yield _Rows(rows, rows.new_ones(rows.shape[:2]), first)
+            continue
+        rows = torch.nn.functional.pad(rows[..., 1:], (1, 0))
+        mass = rows.sum(-1)
+        counted = (mass >= SMALLEST_MASS).double()
+        rows *= (counted / mass.clamp(min=SMALLEST_MASS))[..., None]
+        yield _Rows(rows, counted, first)
+
+
+def _pair_sums(rows: _Rows, layer: LayerAttention, names: Sequence[str], sink: Sink) -> dict[str, Tensor]:
+    """What statistics of pairs are made of, over some rows: (H, H), but joint_entropy one value per pair.
+
+    mass: of head i in the rows that head j counts too; rows: how many both count; overlap: sum of sqrt(A_i A_j).
+    joint_entropy: see `_joint_entropy`. products, sums, squares: of entries, as `_pearson` needs them.
+    """
+    sums = {}
+    if "hellinger" in names or "js_divergence" in names:
+        later = rows.after_first()
+        # Rows that a head leaves out are zero there: they add nothing to the overlap, nor to the mass.
+        sums["mass"] = later.weights.sum(-1) @ later.counted.T
+        sums["rows"] = later.counted @ later.counted.T
+        if "hellinger" in names:
+            sums["overlap"] = _gram(later.weights.sqrt())
+        if "js_divergence" in names:
+            sums["joint_entropy"] = _joint_entropy(later)
+    if "pattern_correlation" in names:
+        sums["products"] = _gram(rows.weights)
+        sums["sums"] = rows.weights.sum(-1) @ rows.counted.T
+        sums["squares"] = rows.weights.square().sum(-1) @ rows.counted.T
+        tokens, removed_keys = layer.weights.shape[-1], 1 if sink == "dropped" else 0
+        everywhere = rows.counted.new_full(rows.counted.shape[1:], float(tokens))
+        visible = everywhere if layer.support == "full" else everywhere.new_ones(len(everywhere)).cumsum(0) + rows.first
+        sums["entries_of_support"] = (rows.counted * (visible - removed_keys)) @ rows.counted.T
+        sums["entries_of_matrix"] = (rows.counted * (everywhere - removed_keys)) @ rows.counted.T
+    return sums
 
 
 def _gram(matrices: Tensor) -> Tensor:
@@ -176,59 +227,35 @@ def _upper(matrix: Tensor) -> Tensor:
     return matrix[i, j]
 
 
-def _hellinger(rows: _Rows) -> Tensor:
-    # Rows that a head leaves out are zero there: they add nothing to the overlap, nor to the mass.
-    overlap = _gram(rows.weights.sqrt())
-    mass, both_counted = _common_rows(rows)
-    return (((mass + mass.T) / 2 - overlap) / both_counted).clamp(0, 1)
+def _joint_entropy(rows: _Rows) -> Tensor:
+    """S(a + b) - S(a) - S(b) in nats, S = -sum x ln x, over the rows of each pair of heads.
 
-
-def _js_divergence(rows: _Rows) -> Tensor:
-    """Twice the divergence of two rows is, in nats, S(a + b) - S(a) - S(b) + 2 ln 2, with S = -sum x ln x.
-
-    Row by row this holds for the rows that both heads count. Others add nothing to the difference of S, since
-    one of the two is zero there.
+    Twice the divergence of two rows is this + 2 ln 2. Row by row that holds for the rows that both heads count. Others
+    add nothing to the difference of S, since one of the two is zero there.
     """
     # Most entries are above the diagonal, outside the window or the dropped key: nobody attends there.
     entries = rows.weights.flatten(1)
     entries = entries[:, (entries > 0).any(0)]
     entropy = entropy_nats(entries)
     i, j = torch.triu_indices(len(entries), len(entries), offset=1, device=entries.device)
-    pairs_at_once = max(1, ENTRIES_AT_ONCE // max(1, entries.shape[1]))
+    pairs_at_once = rows_at_once(1, entries.shape[1])
     joint = torch.cat(
         [
             entropy_nats(entries[first] + entries[second])
             for first, second in zip(i.split(pairs_at_once), j.split(pairs_at_once), strict=True)
         ]
     )
-    difference = (joint - entropy[i] - entropy[j]) / math.log(2)
-    mass, both_counted = _common_rows(rows)
-    return ((difference + mass[i, j] + mass[j, i]) / (2 * both_counted[i, j])).clamp(0, 1)
+    return joint - entropy[i] - entropy[j]
 
 
-def _common_rows(rows: _Rows) -> tuple[Tensor, Tensor]:
-    """The mass of head i in the rows that head j counts too, and how many rows both count; both (H, H)."""
-    return rows.weights.sum(-1) @ rows.counted.T, rows.counted @ rows.counted.T
+def _pearson(sums: Mapping[str, Tensor], entries: str) -> Tensor:
+    """Pearson over the entries that count, (H, H).
 
-
-def _pearson(rows: _Rows, support: Support, sink: Sink) -> tuple[Tensor, Tensor]:
-    """Pearson over the support and over the full matrix, each (H, H).
-
-    The entries that count differ from pair to pair where heads leave out different rows, so sums run over
-    row sums: `sums[i, j]` is the sum of head i's entries in the rows that head j counts too.
+    These differ from pair to pair where heads leave out different rows, so sums run over row sums: `sums[i, j]` is the
+    sum of head i's entries in the rows that head j counts too.
     """
-    tokens = rows.weights.shape[-1]
-    products = _gram(rows.weights)
-    sums = rows.weights.sum(-1) @ rows.counted.T
-    squares = rows.weights.square().sum(-1) @ rows.counted.T
-    keys_everywhere = rows.counted.new_full((tokens,), float(tokens))
-    keys_visible = keys_everywhere if support == "full" else keys_everywhere.new_ones(tokens).cumsum(0)
-    removed_keys = 1 if sink == "dropped" else 0
-    correlations = []
-    for keys in (keys_visible, keys_everywhere):
-        entries = (rows.counted * (keys - removed_keys)) @ rows.counted.T
-        covariance = products - sums * sums.T / entries
-        variance = squares - sums.square() / entries
-        variance = variance.masked_fill(variance <= SMALLEST_VARIANCE * squares, math.nan)
-        correlations.append((covariance / (variance * variance.T).sqrt()).clamp(-1, 1))
-    return correlations[0], correlations[1]
+    total, count = sums["sums"], sums[entries]
+    covariance = sums["products"] - total * total.T / count
+    variance = sums["squares"] - total.square() / count
+    variance = variance.masked_fill(variance <= SMALLEST_VARIANCE * sums["squares"], math.nan)
+    return (covariance / (variance * variance.T).sqrt()).clamp(-1, 1)

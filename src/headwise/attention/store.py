@@ -20,11 +20,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headwise.attention.capture import Support
-from headwise.attention.reduce import SINKS, HeadStatistics, Sink, pair_columns
+from headwise.attention.reduce import HeadStatistics, pair_columns
+from headwise.attention.sinks import SINKS, Sink
 from headwise.provenance import atomic, read_metadata, with_metadata
 
 # A row group is written when so much is buffered; a tensor file also begins one with each prompt.
 BUFFER_BYTES = 64 * 2**20
+# Offsets of a list column are 32-bit.
+MOST_ENTRIES = 2**31 - 1
 
 TENSOR_SCHEMA = pyarrow.schema(
     [
@@ -58,10 +61,15 @@ PAIR_IDENTITY = (
 
 def pack(weights: Tensor, support: Support) -> NDArray[np.float16]:
     """Attention (heads, T, T) as float16 (heads, entries): the lower triangle row by row, all if `full`."""
-    if support == "causal":
-        queries, keys = torch.tril_indices(*weights.shape[1:], device=weights.device)
-        weights = weights[:, queries, keys]
-    packed: NDArray[np.float16] = weights.flatten(1).half().cpu().numpy()
+    if support == "full":
+        whole: NDArray[np.float16] = weights.flatten(1).half().cpu().numpy()
+        return whole
+    heads, tokens, _ = weights.shape
+    packed = np.empty((heads, tokens * (tokens + 1) // 2), np.float16)
+    below = np.tri(tokens, dtype=bool)
+    # A head at a time: beside what is kept, memory holds one head's matrix.
+    for head in range(heads):
+        packed[head] = weights[head].half().cpu().numpy()[below]
     return packed
 
 
@@ -140,6 +148,12 @@ class TensorWriter(_Writer):
             self._write_row_group()
             self._prompt = prompt
         heads, tokens, _ = weights.shape
+        entries = tokens * (tokens + 1) // 2 if self._support == "causal" else tokens**2
+        if heads * entries > MOST_ENTRIES:
+            raise ValueError(
+                f"prompt '{prompt}', layer {layer}: the weights of {heads} heads on {tokens} tokens are more than one "
+                "row group of a Parquet file can hold: set extraction.store to statistics, or shorten the prompt"
+            )
         self._append(
             [
                 pyarrow.array([prompt] * heads),

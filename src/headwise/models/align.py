@@ -9,6 +9,7 @@ import torch
 from torch.nn.functional import logsigmoid
 from transformers import PreTrainedModel
 
+from headwise.models.checkpoint import weights_digest
 from headwise.models.corpus import read_documents
 from headwise.models.excerpts import evaluate, spread_excerpts, token_stream
 from headwise.models.load import load_checkpoint
@@ -22,7 +23,7 @@ from headwise.models.pairs import (
 )
 from headwise.models.save import save_checkpoint
 from headwise.progress import track
-from headwise.provenance import weights_digest, write_table
+from headwise.provenance import write_table
 from headwise.study.training import Dpo, Sft
 
 HELD_OUT_PAIRS = 256

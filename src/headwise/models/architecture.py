@@ -1,6 +1,5 @@
 """Facts about attention, read from a model's configuration and never from its name."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,22 +9,31 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
 
+from headwise.models.hooked import HOOKED_GPT2
+
 # Architectures whose configuration says nothing of key and value heads because every head has its own.
 MULTI_HEAD_ONLY = frozenset(
-    {"bloom", "codegen", "gpt2", "gpt_neo", "gpt_neox", "gptj", "mpt", "openai-gpt", "opt", "xglm"}
-    | {"bert", "distilbert", "electra", "modernbert", "roberta"}
+    {"biogpt", "bloom", "codegen", "ctrl", "gpt2", "gpt_neo", "gpt_neox", "gptj", "mpt", "openai-gpt", "opt"}
+    | {"persimmon", "xglm", HOOKED_GPT2}
+    | {"bert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta"}
 )
 # How positions are coded, where the architecture leaves no choice and the configuration does not say.
 POSITIONS = {
-    **dict.fromkeys(("gpt2", "gpt_bigcode", "gpt_neo", "openai-gpt", "opt"), "learned"),
-    **dict.fromkeys(("bert", "distilbert", "electra", "roberta"), "learned"),
+    **dict.fromkeys(("biogpt", "gpt2", "gpt_bigcode", "gpt_neo", HOOKED_GPT2, "openai-gpt", "opt"), "learned"),
+    **dict.fromkeys(("bert", "distilbert", "electra", "roberta", "xlm-roberta"), "learned"),
     **dict.fromkeys(("codegen", "gptj"), "rotary"),
     **dict.fromkeys(("bloom", "mpt"), "alibi"),
-    "xglm": "sinusoidal",
+    **dict.fromkeys(("ctrl", "xglm"), "sinusoidal"),
     "jamba": "none",
 }
+# Architectures that rotate queries and keys where attention slides, and nowhere else.
+ROTARY_WHERE_SLIDING = frozenset({"afmoe", "cohere2", "exaone4", "exaone_moe"})
+# Architectures whose number of key and value heads differs between layers, although the configuration names one.
+VARYING_KEY_VALUE_HEADS = frozenset({"mimo_v2_flash"})
 # Kinds of layers, as `layer_types` has them, that hold no attention matrix.
-WITHOUT_ATTENTION = frozenset({"conv", "linear_attention"})
+WITHOUT_ATTENTION = frozenset({"conv", "linear_attention", "mamba", "recurrent"})
+# Kinds of layers whose queries reach back no further than a window or a chunk.
+BOUNDED = frozenset({"sliding_attention", "chunked_attention"})
 
 
 class ArchitectureError(ValueError):
@@ -41,7 +49,8 @@ def architecture_facts(config: PreTrainedConfig) -> dict[str, Any]:
         latter two None for multi-head latent attention, whose heads share a vector and no keys or values.
     head_width: of queries and keys. layers, hidden: all layers, and width of the residual stream.
     attention_layers: indices of the layers that have attention; fewer than `layers` in hybrid models.
-    windows: per attention layer, tokens that a query reaches back, itself included; None where all.
+    windows: per attention layer, the most tokens that a query reaches back, itself included; None where all. The length
+        of a chunk where attention stays within chunks (Llama 4): queries near the start of one reach back less.
     positions: "rotary", "rotary in some layers", "learned", "sinusoidal", "alibi" or "none".
     crowding: heads / key_value_heads × heads / head_width, the ρ of D'Elia (2026); None as key_value_heads is.
     parameters: tied weights counted once.
@@ -49,6 +58,11 @@ def architecture_facts(config: PreTrainedConfig) -> dict[str, Any]:
     Raises ArchitectureError for attention that these facts do not describe.
     """
     config = config.get_text_config(decoder=True)
+    if getattr(config, "is_heterogeneous", False) or config.model_type in VARYING_KEY_VALUE_HEADS:
+        raise ArchitectureError(
+            f"{config.model_type}: heads differ between layers in number or width, which one number per model cannot "
+            "describe: its attention can be measured, and the columns of these facts stay empty"
+        )
     if not hasattr(config, "num_attention_heads"):
         raise ArchitectureError(
             f"{config.model_type}: the configuration has no num_attention_heads: headwise measures attention heads"
@@ -82,16 +96,11 @@ def language_model_class(config: PreTrainedConfig) -> type[AutoModelForCausalLM]
     kind = config.model_type
     if kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False):
         return AutoModelForMaskedLM
-    if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+    if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or kind == HOOKED_GPT2:
         return AutoModelForCausalLM
     raise ArchitectureError(
         f"{kind}: transformers has no causal or masked language model of this type: choose another checkpoint"
     )
-
-
-def window_acts(facts: Mapping[str, Any], tokens: int) -> list[bool]:
-    """Per attention layer: whether its window hides any key from any query of a prompt of that many tokens."""
-    return [window is not None and window < tokens for window in facts["windows"]]
 
 
 def _attention_kind(heads: int, key_value_heads: int | None) -> str:
@@ -131,25 +140,36 @@ def _windows(config: PreTrainedConfig) -> dict[int, int | None]:
     if config.model_type == "gpt_neo":
         reach = {"local": config.window_size, "global": None}
         return {layer: reach[kind] for layer, kind in enumerate(config.attention_layers)}
-    window = _declared(config, "sliding_window")
-    if config.model_type == "modernbert":  # the number of tokens on either side
-        window += 1
-    if _declared(config, "layer_types") is None and _declared(config, "layers_block_type") is not None:
-        raise ArchitectureError(
-            f"{config.model_type}: which layers have attention stands in layers_block_type, which is not understood: "
-            "add the model type to architecture.py"
-        )
-    kinds = _declared(config, "layer_types") or ["sliding_attention"] * config.num_hidden_layers
-    if unknown := sorted(set(kinds) - {"sliding_attention", "full_attention"} - WITHOUT_ATTENTION):
+    window = _window(config)
+    kinds = _layer_kinds(config) or ["sliding_attention"] * config.num_hidden_layers
+    if unknown := sorted(set(kinds) - {"full_attention"} - BOUNDED - WITHOUT_ATTENTION):
         raise ArchitectureError(
             f"{config.model_type}: layer_types holds '{unknown[0]}', whose reach in tokens is not known: "
             "add it to architecture.py"
         )
     return {
-        layer: window if kind == "sliding_attention" else None
-        for layer, kind in enumerate(kinds)
-        if kind not in WITHOUT_ATTENTION
+        layer: window if kind in BOUNDED else None for layer, kind in enumerate(kinds) if kind not in WITHOUT_ATTENTION
     }
+
+
+def _window(config: PreTrainedConfig) -> int | None:
+    """The reach of the layers that are `BOUNDED`."""
+    if config.model_type == "modernbert":  # counts the tokens on either side
+        return config.sliding_window + 1
+    if config.model_type == "recurrent_gemma":
+        return config.attention_window_size
+    return _declared(config, "attention_chunk_size") or _declared(config, "sliding_window")
+
+
+def _layer_kinds(config: PreTrainedConfig) -> list[str] | None:
+    """The kind of each layer in the words of `layer_types`; None where the architecture has one kind alone."""
+    if (kinds := _declared(config, "layer_types")) is not None:
+        return kinds
+    kinds = _declared(config, "layers_block_type")
+    if kinds is None:
+        return None
+    attention = "sliding_attention" if config.model_type == "recurrent_gemma" else "full_attention"
+    return [attention if kind == "attention" else kind for kind in kinds]
 
 
 def _positions(config: PreTrainedConfig) -> str:
@@ -164,11 +184,18 @@ def _positions(config: PreTrainedConfig) -> str:
             f"{config.model_type}: the configuration does not say how positions are coded: "
             "add the model type to architecture.py"
         )
-    # SmolLM3 names the layers that do rotate by a 1; Cohere 2 rotates where attention slides.
-    somewhere = 0 in (_declared(config, "no_rope_layers") or [])
-    if config.model_type == "cohere2":
-        somewhere = "full_attention" in config.layer_types
-    return "rotary in some layers" if somewhere else "rotary"
+    if config.model_type == "granitemoehybrid" and config.position_embedding_type != "rope":
+        return "none"
+    rotates = _rotating_layers(config)
+    return "rotary" if all(rotates) else "rotary in some layers" if any(rotates) else "none"
+
+
+def _rotating_layers(config: PreTrainedConfig) -> list[bool]:
+    """Which layers rotate queries and keys, of an architecture that does."""
+    if config.model_type in ROTARY_WHERE_SLIDING and config.sliding_window is not None:
+        return [kind == "sliding_attention" for kind in config.layer_types]
+    # SmolLM3 and Llama 4 mark the layers that do rotate, whatever the name of the field says.
+    return [bool(rotates) for rotates in _declared(config, "no_rope_layers") or [True]]
 
 
 def _parameters(config: PreTrainedConfig) -> int:

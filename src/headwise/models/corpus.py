@@ -3,12 +3,16 @@
 import hashlib
 import json
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from huggingface_hub.errors import HTTPError
+
+from headwise.models.grammar import grammar_texts
 from headwise.models.standard_library import standard_library_texts
+from headwise.progress import track
 from headwise.provenance import atomic, file_digest, write_json
 from headwise.study.data import Corpus
 
@@ -36,38 +40,30 @@ def build_corpus(settings: Corpus, documents: Path, facts: Path) -> None:
     """Gather the corpus of a study.
 
     `documents` receives one JSON object per line (id, title, text, split), sorted by id; texts that occur
-    twice are kept once. `facts` receives source, path, revision and python version (null where the source has
-    none), the SHA-256 of `documents`, and documents and characters per split. A document is held out when the
-    hash of its id says so: the split does not depend on the order of documents, nor on which others there are.
+    twice are kept once. `facts` receives source, path, configuration, revision and python version (null where the
+    source has none), the SHA-256 of `documents`, and documents and characters per split. A document is held out when
+    the hash of its id says so: the split does not depend on the order of documents, nor on which others there are.
 
     Raises CorpusError where there is no text, too little of it, or a split without documents.
     """
-    texts = {"standard_library": _standard_library, "text": _text_files, "dataset": _dataset}[settings.source](settings)
-    corpus = _documents(texts, settings.held_out)
-    counts = {split: [len(document.text) for document in corpus if document.split == split] for split in SPLITS}
-    characters = sum(map(sum, counts.values()))
-    if characters < MINIMUM_CHARACTERS:
-        raise CorpusError(
-            f"corpus: {len(corpus)} documents hold {characters:,} characters, "
-            f"and training needs {MINIMUM_CHARACTERS:,}: add text to the corpus"
-        )
-    for split, lengths in counts.items():
-        if not lengths:
-            raise CorpusError(
-                f"corpus: no document of {len(corpus)} fell into the split '{split}' "
-                f"at corpus.held_out {settings.held_out}: add documents, or change corpus.held_out"
-            )
-    with atomic(documents) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as stream:
-        for document in corpus:
-            stream.write(json.dumps(asdict(document), ensure_ascii=False) + "\n")
+    sources = {"standard_library": _standard_library, "text": _text_files, "dataset": _dataset, "grammar": _grammar}
+    texts = sources[settings.source](settings)
+    lengths: dict[Split, list[int]] = {split: [] for split in SPLITS}
+    with atomic(documents) as temporary:
+        with open(temporary, "w", encoding="utf-8", newline="\n") as stream:
+            for document in _documents(texts, settings.held_out):
+                lengths[document.split].append(len(document.text))
+                stream.write(json.dumps(asdict(document), ensure_ascii=False) + "\n")
+        _refuse_too_little(lengths, settings.held_out)
     summary: dict[str, Any] = {
         "source": settings.source,
         "path": settings.path,
+        "configuration": settings.configuration,
         "revision": settings.revision,
         "python": platform.python_version() if settings.source == "standard_library" else None,
         "digest": file_digest(documents),
-        "documents": {split: len(lengths) for split, lengths in counts.items()},
-        "characters": {split: sum(lengths) for split, lengths in counts.items()},
+        "documents": {split: len(characters) for split, characters in lengths.items()},
+        "characters": {split: sum(characters) for split, characters in lengths.items()},
     }
     write_json(summary, facts)
 
@@ -82,13 +78,30 @@ def read_documents(path: Path, split: Split) -> list[Document]:
     return chosen
 
 
-def _documents(texts: Iterable[tuple[str, str, str]], held_out: float) -> list[Document]:
-    """Non-empty documents sorted by id, without repeated texts: a text in both splits is not held out."""
-    kept: dict[str, Document] = {}
-    for identity, title, text in sorted(texts):
-        if text.strip():
-            kept.setdefault(text, Document(identity, title, text, _split(identity, held_out)))
-    return list(kept.values())
+def _refuse_too_little(lengths: Mapping[Split, Sequence[int]], held_out: float) -> None:
+    documents, characters = sum(map(len, lengths.values())), sum(map(sum, lengths.values()))
+    if characters < MINIMUM_CHARACTERS:
+        raise CorpusError(
+            f"corpus: {documents} documents hold {characters:,} characters, "
+            f"and training needs {MINIMUM_CHARACTERS:,}: add text to the corpus"
+        )
+    for split, counted in lengths.items():
+        if not counted:
+            raise CorpusError(
+                f"corpus: no document of {documents} fell into the split '{split}' "
+                f"at corpus.held_out {held_out}: add documents, or change corpus.held_out"
+            )
+
+
+def _documents(texts: Iterable[tuple[str, str, str]], held_out: float) -> Iterator[Document]:
+    """Non-empty documents in their order, without repeated texts: a text in both splits is not held out."""
+    # Digests instead of texts: a data set may be larger than memory.
+    seen: set[bytes] = set()
+    for identity, title, text in texts:
+        digest = hashlib.sha256(text.encode()).digest()
+        if text.strip() and digest not in seen:
+            seen.add(digest)
+            yield Document(identity, title, text, _split(identity, held_out))
 
 
 def _split(identity: str, held_out: float) -> Split:
@@ -98,7 +111,11 @@ def _split(identity: str, held_out: float) -> Split:
 
 
 def _standard_library(settings: Corpus) -> list[tuple[str, str, str]]:
-    return standard_library_texts()
+    return sorted(standard_library_texts())
+
+
+def _grammar(settings: Corpus) -> Iterable[tuple[str, str, str]]:
+    return grammar_texts()
 
 
 def _text_files(settings: Corpus) -> list[tuple[str, str, str]]:
@@ -115,10 +132,11 @@ def _text_files(settings: Corpus) -> list[tuple[str, str, str]]:
         except UnicodeDecodeError as error:
             raise CorpusError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}): convert it") from None
         texts.append((path.relative_to(folder).as_posix(), path.stem, text))
-    return texts
+    return sorted(texts)
 
 
-def _dataset(settings: Corpus) -> list[tuple[str, str, str]]:
+def _dataset(settings: Corpus) -> Iterator[tuple[str, str, str]]:
+    """Rows of a data set in their order, one at a time; those without text are left out."""
     try:
         import datasets
     except ModuleNotFoundError:
@@ -126,10 +144,42 @@ def _dataset(settings: Corpus) -> list[tuple[str, str, str]]:
             "corpus.source dataset needs the library `datasets`: install headwise with the extra 'dataset', "
             "as in: pip install 'headwise[dataset]'"
         ) from None
-    rows = datasets.load_dataset(settings.path, split=settings.split, revision=settings.revision)
-    if settings.column not in rows.column_names:
-        raise CorpusError(
-            f"corpus.column: data set {settings.path} has no column '{settings.column}': "
-            f"choose from {', '.join(rows.column_names)}"
+    where = f"data set {settings.path}"
+    on_disk = Path(str(settings.path)).is_dir()
+    try:
+        rows = datasets.load_dataset(
+            settings.path,
+            settings.configuration,
+            split=settings.split,
+            revision=None if on_disk else settings.revision,
+            streaming=True,
         )
-    return [(f"row/{row:09d}", f"row {row}", text) for row, text in enumerate(rows[settings.column])]
+        if settings.rows is not None:
+            rows = rows.take(settings.rows)
+        for number, row in enumerate(track(rows, f"rows of {where}", settings.rows)):
+            if settings.column not in row:
+                raise CorpusError(
+                    f"corpus.column: {where} has no column '{settings.column}': choose from {', '.join(row)}"
+                )
+            text = row[settings.column]
+            if text is None:
+                continue
+            if not isinstance(text, str):
+                raise CorpusError(
+                    f"corpus.column: '{settings.column}' of {where} holds {type(text).__name__} in row {number}, not "
+                    "text: choose another column"
+                )
+            yield f"row/{number:09d}", f"row {number}", text
+    except CorpusError:
+        raise
+    # No network and no such data set are OSErrors, an unknown split or configuration is a ValueError, and a data set
+    # that would run code of its own a RuntimeError.
+    except (OSError, ValueError, RuntimeError, HTTPError) as error:
+        offline = (
+            "; where there is no network, fetch it elsewhere with `hf download --repo-type dataset "
+            f"{settings.path} --local-dir FOLDER` and set corpus.path to that folder"
+        )
+        raise CorpusError(
+            f"corpus: {where} cannot be read ({' '.join(str(error).split())}): correct path, configuration, split or "
+            "revision" + ("" if on_disk else offline)
+        ) from error

@@ -41,9 +41,11 @@ def take_excerpts(
     return inputs, targets
 
 
-def spread_excerpts(stream: torch.Tensor, tokens: int, bos: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Inputs and targets of up to `EVALUATED_EXCERPTS` excerpts, evenly spread and without overlap."""
-    count = min(EVALUATED_EXCERPTS, len(stream) // tokens)
+def spread_excerpts(
+    stream: torch.Tensor, tokens: int, bos: int, most: int = EVALUATED_EXCERPTS
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs and targets of up to `most` excerpts, evenly spread and without overlap."""
+    count = min(most, len(stream) // tokens)
     return take_excerpts(stream, torch.arange(count) * (len(stream) // count), tokens, bos)
 
 
@@ -51,6 +53,12 @@ def excerpt_loss(model: PreTrainedModel, inputs: torch.Tensor, targets: torch.Te
     """Mean cross-entropy per target token, nats; a scalar with a gradient, on the model's device."""
     logits = model(input_ids=inputs.to(model.device), use_cache=False).logits
     return cross_entropy(logits.flatten(0, 1), targets.to(model.device).flatten())
+
+
+def losses_per_excerpt(model: PreTrainedModel, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy per target token of each excerpt, nats; float32 (excerpts,)."""
+    logits = model(input_ids=inputs, use_cache=False).logits.float()
+    return cross_entropy(logits.transpose(1, 2), targets, reduction="none").mean(1)
 
 
 @torch.no_grad()

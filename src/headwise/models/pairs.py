@@ -46,7 +46,7 @@ def preference_pairs(
 
     Raises CorpusError where no passage is long enough, ValueError where the tokenizer has no chat template.
     """
-    before, after = _template(tokenizer)
+    before, after = (torch.tensor(part, dtype=torch.int64) for part in template_parts(tokenizer))
     passages = [passage for document in documents for passage in _passages(document.text)]
     order = torch.randperm(len(passages), generator=generator)[:count].tolist()
     length = PROMPT_TOKENS + RESPONSE_TOKENS
@@ -89,13 +89,17 @@ def _passages(text: str) -> list[str]:
     return passages
 
 
-def _template(tokenizer: PreTrainedTokenizerBase) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids that the chat template puts before and after what the user says."""
+def template_parts(tokenizer: PreTrainedTokenizerBase, opening: str = "") -> tuple[list[int], list[int]]:
+    """Token ids that the chat template puts before and after what the user says, `opening` included in the former.
+
+    Raises ValueError where the tokenizer has no chat template, or one that changes what is said.
+    """
+    name = tokenizer.name_or_path or "the tokenizer"
     if tokenizer.chat_template is None:
-        raise ValueError("alignment: the tokenizer of the base has no chat template: add one to tokenizer_config.json")
-    message = [{"role": "user", "content": PLACEHOLDER}]
-    rendered = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-    before, after = (
-        tokenizer(part, add_special_tokens=False)["input_ids"] for part in str(rendered).split(PLACEHOLDER)
-    )
-    return torch.tensor(before, dtype=torch.int64), torch.tensor(after, dtype=torch.int64)
+        raise ValueError(f"{name} has no chat template: add one to tokenizer_config.json")
+    message = [{"role": "user", "content": opening + PLACEHOLDER}]
+    parts = str(tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)).split(PLACEHOLDER)
+    if len(parts) != 2:
+        raise ValueError(f"{name}: its chat template does not write once what the user says: choose another checkpoint")
+    before, after = (tokenizer(part, add_special_tokens=False)["input_ids"] for part in parts)
+    return list(before), list(after)

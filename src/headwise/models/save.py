@@ -8,8 +8,11 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from headwise.models.architecture import architecture_facts
-from headwise.models.tokenizer import tokenizer_digest, tokenizer_files
-from headwise.provenance import atomic, file_digest, weights_digest, write_json
+from headwise.models.checkpoint import weights_digest
+from headwise.models.files import tokenizer_files
+from headwise.models.tokenizer import tokenizer_digest
+from headwise.progress import no_bars_in_logs
+from headwise.provenance import atomic, file_digest, write_json
 
 
 def save_checkpoint(
@@ -26,7 +29,8 @@ def save_checkpoint(
     corpus, tokenizer and weights. The folder appears under its name when it is complete.
     """
     with atomic(checkpoint) as temporary:
-        model.save_pretrained(temporary)
+        with no_bars_in_logs():
+            model.save_pretrained(temporary)
         for path in tokenizer_files(tokenizer_folder):
             shutil.copyfile(path, temporary / path.name)
         digests = {

@@ -7,6 +7,7 @@ from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from headwise.models.corpus import Document, read_documents
+from headwise.models.files import tokenizer_files
 from headwise.provenance import atomic, file_digest, json_digest
 from headwise.study.data import Tokenizer
 
@@ -75,21 +76,6 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 def tokenizer_digest(folder: Path) -> str:
     """SHA-256 over names and contents of a tokenizer's files (vocabulary, special tokens, chat template)."""
     return json_digest({path.name: file_digest(path) for path in tokenizer_files(folder)})
-
-
-def tokenizer_files(folder: Path) -> list[Path]:
-    """The files of a tokenizer in a folder that may hold a model as well, sorted by name."""
-    names = (
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "chat_template.jinja",
-        "tokenizer.model",
-        "vocab.json",
-        "merges.txt",
-    )
-    return sorted(folder / name for name in names if (folder / name).is_file())
 
 
 def encode_documents(documents: list[Document], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:

@@ -21,6 +21,8 @@ class Column:
     nullable: bool = False
 
 
+ROUNDING = 1e-9  # values of an estimator that differ by less are equal but for rounding
+
 IDENTITY = ["model", "family", "base", "method", "seed"]
 _IDENTITY = (
     Column("model", str, "Name of the model in the study file"),
@@ -68,6 +70,8 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("parameters", int, "Weights, tied ones counted once", True),
         Column("window_tokens", int, "Smallest sliding window, in tokens; null: none", True),
         Column("window_layers", int, "Layers with a sliding window", True),
+        Column("longest_prompt_tokens", int, "Tokens of the longest prompt, as this model reads it", True),
+        Column("window_layers_acting", int, "Layers whose window hides any key from any query of that prompt", True),
         Column("steps", int, "Training steps from scratch", True),
         Column(
             "held_out_loss_nats",
@@ -166,6 +170,10 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         *_TEST,
         Column("unit", str, "What is counted: prompt or refit"),
         Column("test", str, "Name of the test", True),
+        Column(
+            "p_domains", float, "p when whole prompt domains are swapped: if prompts of a domain move together", True
+        ),
+        Column("p_domains_attainable", float, "The smallest that p_domains can be", True),
         Column("p_equivalence", float, "p of the equivalence test, before adjustment", True),
         Column("equivalence_margin", float, "Largest change called preserved", True),
         Column("p_equivalence_adjusted", float, "p_equivalence adjusted for the number of tests", True),
@@ -173,16 +181,25 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("reason", str, "Why something is undefined", True),
     ),
     "contrasts": (
-        Column("kind", str, "architecture: bases; alignment_difference: changes; alignment_pooled: mean change"),
+        Column(
+            "kind",
+            str,
+            "architecture: bases; architecture_by_seed: bases, paired by seed; alignment_difference: changes; "
+            "alignment_pooled: mean change; alignment_random_effects: mean change, families weighted by their errors; "
+            "alignment_without_family: mean change of the other families",
+        ),
         *_ESTIMATE,
         Column("method", str, "How the models were aligned; null between bases", True),
-        Column("group", str, "Model or family in question"),
+        Column("group", str, "Model in question, or family left out"),
         Column("reference", str, "Model or family that it is compared with", True),
         Column("estimate", float, "group − reference; for alignment_pooled the mean change over families", True),
         *_TEST,
         Column("n_reference", int, "Number of units of the reference", True),
-        Column("unit", str, "What is counted: refit or family"),
+        Column("unit", str, "What is counted: refit, seed or family"),
         Column("test", str, "Name of the test", True),
+        Column("tau", float, "Standard deviation of true changes between families", True),
+        Column("prediction_low", float, "Lower end of the interval for the change of a further family", True),
+        Column("prediction_high", float, "Upper end of the interval for the change of a further family", True),
         *_VERDICT,
         Column("reason", str, "Why something is undefined", True),
     ),
@@ -195,6 +212,13 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("reason", str, "Why the correlation is undefined", True),
     ),
 }
+
+
+def counted(rows: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
+    """The rows, each of a model and seed, without seeds that the table of models says to repeat an earlier one."""
+    repeats = models.loc[models["repeats_seed"].notna(), ["model", "seed"]]
+    keys = pd.MultiIndex.from_frame(rows[["model", "seed"]])
+    return rows[~keys.isin(pd.MultiIndex.from_frame(repeats))]
 
 
 def records(rows: pd.DataFrame) -> list[dict[str, Any]]:

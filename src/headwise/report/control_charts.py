@@ -16,14 +16,13 @@ from headwise.report.chart_parts import (
     spread,
     tooltip,
 )
-from headwise.report.columns import Tables
+from headwise.report.columns import ROUNDING, Tables, counted
 from headwise.report.labels import BASE, DESCRIPTORS, estimator_title, plain
 from headwise.report.style import GREY, family_colour, method_shape
 from headwise.study.study import Study
 
 POINTS_OF_A_CURVE = 75
 SPLITS = {"train": "training text", "held_out": "held-out text"}
-ROUNDING = 1e-9
 
 
 def training_chart(study: Study, tables: Tables) -> Any:
@@ -102,7 +101,7 @@ def _permutation_panel(study: Study, estimator: str, rows: pd.DataFrame) -> Any:
 
 def descriptor_chart(study: Study, tables: Tables) -> Any:
     """What heads of the bases do, by layer: the highest and the median head; a panel per descriptor."""
-    rows = tables["descriptors"]
+    rows = counted(tables["descriptors"], tables["models"])
     rows = rows[rows["base"].isna()]
     if rows.empty:
         return None

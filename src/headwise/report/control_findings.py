@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from headwise.report.columns import Tables, records
+from headwise.report.columns import ROUNDING, Tables, counted, records
 from headwise.report.finding import Finding, described
 from headwise.report.labels import (
     amount,
@@ -15,6 +15,7 @@ from headwise.report.labels import (
     number,
     sink_label,
 )
+from headwise.report.verdicts import CONFIRMATORY
 from headwise.study.study import Study
 
 # Standard deviations within which a value is like that of heads in random orders.
@@ -23,7 +24,6 @@ LIKE_RANDOM = 2.0
 MOST = 0.9
 # Where the largest change of any order is below this share of the value, no order moves it much.
 HARDLY = 0.1
-ROUNDING = 1e-9
 
 
 def control_findings(study: Study, tables: Tables) -> list[Finding]:
@@ -32,6 +32,7 @@ def control_findings(study: Study, tables: Tables) -> list[Finding]:
         *_training(tables),
         *_preferences(tables),
         *_head_permutation(tables),
+        *_domains(study, tables),
         *_agreement(study, tables),
         *_repeats(tables),
     ]
@@ -83,13 +84,14 @@ def _preferences(tables: Tables) -> Iterator[Finding]:
         )
 
 
-def head_permutation_summary(checks: pd.DataFrame) -> pd.DataFrame:
-    """What shuffling heads within their layers does to each estimator and sink, over all models.
+def head_permutation_summary(tables: Tables) -> pd.DataFrame:
+    """What shuffling heads within their layers does to each estimator and sink, over all models and refits.
 
     Columns: estimator, sink; models; means over models of the absolute value, of its absolute change (mean over
     orders) and of the deviation over orders; largest_change of any order; like_random, how many models have a value
     within LIKE_RANDOM deviations of the mean over orders.
     """
+    checks = counted(tables["checks"], tables["models"])
     rows = checks[checks["check"].eq("head_permutation") & checks["change"].notna()]
     change = rows["change"].abs()
     rows = rows.assign(
@@ -113,7 +115,7 @@ def head_permutation_summary(checks: pd.DataFrame) -> pd.DataFrame:
 
 def _head_permutation(tables: Tables) -> Iterator[Finding]:
     """For estimators that give a meaning to head numbers: is there any in them?"""
-    for row in records(head_permutation_summary(tables["checks"])):
+    for row in records(head_permutation_summary(tables)):
         if row["sink"] != "kept" or row["largest_change"] <= ROUNDING:
             continue
         models = amount(row["models"], "model")
@@ -141,6 +143,30 @@ def _head_permutation(tables: Tables) -> Iterator[Finding]:
             n=row["models"],
             unit="model",
         )
+
+
+def _domains(study: Study, tables: Tables) -> Iterator[Finding]:
+    """Whether significance within refits rests on prompts of a domain changing independently of each other."""
+    tests = tables["comparisons"]
+    level = study.comparison.level
+    found = tests[tests["role"].eq(CONFIRMATORY) & tests["p"].le(level) & tests["p_domains"].notna()]
+    if found.empty or float(found["p_domains_attainable"].max()) > level:
+        return
+    kept = int(found["p_domains"].le(level).sum())
+    yield described(
+        "a count of tests before adjustment",
+        id="check:domains",
+        topic="check",
+        headline=kept < MOST * len(found),
+        sentence=(
+            f"Do prompts of one domain move together? Of {amount(len(found), 'change')} within refits with p of at "
+            f"most {level:g} when the labels of single prompts are swapped, {kept} keep it when those of whole domains "
+            f"are (smallest attainable p {number(found['p_domains_attainable'].max())}, before adjustment). The others "
+            "hold for prompts like these in these domains, not for other domains."
+        ),
+        n=len(found),
+        unit="test",
+    )
 
 
 def _agreement(study: Study, tables: Tables) -> Iterator[Finding]:

@@ -9,14 +9,16 @@ from collections.abc import Iterator
 import pandas as pd
 
 from headwise.report import parts
-from headwise.report.columns import Tables, records
+from headwise.report.columns import Tables, counted, records
 from headwise.report.control_findings import control_findings
 from headwise.report.finding import Finding, described, said, tested, units
 from headwise.report.labels import (
     amount,
     estimator_label,
     estimator_title,
+    interval,
     method_label,
+    missing,
     number,
     p_value,
     plain,
@@ -69,7 +71,7 @@ def _alignment(study: Study, tables: Tables) -> Iterator[Finding]:
 
 def _bases(study: Study, tables: Tables) -> Iterator[Finding]:
     """Values of the bases; the headline of a study that compares nothing."""
-    values = tables["specialization"]
+    values = counted(tables["specialization"], tables["models"])
     values = values[_primary(study, values) & values["scope"].eq("model") & values["base"].isna()]
     means = values.groupby("model", sort=False)["value"].mean().dropna().sort_values(kind="stable")
     if means.empty:
@@ -114,6 +116,31 @@ def _methods(study: Study, tables: Tables) -> Iterator[Finding]:
                 f"{signed(row['estimate'])} on average over {units(row)}: {said(row)}.{over_refits} Within "
                 f"refits, where prompts are the unit, {down} of {amount(len(own), 'test')} show a decrease "
                 f"and {up} an increase."
+            ),
+        )
+        yield from _further_families(study, tables, method)
+
+
+def _further_families(study: Study, tables: Tables, method: str) -> Iterator[Finding]:
+    """The random-effects mean under a method: what a further family would show, and whether one family carries it."""
+    summary = _contrasts(study, tables, "alignment_random_effects")
+    without = _contrasts(study, tables, "alignment_without_family")
+    means = without[without["method"].map(method_label) == method].sort_values("estimate", kind="stable")
+    for row in records(summary[summary["method"].map(method_label) == method]):
+        ahead = "Two families allow no prediction for a third."
+        if not missing(row["prediction_low"]):
+            span = interval(row["prediction_low"], row["prediction_high"])
+            ahead = f"The change of a further family is expected at {span}."
+        ends = [f"{signed(each['estimate'])} (without {plain(each['group'])})" for each in records(means.iloc[[0, -1]])]
+        yield tested(
+            row,
+            id=f"families:{_identifier(method)}",
+            topic="method",
+            headline=False,
+            sentence=(
+                f"Under {method}, families weighted by their errors, the {estimator_label(row['estimator'])} "
+                f"changes by {signed(row['estimate'])}: {said(row)}. {ahead} Leaving out one family, the mean change "
+                f"lies between {ends[0]} and {ends[1]}."
             ),
         )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from headwise.models.windows import windows_act
 from headwise.study.study import Study
 
 ARCHITECTURE = (
@@ -48,7 +49,6 @@ def models_table(
             metadata = recorded[model.name, seed]
             known = made.get((model.name, seed), {})
             architecture = {**metadata, **(metadata.get("architecture") or {}), **known.get("architecture", {})}
-            windows = [window for window in architecture.get("windows", []) if window is not None]
             rows.append(
                 {
                     "model": model.name,
@@ -58,8 +58,8 @@ def models_table(
                     "seed": seed,
                     "source": model.source,
                     **{key: architecture.get(key) for key in ARCHITECTURE},
-                    "window_tokens": min(windows, default=None),
-                    "window_layers": len(windows) if "windows" in architecture else None,
+                    "layers": len(architecture.get("attention_layers", ())) or architecture.get("layers"),
+                    **_windows(architecture.get("windows"), metadata.get("longest_prompt_tokens")),
                     **{key: known.get("training", {}).get(key) for key in TRAINING},
                     **_alignment(known.get("alignment", {})),
                     **{key: {**known, **metadata}.get(key) for key in MEASUREMENT},
@@ -67,6 +67,18 @@ def models_table(
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _windows(windows: Sequence[int | None] | None, longest: int | None) -> dict[str, Any]:
+    """What windows a model has, and whether they can act on the longest prompt; null where that is not known."""
+    there = [window for window in windows or [] if window is not None]
+    acting = None if windows is None or longest is None else sum(windows_act(windows, longest))
+    return {
+        "window_tokens": min(there, default=None),
+        "window_layers": None if windows is None else len(there),
+        "longest_prompt_tokens": longest,
+        "window_layers_acting": acting,
+    }
 
 
 def _alignment(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The report's tables: rows of text for people, from the tables of a study."""
 
-from headwise.report.columns import Tables
+from headwise.report.columns import Tables, counted
 from headwise.report.control_findings import head_permutation_summary
 from headwise.report.finding import units
 from headwise.report.labels import (
@@ -22,8 +22,17 @@ from headwise.report.verdicts import CONFIRMATORY
 from headwise.report.view import NAME, NUMBER, TEXT, ColumnView, Row, View, view
 from headwise.study.study import Study
 
-KINDS = ["alignment_pooled", "architecture", "alignment_difference"]
-SOURCES = {"train": "trained from scratch", "align": "aligned here", "folder": "read from disk"}
+KINDS = [
+    *("alignment_pooled", "alignment_random_effects", "alignment_without_family"),
+    *("architecture", "architecture_by_seed", "alignment_difference"),
+]
+SOURCES = {
+    "train": "trained from scratch",
+    "align": "aligned here",
+    "folder": "read from disk",
+    "hub": "fetched",
+    "transformer_lens": "converted",
+}
 
 
 def comparisons_view(study: Study, tables: Tables, confirmatory: bool) -> View:
@@ -138,7 +147,7 @@ def agreement_view(tables: Tables) -> View:
 def head_permutation_view(tables: Tables) -> View:
     """What shuffling heads does to every estimator, over all models."""
     return view(
-        head_permutation_summary(tables["checks"]),
+        head_permutation_summary(tables),
         [
             ("Estimator", lambda row: estimator_title(row["estimator"]), NAME),
             ("Keys", lambda row: sink_label(row["sink"]), NAME),
@@ -153,7 +162,7 @@ def head_permutation_view(tables: Tables) -> View:
 
 def descriptors_view(tables: Tables) -> View:
     """For every base: the mean over heads and refits, and the highest head, of each descriptor."""
-    rows = tables["descriptors"]
+    rows = counted(tables["descriptors"], tables["models"])
     grouped = rows[rows["base"].isna()].groupby("model", sort=False)[list(DESCRIPTORS)]
     both = grouped.mean().add_suffix("_mean").join(grouped.max().add_suffix("_highest")).reset_index()
 
@@ -172,7 +181,13 @@ def _contrast(row: Row) -> str:
     """What is contrasted with what."""
     if row["kind"] == "alignment_pooled":
         return f"Change under {method_label(row['method'])}, mean over {units(row)}"
+    if row["kind"] == "alignment_random_effects":
+        return f"Change under {method_label(row['method'])}, random-effects mean over {units(row)}"
+    if row["kind"] == "alignment_without_family":
+        return f"Change under {method_label(row['method'])}, mean without {plain(row['group'])}"
     against = f"{plain(row['group'])} against {plain(row['reference'])}"
+    if row["kind"] == "architecture_by_seed":
+        return f"{titled(against)}, paired by seed"
     return titled(against) if missing(row["method"]) else f"Change under {method_label(row['method'])}: {against}"
 
 
@@ -207,7 +222,9 @@ def _window(row: Row) -> str:
     if not row["window_layers"]:
         return "none"
     everywhere = row["window_layers"] == row["layers"]
-    return f"{row['window_tokens']}" + ("" if everywhere else f" in {amount(row['window_layers'], 'layer')}")
+    window = f"{row['window_tokens']}" + ("" if everywhere else f" in {amount(row['window_layers'], 'layer')}")
+    cannot_act = not missing(row["window_layers_acting"]) and not row["window_layers_acting"]
+    return f"{window}, acts on no prompt" if cannot_act else window
 
 
 def _loss(row: Row) -> str:

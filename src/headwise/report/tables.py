@@ -14,9 +14,11 @@ import pandas as pd
 from headwise.provenance import atomic, json_digest, read_json, read_metadata, write_table
 from headwise.report import parts
 from headwise.report.agreement import agreement_table
+from headwise.report.calibration.marks import marked
 from headwise.report.columns import COLUMNS, IDENTITY, TYPES, Tables
+from headwise.report.controls.panel import control_panel
 from headwise.report.model_facts import models_table
-from headwise.report.verdicts import adjust, roles, verdicts
+from headwise.report.tested import tested_tables
 from headwise.study.study import Study
 
 CHECKS = ("head_permutation", "head_permutation_largest_change", "without_layer")
@@ -63,7 +65,10 @@ def build_tables(study: Study, inputs: Inputs) -> dict[str, pd.DataFrame]:
     check_prompts(measured)
     repeats = repeated_refits(measured)
     specialization, checks = split_checks(gather(study, inputs.summaries))
-    comparisons = comparison_table(study, inputs.comparisons)
+    analyses = {path.stem: analysis_table(study, path) for path in inputs.analyses}
+    comparisons, contrasts = tested_tables(study, inputs.comparisons, inputs.contrasts)
+    if (calibration := analyses.get("calibration")) is not None:
+        comparisons, contrasts = marked(comparisons, calibration), marked(contrasts, calibration)
     facts = [read_json(folder / "facts.json") for folder in inputs.checkpoints]
     tables = {
         "models": models_table(study, facts, measured, repeats),
@@ -73,10 +78,12 @@ def build_tables(study: Study, inputs: Inputs) -> dict[str, pd.DataFrame]:
         "checks": checks,
         "descriptors": gather(study, inputs.descriptors),
         "comparisons": comparisons,
-        "contrasts": contrast_table(study, inputs.contrasts),
+        "contrasts": contrasts,
         "agreement": agreement_table(specialization, comparisons, repeats, study.comparison.primary),
     }
-    tables |= {path.stem: analysis_table(study, path) for path in inputs.analyses}
+    tables |= analyses
+    if "controls" in tables:
+        tables["controls"] = control_panel(tables)
     return {name: typed(name, tables.get(name, pd.DataFrame())) for name in parts.TABLES}
 
 
@@ -241,51 +248,6 @@ def split_checks(summaries: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     table = checks.rename(columns={"scope": "check", "value": "checked_value"})
     table = table.assign(value=value, change=table["checked_value"] - value, largest_change=largest)
     return plain, table
-
-
-def comparison_table(study: Study, paths: Iterable[Path]) -> pd.DataFrame:
-    """All tests of aligned models against their bases, with role, adjusted p-values and verdict.
-
-    Confirmatory, as declared before anything was computed: the primary estimator with all keys kept, over the
-    whole model, within one refit. All others are exploratory, adjusted within estimator, level, scope and
-    sink. A refit with the weights of an earlier one is no test of its own.
-    """
-    parts = {}
-    for path in paths:
-        part = pd.read_parquet(path)
-        refits = read_metadata(path)["refits"]
-        part["repeat"] = part["scope"].eq("refit") & ~part["seed"].isin(refits)
-        parts[part["aligned"].iloc[0]] = part
-    tests = _stack([parts[model.name] for model in study.descendants() if model.name in parts])
-    if tests.empty:
-        return tests
-    declared = tests["level"].eq("model") & tests["scope"].eq("refit") & _primary(study, tests)
-    tests["role"] = roles(declared, tests.pop("repeat"))
-    tests = adjust(tests, ["estimator", "level", "scope", "sink"])
-    estimates = tests.assign(estimate=tests["delta_absolute"])
-    tests["verdict"] = verdicts(estimates, study.comparison, ["comparison"] * len(tests))
-    return tests
-
-
-def contrast_table(study: Study, path: Path) -> pd.DataFrame:
-    """All contrasts between models, with role, adjusted p-values and verdict.
-
-    Confirmatory within each kind of contrast: the primary estimator with all keys kept, pooled over families,
-    not over refits (refits of one family say nothing about another). All others are exploratory, adjusted
-    within kind, estimator, sink and unit.
-    """
-    tests = pd.read_parquet(path)
-    if tests.empty:
-        return tests
-    over_refits = tests["kind"].eq("alignment_pooled") & tests["unit"].ne("family")
-    tests["role"] = roles(_primary(study, tests) & ~over_refits)
-    tests = adjust(tests, ["kind", "estimator", "sink", "unit"])
-    tests["verdict"] = verdicts(tests, study.comparison, tests["kind"])
-    return tests
-
-
-def _primary(study: Study, tests: pd.DataFrame) -> "pd.Series[bool]":
-    return tests["estimator"].eq(study.comparison.primary) & tests["sink"].eq("kept")
 
 
 def _dtype(column: str) -> str:

@@ -28,8 +28,11 @@ METHODS = {CONFIRMATORY: holm, EXPLORATORY: benjamini_hochberg}
 DIRECTIONS = {
     "comparison": ("decreased", "increased"),
     "architecture": ("lower than the reference", "higher than the reference"),
+    "architecture_by_seed": ("lower than the reference", "higher than the reference"),
     "alignment_difference": ("change lies below the reference's", "change lies above the reference's"),
     "alignment_pooled": ("decreased", "increased"),
+    "alignment_random_effects": ("decreased", "increased"),
+    "alignment_without_family": ("decreased", "increased"),
 }
 
 
@@ -46,9 +49,9 @@ def adjust(tests: pd.DataFrame, family: list[str]) -> pd.DataFrame:
     """The tests with their adjusted p-values.
 
     `tests` has the columns role, p and p_attainable (both null where there was no test), and those named in
-    `family`. Within a role, tests that agree in all columns of `family` are adjusted together: confirmatory
-    ones by Holm (1979), exploratory ones by Benjamini and Hochberg (1995), repeats not at all. Where there is
-    a p_equivalence it is adjusted in the same way, on its own.
+    `family`. All confirmatory tests are adjusted together by Holm (1979); exploratory ones that agree in all columns
+    of `family` by Benjamini and Hochberg (1995), repeats not at all. Where there is a p_equivalence it is adjusted in
+    the same way, on its own.
 
     Adds p_adjusted; p_adjusted_attainable, the adjusted p in the most favourable outcome, where every test of
     the family reaches the smallest p that its design can give; adjustment, in words; and p_equivalence_adjusted.
@@ -56,11 +59,13 @@ def adjust(tests: pd.DataFrame, family: list[str]) -> pd.DataFrame:
     columns = [name for name in ("p", "p_attainable", "p_equivalence") if name in tests]
     adjusted = tests.assign(**{ADJUSTED[name]: np.nan for name in columns})
     adjusted["adjustment"] = pd.Series(pd.NA, index=tests.index, dtype="string")
-    counted = tests[tests["role"] != REPEAT]
-    for _, group in counted.groupby(["role", *family], dropna=False, sort=False):
+    exploratory = tests[tests["role"] == EXPLORATORY]
+    groups = [group for _, group in exploratory.groupby(family, dropna=False, sort=False)]
+    confirmatory = tests[tests["role"] == CONFIRMATORY]
+    for group in [confirmatory, *groups] if len(confirmatory) else groups:
         method = METHODS[group["role"].iloc[0]]
         for name in columns:
-            result = method(group[name].to_numpy(np.float64))
+            result = method(group[name].to_numpy(np.float64, na_value=np.nan))
             adjusted.loc[group.index, ADJUSTED[name]] = result.p
             if name == "p":
                 words = f"{result.method} over {amount(result.tests, 'test')}"
@@ -86,10 +91,11 @@ def verdict(test: Mapping[str, Any], settings: Comparison, directions: tuple[str
         return f"{direction}, by less than {margin:g}" if within else direction
     if within:
         return f"preserved (within ±{margin:g})"
-    if test["p_attainable"] > settings.level:
+    if test["p_attainable"] is not None and test["p_attainable"] > settings.level:
         return f"undecidable: the smallest attainable p is {p_value(test['p_attainable'])}"
-    if test["p_adjusted_attainable"] > settings.level:
-        return f"undecidable: the smallest attainable adjusted p is {p_value(test['p_adjusted_attainable'])}"
+    attainable = test["p_adjusted_attainable"]
+    if attainable is not None and attainable > settings.level:
+        return f"undecidable: the smallest attainable adjusted p is {p_value(attainable)}"
     return "undecided"
 
 

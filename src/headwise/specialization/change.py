@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from headwise.arrays import FloatArray
 from headwise.specialization.evaluate import Features
-from headwise.specialization.measured import FloatArray, defined_mean
+from headwise.specialization.measured import defined_mean
 from headwise.specialization.registry import Estimator
 from headwise.statistics.equivalence import equivalence
-from headwise.statistics.intervals import bootstrap_intervals, t_interval
-from headwise.statistics.permutation import label_swap, sign_flip
+from headwise.statistics.intervals import Interval, cluster_intervals, t_interval
+from headwise.statistics.permutation import PermutationTest, label_swap, sign_flip
+from headwise.statistics.result import finite_or_none, joined
 from headwise.study.comparison import Comparison
 
 
@@ -24,6 +27,9 @@ class Change:
     level, layer        "model" and None, or "layer" and the index of the layer in the model
     delta_absolute      aligned minus base, in the estimator's units, as are ci_low, ci_high and the margin
     delta_relative      delta_absolute / base_value, a fraction; None where the base value is 0 or undefined
+    p_domains           p when the labels of whole prompt domains are swapped: what p would be if prompts of a domain
+                        moved together; None over refits and for prompts of one domain
+    p_domains_attainable  the smallest that this p can be
     p_equivalence       p of "the change is at least the margin"; for the primary estimator at model level
     equivalence_margin  largest change that still counts as none; only there
     test                how p and the interval were made, in words
@@ -47,6 +53,8 @@ class Change:
     n: int
     unit: str
     test: str
+    p_domains: float | None = None
+    p_domains_attainable: float | None = None
     p_equivalence: float | None = None
     equivalence_margin: float | None = None
     reason: str | None = None
@@ -83,7 +91,8 @@ def changes_in_refit(
         return np.concatenate([model, means[..., 0]], axis=1) if each.per_layer else model
 
     tests = label_swap(before, after, outcomes, rng, settings.resamples)
-    intervals = bootstrap_intervals(
+    whole = None if one_domain else label_swap(before, after, outcomes, rng, settings.resamples, clusters=domains)
+    intervals = cluster_intervals(
         np.stack([before, after], axis=1),
         lambda means: outcomes(means[:, 1]) - outcomes(means[:, 0]),
         rng,
@@ -94,8 +103,7 @@ def changes_in_refit(
     base_values, aligned_values = (outcomes(defined_mean(side, axis=0)[None])[0] for side in (before, after))
     changes = []
     for position, (test, interval) in enumerate(zip(tests, intervals, strict=True)):
-        base_value, aligned_value = _number(base_values[position]), _number(aligned_values[position])
-        absolute, relative = difference(base_value, aligned_value)
+        by_domain = whole[position] if whole else None
         changes.append(
             Change(
                 scope="refit",
@@ -104,17 +112,10 @@ def changes_in_refit(
                 sink=sink,
                 level="layer" if position else "model",
                 layer=base.layers[position - 1] if position else None,
-                base_value=base_value,
-                aligned_value=aligned_value,
-                delta_absolute=absolute,
-                delta_relative=relative,
-                ci_low=interval.low,
-                ci_high=interval.high,
-                p=test.p,
-                p_attainable=test.p_attainable,
-                n=test.n,
-                unit="prompt",
-                test=f"{test.method}; interval: {interval.method}, {interval.n} {what}",
+                **_values(finite_or_none(base_values[position]), finite_or_none(aligned_values[position])),
+                **_inference(test, interval, "prompt", f", {interval.n} {what}"),
+                p_domains=by_domain.p if by_domain else None,
+                p_domains_attainable=by_domain.p_attainable if by_domain else None,
                 reason=joined(remark, test.reason, interval.reason),
             )
         )
@@ -142,9 +143,10 @@ def changes_over_refits(
     for group in groups.values():
         deltas = _array([change.delta_absolute for change in group])
         defined = np.isfinite(deltas)
-        base_value = _mean([change.base_value for change in group], defined)
-        aligned_value = _mean([change.aligned_value for change in group], defined)
-        absolute, relative = difference(base_value, aligned_value)
+        values = _values(
+            _mean([change.base_value for change in group], defined),
+            _mean([change.aligned_value for change in group], defined),
+        )
         test, interval = sign_flip(deltas, rng, settings.resamples), t_interval(deltas, settings.level)
         margin = group[0].equivalence_margin
         result = None if margin is None else equivalence(deltas, margin)
@@ -153,17 +155,10 @@ def changes_over_refits(
                 group[0],
                 scope="refits",
                 seed=None,
-                base_value=base_value,
-                aligned_value=aligned_value,
-                delta_absolute=absolute,
-                delta_relative=relative,
-                ci_low=interval.low,
-                ci_high=interval.high,
-                p=test.p,
-                p_attainable=test.p_attainable,
-                n=test.n,
-                unit="refit",
-                test=f"{test.method}; interval: {interval.method}",
+                **values,
+                **_inference(test, interval, "refit"),
+                p_domains=None,
+                p_domains_attainable=None,
                 p_equivalence=result.p if result else None,
                 reason=joined(remark, test.reason, interval.reason, result.reason if result else None),
             )
@@ -188,20 +183,24 @@ def _with_equivalence(
     return replace(change, p_equivalence=result.p, equivalence_margin=margin, reason=reason)
 
 
-def difference(base: float | None, aligned: float | None) -> tuple[float | None, float | None]:
-    """Absolute and relative change; None where undefined."""
-    if base is None or aligned is None:
-        return None, None
-    return aligned - base, (aligned - base) / base if base != 0 else None
+def _values(base: float | None, aligned: float | None) -> dict[str, Any]:
+    """Values, absolute and relative change, as columns of a `Change`; None where undefined."""
+    absolute = None if base is None or aligned is None else aligned - base
+    relative = absolute / base if absolute is not None and base else None
+    return {"base_value": base, "aligned_value": aligned, "delta_absolute": absolute, "delta_relative": relative}
 
 
-def joined(*reasons: str | None) -> str | None:
-    """What there is to say, each thing once; None where there is nothing."""
-    return "; ".join(dict.fromkeys(reason for reason in reasons if reason)) or None
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def _inference(test: PermutationTest, interval: Interval, unit: str, over: str = "") -> dict[str, Any]:
+    """Test and interval as columns of a `Change`."""
+    return {
+        "ci_low": interval.low,
+        "ci_high": interval.high,
+        "p": test.p,
+        "p_attainable": test.p_attainable,
+        "n": test.n,
+        "unit": unit,
+        "test": f"{test.method}; interval: {interval.method}{over}",
+    }
 
 
 def _array(values: Sequence[float | None]) -> FloatArray:

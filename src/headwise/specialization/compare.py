@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from headwise.progress import track
 from headwise.prompts import read_prompts
 from headwise.provenance import read_metadata, write_table
-from headwise.specialization.change import Change, changes_in_refit, changes_over_refits, joined
+from headwise.specialization.change import Change, changes_in_refit, changes_over_refits
 from headwise.specialization.evaluate import Features, read_features
 from headwise.specialization.registry import estimator
 from headwise.statistics.generators import generator_for
+from headwise.statistics.result import joined
 from headwise.study.comparison import Comparison
 
 if TYPE_CHECKING:

@@ -6,15 +6,17 @@ layers, the controls that are run on every estimator, and the companions that sa
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from headwise.arrays import FloatArray
 from headwise.progress import track
 from headwise.provenance import write_table
-from headwise.specialization.measured import FloatArray, Measured, defined_mean, load_measured
+from headwise.specialization.measured import Measured, defined_mean, load_measured
 from headwise.specialization.registry import Estimator, estimator
 from headwise.statistics.generators import generator_for
 from headwise.study.specialization import Specialization
@@ -103,27 +105,10 @@ def summarize(
     """Value, profile, controls and companions of an estimator, from its features (prompts, layers, units)."""
     layers = [int(layer) for layer in measured.layers]
     mean = defined_mean(features, axis=0)
-    impossible = each.undefined_because(measured.heads, len(layers))
-
-    def row(
-        scope: str,
-        value: npt.ArrayLike,
-        layer: int | None = None,
-        deviation: float | None = None,
-        impossible: str | None = impossible,
-        undefined: str = each.undefined,
-    ) -> Summary:
-        number = float(np.asarray(value))
-        if impossible is None and np.isfinite(number):
-            return Summary(each.name, sink, scope, layer, number, deviation)
-        return Summary(each.name, sink, scope, layer, None, reason=impossible or undefined)
+    row = partial(_row, each, sink, impossible=each.undefined_because(measured.heads, len(layers)))
+    yield from profile(each, sink, measured, features)
 
     value = each.summary(mean)
-    yield row("model", value)
-    if each.per_layer:
-        for layer, layer_mean in zip(layers, mean[:, 0], strict=True):
-            yield row("layer", layer_mean, layer)
-
     too_few = each.undefined_because(measured.heads, len(layers) - 1)
     for position, layer in enumerate(layers):
         rest = np.nan if too_few else each.summary(np.delete(mean, position, axis=0))
@@ -139,6 +124,34 @@ def summarize(
         places: list[int | None] = [*layers] if companion.per_layer else [None]
         for place, number in zip(places, values, strict=True):
             yield row(companion.name, number, place, undefined=companion.undefined)
+
+
+def profile(each: Estimator, sink: str, measured: Measured, features: FloatArray) -> Iterator[Summary]:
+    """Value of the model (scope "model") and, where an estimator has them, of each layer (scope "layer")."""
+    mean = defined_mean(features, axis=0)
+    row = partial(_row, each, sink, impossible=each.undefined_because(measured.heads, len(mean)))
+    yield row("model", each.summary(mean))
+    if each.per_layer:
+        for layer, layer_mean in zip(measured.layers, mean[:, 0], strict=True):
+            yield row("layer", layer_mean, int(layer))
+
+
+def _row(
+    each: Estimator,
+    sink: str,
+    scope: str,
+    value: npt.ArrayLike,
+    layer: int | None = None,
+    deviation: float | None = None,
+    *,
+    impossible: str | None,
+    undefined: str | None = None,
+) -> Summary:
+    """One row, or why there is no value: it is impossible, or undefined for this attention."""
+    number = float(np.asarray(value))
+    if impossible is None and np.isfinite(number):
+        return Summary(each.name, sink, scope, layer, number, deviation)
+    return Summary(each.name, sink, scope, layer, None, reason=impossible or undefined or each.undefined)
 
 
 def shuffled(each: Estimator, mean: FloatArray, permutations: int, rng: np.random.Generator) -> FloatArray:

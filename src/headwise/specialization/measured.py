@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from headwise.arrays import Float32Array, FloatArray
+from headwise.attention.sinks import SINKS
 from headwise.provenance import read_metadata
 
 if TYPE_CHECKING:
     import pyarrow
 
-FloatArray = npt.NDArray[np.float64]
-Float32Array = npt.NDArray[np.float32]
-
-SINKS = ("kept", "dropped")  # key 0 kept; key 0 removed and rows renormalised
 # What both tables of a measurement share.
 IDENTITY = ("study", "model", "seed", "weights_digest", "prompts_digest")
 
@@ -122,7 +120,7 @@ def _split(table: "pyarrow.Table", path: Path) -> dict[str, "pyarrow.Table"]:
     """The table's rows by sink."""
     import pyarrow.compute
 
-    parts = {sink: table.filter(pyarrow.compute.equal(table["sink"], sink)) for sink in SINKS}
+    parts: dict[str, Any] = {sink: table.filter(pyarrow.compute.equal(table["sink"], sink)) for sink in SINKS}
     parts = {sink: part for sink, part in parts.items() if len(part)}
     if not parts:
         raise ValueError(f"{path} holds no rows: no prompt was measured. Extract the model again.")

@@ -10,7 +10,8 @@ from importlib import import_module
 
 import numpy.typing as npt
 
-from headwise.specialization.measured import FloatArray, Measured, defined_mean
+from headwise.arrays import FloatArray
+from headwise.specialization.measured import Measured, defined_mean
 from headwise.study.specialization import known_estimators
 
 NO_VALUE = "undefined in every prompt"

@@ -8,7 +8,7 @@ scipy.stats.permutation_test would do for single samples. It doubles the smaller
 p-values a design can attain, and knows neither missing features nor many outcomes of one arrangement.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations, islice
 from math import comb, prod
@@ -16,7 +16,8 @@ from math import comb, prod
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from headwise.arrays import FloatArray
+
 Statistic = Callable[[FloatArray], FloatArray]
 
 EXACT_UNITS = 20  # paired units up to which all sign patterns are enumerated
@@ -83,6 +84,7 @@ def label_swap(
     rng: np.random.Generator,
     resamples: int,
     name: str = "label-swap test",
+    clusters: Sequence[str | int] | None = None,
 ) -> list[PermutationTest]:
     """Test a statistic of mean features between two paired samples by swapping labels within units.
 
@@ -91,6 +93,8 @@ def label_swap(
     statistic      maps mean features (r, ...) to (r, k): k outcomes of r arrangements
     rng            draws arrangements where there are more than `EXACT_UNITS` units
     resamples      number of random arrangements, at least 1
+    clusters       (n,) label of each unit's cluster: the labels of a cluster are swapped together, which is valid
+                   also where its units depend on each other. None: every unit is swapped on its own
 
     Returns one test per outcome, with the estimate `statistic(mean of second) - statistic(mean of first)`.
     For a linear statistic this is the sign-flip test of the paired differences. Swapping all labels negates
@@ -99,6 +103,8 @@ def label_swap(
     first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if first.shape != second.shape:
         raise ValueError(f"paired samples have shapes {first.shape} and {second.shape}: give both the same units")
+    if clusters is not None and len(clusters) != len(first):
+        raise ValueError(f"{len(clusters)} cluster labels for {len(first)} units: give one label per unit")
     shape = first.shape[1:]
     first, second = first.reshape(len(first), prod(shape)), second.reshape(len(second), prod(shape))
     defined = np.isfinite(first) & np.isfinite(second)
@@ -109,6 +115,11 @@ def label_swap(
     counts = np.where(defined.any(axis=0), defined.sum(axis=0), np.nan)
     centre = np.where(defined, first + second, 0.0).sum(axis=0) / 2 / counts
     halves = np.where(defined, second - first, 0.0) / 2 / np.where(np.isnan(counts), 1.0, counts)
+    if clusters is not None:
+        members = np.unique(np.asarray(clusters)[used], return_inverse=True)[1]
+        together = np.zeros((len(np.unique(members)), halves.shape[1]))
+        np.add.at(together, members, halves)
+        halves, n = together, len(together)
 
     def values_of(means: FloatArray) -> FloatArray:
         return statistic(means.reshape(len(means), *shape))
@@ -135,10 +146,10 @@ def label_swap(
 
     remarks = [f"units without a finite value, left out: {left_out}"] if left_out else []
     if n == 1:
-        remarks.append("one unit: no result can be significant")
+        remarks.append(f"one {'unit' if clusters is None else 'cluster'}: no result can be significant")
     elif not halves.any():
         remarks.append("all paired differences are zero")
-    method = f"two-sided {name}, {how}"
+    method = f"two-sided {name}{'' if clusters is None else ' of whole clusters'}, {how}"
     return [
         PermutationTest(float(estimate), float(p), p_attainable, n, method, reason="; ".join(remarks) or None)
         if np.isfinite(estimate)

@@ -1,14 +1,25 @@
 """The section about tests: what is declared before anything is computed."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from headwise.study.section import Name, Rate, Section
+
+Kind = Literal["comparison", "architecture", "alignment_difference", "alignment_pooled"]
 
 
 class Comparison(Section):
     """What is declared before anything is computed."""
 
     primary: str = Field("hellinger", description="The one estimator that confirmatory tests use")
+    confirmatory: list[Kind] = Field(
+        ["comparison", "architecture", "alignment_difference", "alignment_pooled"],
+        description="Tests of the primary estimator that are confirmatory, adjusted together by Holm's method. "
+        "comparison: each aligned model against its base, within each refit; architecture: each base against the "
+        "reference; alignment_difference: its change against the reference's; alignment_pooled: mean change over "
+        "families",
+    )
     equivalence_margin: Rate = Field(
         0.02, description="Largest change still called 'preserved', in the primary's units"
     )

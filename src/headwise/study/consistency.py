@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from headwise.study.models import AlignedModel, FolderModel, TrainedModel
+from headwise.study.models import AlignedModel, HubModel, LoadedModel, TrainedModel
 from headwise.study.problems import dotted, sentence
+from headwise.study.robustness_consistency import robustness_problems
 
 if TYPE_CHECKING:
     from headwise.study.study import Study
@@ -14,7 +15,14 @@ if TYPE_CHECKING:
 
 def consistency_problems(study: "Study") -> list[str]:
     """Sentences about sections that contradict each other, each naming the field; empty where all is well."""
-    return [*_model_problems(study), *_shape_problems(study), *_comparison_problems(study), *_stability_problems(study)]
+    return [
+        *_model_problems(study),
+        *_shape_problems(study),
+        *_comparison_problems(study),
+        *robustness_problems(study),
+        *_stability_problems(study),
+        *_variant_problems(study),
+    ]
 
 
 def _model_problems(study: "Study") -> list[str]:
@@ -31,12 +39,23 @@ def _model_problems(study: "Study") -> list[str]:
         field = f"models.{position} ('{model.name}')"
         if model.seeds is not None and len(set(model.seeds)) < len(model.seeds):
             problems.append(f"{field}.seeds: a seed is listed twice: remove one")
+        if isinstance(model, HubModel) and model.repositories is not None:
+            problems += [
+                f"{field}.repositories: none for seed {seed}: add it, or remove the seed"
+                for seed in study.seeds_of(model)
+                if seed not in model.repositories
+            ]
+        if isinstance(model, LoadedModel) and model.quantization and "output_cka" in study.specialization.estimators:
+            problems.append(
+                f"{field}.quantization: output_cka reads output projections, which quantized weights do not show: "
+                "leave output_cka out of specialization.estimators, or the quantization out"
+            )
         base = getattr(model, "base", None)
         if base is None:
             continue
-        if base in names and isinstance(model, AlignedModel) and isinstance(study.model(base), FolderModel):
+        if base in names and isinstance(model, AlignedModel) and isinstance(study.model(base), LoadedModel):
             problems.append(
-                f"{field}.base: '{base}' is read from a folder, and only models that this study trains can be "
+                f"{field}.base: '{base}' was made elsewhere, and only models that this study trains can be "
                 "aligned here: name one of those, or align it elsewhere and give the result as `source: folder`"
             )
         elif base not in names:
@@ -105,8 +124,6 @@ def _stability_problems(study: "Study") -> list[str]:
     if problems:
         return problems
     names = Counter(group.name for group in study.refit_groups())
-    if not names:
-        problems.append("stability.groups: no trained base has two refits: name groups, or add seeds")
     problems += [
         f"stability.groups: '{name}' is defined {count} times: give each group its own name"
         for name, count in names.items()
@@ -122,3 +139,12 @@ def _stability_problems(study: "Study") -> list[str]:
         if name not in names
     ]
     return problems
+
+
+def _variant_problems(study: "Study") -> list[str]:
+    names = [model.name for model in study.models]
+    if missing := [name for name in study.variants.models or [] if name not in names]:
+        return [f"variants.models: there is no model '{missing[0]}': add it to models, or correct the name"]
+    if study.variants.protocols and not study.measured_with_variants():
+        return ["variants.seeds: none of the models has one of these seeds: name seeds that they have"]
+    return []

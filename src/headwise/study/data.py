@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from headwise.study.section import Section, Sha256
+from headwise.study.section import Commit, Positive, Section, Sha256
 
 
 class Prompts(Section):
@@ -19,23 +19,23 @@ class Prompts(Section):
 class Corpus(Section):
     """The text that models are trained on."""
 
-    source: Literal["standard_library", "text", "dataset"] = Field(
+    source: Literal["standard_library", "text", "dataset", "grammar"] = Field(
         "standard_library",
         description="standard_library: documentation of the running Python; text: a folder of .txt and .md files; "
-        "dataset: a data set of the `datasets` library",
+        "dataset: a data set of the `datasets` library; grammar: synthetic sentences",
     )
-    path: str | None = Field(None, description="Folder of files (text), or name of the data set (dataset)")
+    path: str | None = Field(None, description="Folder of files (text); name on the hub, or folder (dataset)")
+    configuration: str | None = Field(None, description="Of a data set that has several, the one to read (dataset)")
     split: str = Field("train", description="Split of the data set (dataset)")
     column: str = Field("text", description="Column of the data set that holds the text (dataset)")
-    revision: str | None = Field(None, description="Pinned commit of the data set (dataset)")
+    revision: Commit | None = Field(None, description="Pinned commit of a data set on the hub (dataset)")
+    rows: Positive | None = Field(None, description="Read the first rows alone; default: all of the split (dataset)")
     held_out: float = Field(0.05, gt=0, lt=0.5, description="Share of documents kept for evaluation, never trained on")
 
     @model_validator(mode="after")
     def _source_has_its_fields(self) -> "Corpus":
-        if self.source != "standard_library" and self.path is None:
+        if self.source in ("text", "dataset") and self.path is None:
             raise ValueError(f"source '{self.source}' needs a path: add `path:` to the corpus section")
-        if self.source == "dataset" and self.revision is None:
-            raise ValueError("source 'dataset' needs a pinned revision: add `revision:` with a commit hash")
         return self
 
 

@@ -6,13 +6,16 @@ from pydantic import Field
 
 from headwise.study.section import Section
 
+Dtype = Literal["float32", "bfloat16", "float16"]
+Template = Literal["raw", "chat"]
+
 
 class Extraction(Section):
     """One forward pass per prompt, without padding."""
 
-    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Precision of the forward pass")
+    dtype: Dtype = Field("float32", description="Precision of the forward pass")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where there is one")
-    template: Literal["raw", "chat"] = Field("raw", description="chat: each prompt in the model's chat template")
+    template: Template = Field("raw", description="chat: each prompt in the model's chat template")
     store: Literal["tensors", "statistics"] = Field(
         "tensors", description="statistics: do not store attention weights, only what estimators need"
     )

@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from headwise.study.models import FolderModel
-from headwise.study.problems import sentence
+from headwise.study.models import FolderModel, TransformerLensModel
+from headwise.study.problems import SOURCES, sentence
 from headwise.study.section import StudyError
 from headwise.study.study import Study
 
@@ -23,14 +23,13 @@ def parse_study(content: Any, source: str) -> Study:
     try:
         return Study.model_validate(content)
     except ValidationError as error:
-        tags = {"train", "align", "folder"}
         lines = []
         for detail in error.errors():
             # A discriminated union puts the tag into the location; it is no field of the file.
             parts = [
                 part
                 for position, part in enumerate(detail["loc"])
-                if not (position == 2 and detail["loc"][0] == "models" and part in tags)
+                if not (position == 2 and detail["loc"][0] == "models" and part in SOURCES)
             ]
             field = ".".join(map(str, parts))
             lines += [f"{source}: {field + ': ' if field else ''}{problem}" for problem in sentence(detail).split("\n")]
@@ -53,24 +52,36 @@ def load_study(path: str | Path) -> Study:
 
 
 def check_paths(study: Study, root: Path, source: str) -> None:
-    """Refuse a study whose folders are not there; relative paths start from `root`.
+    """Refuse a study whose folders and files are not there, or whose data set could change.
 
-    Raises StudyError like `parse_study`.
+    Relative paths start from `root`. Raises StudyError like `parse_study`.
     """
-    named = [
-        (f"models.{position} ('{model.name}').path", model.path)
-        for position, model in enumerate(study.models)
-        if isinstance(model, FolderModel)
-    ]
+    folders, files = [], []
     if study.corpus.source == "text":
-        named.append(("corpus.path", str(study.corpus.path)))
-    problems = [
-        f"{source}: {field}: there is no folder {path}: correct the path"
-        for field, path in named
-        if not (root / path).is_dir()
-    ]
-    if problems:
-        raise StudyError("\n".join(problems))
+        folders.append(("corpus.path", str(study.corpus.path)))
+    pinned = study.corpus.source != "dataset" or study.corpus.revision or (root / str(study.corpus.path)).is_dir()
+    for position, model in enumerate(study.models):
+        field = f"models.{position} ('{model.name}')"
+        seeds = study.seeds_of(model)
+        if isinstance(model, FolderModel):
+            paths = [model.place("path", seed) for seed in seeds]
+            folders += [(f"{field}.path", path) for path in paths]
+            files += [(f"{field}.path", f"{path}/config.json") for path in paths if (root / path).is_dir()]
+        elif isinstance(model, TransformerLensModel):
+            folders += [(f"{field}.tokenizer", model.tokenizer)] if model.tokenizer else []
+            files += [(f"{field}.config", model.config)] if model.config else []
+            files += [(f"{field}.weights", model.place("weights", seed)) for seed in seeds if not model.repository]
+    problems = [("folder", *named) for named in folders if not (root / named[1]).is_dir()]
+    problems += [("file", *named) for named in files if not (root / named[1]).is_file()]
+    lines = [f"{source}: {field}: there is no {kind} {path}: correct the path" for kind, field, path in problems]
+    if not pinned:
+        lines.append(
+            f"{source}: corpus.revision: '{study.corpus.path}' is no folder here, and a data set of the hub needs a "
+            "pinned revision: add `revision:` with the 40 hexadecimal digits of a commit, or correct the path"
+        )
+    if lines:
+        # What does not depend on the seed is named once.
+        raise StudyError("\n".join(dict.fromkeys(lines)))
 
 
 def study_schema() -> dict[str, Any]:

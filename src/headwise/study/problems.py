@@ -1,7 +1,11 @@
 """Errors of pydantic as sentences that name the field and say what to do."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
+
+from headwise.study.models import AnyModel
+
+SOURCES = [get_args(model.model_fields["source"].annotation)[0] for model in get_args(AnyModel)]
 
 
 def dotted(location: tuple[int | str, ...]) -> str:
@@ -15,7 +19,7 @@ def sentence(detail: Mapping[str, Any]) -> str:
     if detail["type"] == "missing":
         return "required but missing: add it"
     if detail["type"] == "union_tag_not_found":
-        return "source is missing: add `source:` with one of 'train', 'align', 'folder'"
+        return f"source is missing: add `source:` with one of {', '.join(map(repr, SOURCES))}"
     if detail["type"] == "union_tag_invalid":
         return f"there is no source '{detail['ctx']['tag']}': choose from {detail['ctx']['expected_tags']}"
     message = str(detail["msg"]).removeprefix("Value error, ")

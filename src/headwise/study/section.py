@@ -1,12 +1,13 @@
 """What every section of a study file shares: strictness, types of its fields, and the error of a bad one."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
@@ -16,10 +17,10 @@ class StudyError(ValueError):
     """A study file that cannot be run; the message names file, field and remedy, one problem per line."""
 
 
-def without_truth_values(section: Any) -> Any:
-    """YAML reads `yes` as true, which would pass for 1. No field of a study takes a truth value."""
+def without_truth_values(section: Any, but: frozenset[str] = frozenset()) -> Any:
+    """YAML reads `yes` as true, which would pass for 1. No field of a study takes a truth value, `but` those named."""
     for key, value in section.items() if isinstance(section, Mapping) else ():
-        if any(isinstance(each, bool) for each in (value if isinstance(value, list) else [value])):
+        if key not in but and any(isinstance(each, bool) for each in (value if isinstance(value, list) else [value])):
             raise ValueError(f"'{key}' has a truth value (yes, no, true, false): write a number or a quoted text")
     return section
 
@@ -27,9 +28,11 @@ def without_truth_values(section: Any) -> Any:
 class Section(BaseModel):
     """A section of the study file. Unknown keys are errors: a misspelt option must not be ignored."""
 
+    truth_values: ClassVar[frozenset[str]] = frozenset()
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
     def _numbers_and_text(cls, section: Any) -> Any:
-        return without_truth_values(section)
+        return without_truth_values(section, cls.truth_values)

@@ -29,7 +29,9 @@ class WeightDecayContrast(Section):
 class Stability(Section):
     """How stable attention heads are across refits (Bali et al. 2026), with chance levels."""
 
-    groups: list[RefitGroup] = Field([], description="Default: one per trained base that has two or more refits")
+    groups: list[RefitGroup] = Field(
+        [], description="Default: one per trained base that has two or more refits; no such base, no comparison"
+    )
     analyses: list[Analysis] = Field(
         [*ANALYSES],
         min_length=1,

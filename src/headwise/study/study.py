@@ -1,16 +1,30 @@
 """A whole study file: its sections, and what follows from them for each model."""
 
+from functools import cached_property
+
 from pydantic import Field, model_validator
 
+from headwise.study.calibration import Calibration
 from headwise.study.comparison import Comparison
 from headwise.study.consistency import consistency_problems
 from headwise.study.data import Corpus, Prompts, Tokenizer
 from headwise.study.extraction import Extraction
-from headwise.study.models import AlignedModel, FolderModel, Model, StudyModel, TrainedModel
+from headwise.study.models import (
+    AlignedModel,
+    AnyModel,
+    HubModel,
+    LoadedModel,
+    Loading,
+    Model,
+    StudyModel,
+    TrainedModel,
+)
+from headwise.study.robustness import Robustness
 from headwise.study.section import Name, Section, Seed
 from headwise.study.specialization import Specialization
 from headwise.study.stability import RefitGroup, Stability
 from headwise.study.training import Alignment, Decoder, Training
+from headwise.study.variants import Variants
 
 
 class Study(Section):
@@ -30,7 +44,10 @@ class Study(Section):
     # A factory keeps the names of today's estimators out of the published schema: a new one is one new file.
     specialization: Specialization = Field(default_factory=Specialization)
     comparison: Comparison = Comparison()
+    robustness: Robustness = Robustness()
     stability: Stability | None = Field(None, description="Default: no comparison of heads across refits")
+    variants: Variants = Variants()
+    calibration: Calibration = Calibration()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Study":
@@ -38,23 +55,28 @@ class Study(Section):
             raise ValueError("\n".join(problems))
         return self
 
-    def model(self, name: str) -> TrainedModel | AlignedModel | FolderModel:
+    def model(self, name: str) -> AnyModel:
         """The model of that name. Raises KeyError where there is none."""
-        for model in self.models:
-            if model.name == name:
-                return model
-        raise KeyError(name)
+        return self._models_by_name[name]
+
+    @cached_property
+    def _models_by_name(self) -> dict[str, AnyModel]:
+        """Planning asks for models by name some ten times per job. Of several with one name, the first."""
+        return {model.name: model for model in reversed(self.models)}
 
     def seeds_of(self, model: Model) -> list[int]:
         """The model's own seeds, else those of its base where it is made from one, else the study's.
 
-        A checkpoint from a folder gives the same numbers at every seed, so it takes the study's first alone.
+        One checkpoint that was made elsewhere gives the same numbers at every seed, so it takes the study's first
+        alone; refits that a model lists by seed are all taken.
         """
         if model.seeds is not None:
             return model.seeds
-        if isinstance(model, FolderModel):
+        if isinstance(model, HubModel) and model.repositories is not None:
+            return list(model.repositories)
+        if isinstance(model, LoadedModel) and not model.has_refits:
             return self.seeds[:1]
-        if isinstance(model, AlignedModel) and model.base in [other.name for other in self.models]:
+        if isinstance(model, AlignedModel) and model.base in self._models_by_name:
             return self.model(model.base).seeds or self.seeds
         return self.seeds
 
@@ -70,6 +92,21 @@ class Study(Section):
     def descendants(self) -> list[Model]:
         """Models that are compared with a base."""
         return [model for model in self.models if getattr(model, "base", None) is not None]
+
+    def extraction_of(self, model: Model) -> Extraction:
+        """The study's extraction section with the model's own precision and template."""
+        own = {"dtype": model.dtype, "template": model.template} if isinstance(model, LoadedModel) else {}
+        return self.extraction.model_copy(update={key: value for key, value in own.items() if value is not None})
+
+    def loading_of(self, model: Model) -> Loading:
+        """How the model's weights are brought into memory."""
+        return Loading(**{field: getattr(model, field) for field in Loading.model_fields if hasattr(model, field)})
+
+    def measured_with_variants(self) -> list[tuple[Model, int]]:
+        """The models and seeds that variants of the extraction are measured on."""
+        chosen = [model for model in self.models if self.variants.models is None or model.name in self.variants.models]
+        seeds = {model.name: self.variants.seeds or self.seeds_of(model)[:1] for model in chosen}
+        return [(model, seed) for model in chosen for seed in self.seeds_of(model) if seed in seeds[model.name]]
 
     def decoder_of(self, model: TrainedModel) -> Decoder:
         """The study's decoder section with the model's own changes."""

@@ -12,7 +12,8 @@ head-permutation check shows. Averaging over queries also makes a head that atte
 
 import numpy as np
 
-from headwise.specialization.measured import FloatArray, Measured, defined_mean
+from headwise.arrays import FloatArray
+from headwise.specialization.measured import Measured, defined_mean
 from headwise.specialization.registry import Companion, Estimator
 
 # A column of E that is constant but for rounding has no correlation with anything.

@@ -8,7 +8,8 @@ Known failure: two heads that both put nearly all mass on the first token are al
 with the rest; compare with the sink dropped.
 """
 
-from headwise.specialization.measured import FloatArray, Measured
+from headwise.arrays import FloatArray
+from headwise.specialization.measured import Measured
 from headwise.specialization.registry import Estimator, mean_over_layers
 
 

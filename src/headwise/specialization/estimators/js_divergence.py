@@ -6,7 +6,8 @@ base 2, within 0…1. Clark et al. compare heads by it. Secondary here: it shoul
 Known failure: as `hellinger`, it calls heads alike that share a dominant first token.
 """
 
-from headwise.specialization.measured import FloatArray, Measured
+from headwise.arrays import FloatArray
+from headwise.specialization.measured import Measured
 from headwise.specialization.registry import Estimator, mean_over_layers
 
 

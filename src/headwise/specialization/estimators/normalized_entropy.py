@@ -1,7 +1,8 @@
 """One minus the mean entropy of the last layer's attention rows, relative to the largest for 128 keys.
 
-This is what the command-line tool of D'Elia's release computes. There every prompt is padded to 128 tokens;
-here ln 128 stays the unit, and prompts are not padded.
+This is what the command-line tool of D'Elia's release computes. There every prompt is padded to 128 tokens and pads
+count; here ln 128 stays the unit, and prompts are not padded. The variant of the extraction with `padding: tokenizer`
+and `averaging: unmasked` gives the tool's number (docs/variants.md).
 
 Known failure: it says how sharp heads are, not how they differ: heads that do the same are "specialized" when
 they are sharp. Row entropy cannot exceed the logarithm of the query's position, so short prompts score high
@@ -10,7 +11,8 @@ whatever the model does.
 
 import numpy as np
 
-from headwise.specialization.measured import FloatArray, Measured, defined_mean
+from headwise.arrays import FloatArray
+from headwise.specialization.measured import Measured, defined_mean
 from headwise.specialization.registry import Estimator
 
 LONGEST = 128  # tokens that the release pads prompts to

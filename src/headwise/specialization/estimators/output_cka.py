@@ -8,7 +8,8 @@ Known failure: debiasing needs four tokens, and is noisy for not many more; valu
 meaning with the sink dropped, since the write is made of all keys.
 """
 
-from headwise.specialization.measured import FloatArray, Measured
+from headwise.arrays import FloatArray
+from headwise.specialization.measured import Measured
 from headwise.specialization.registry import Estimator, mean_over_layers
 
 

@@ -7,7 +7,8 @@ Known failure: rows of early queries have few, large entries and dominate. Over 
 model the structural zeros above the diagonal raise every correlation; the companion `full_support` shows by how much.
 """
 
-from headwise.specialization.measured import FloatArray, Measured
+from headwise.arrays import FloatArray
+from headwise.specialization.measured import Measured
 from headwise.specialization.registry import Companion, Estimator, mean_over_layers
 
 

@@ -1,0 +1,18 @@
+"""Rule calibrate."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headwise.calibration.calibrate import calibrate
+from headwise.logs import logged
+from headwise.study.study import Study
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with logged(snakemake.log[0]):
+    calibrate(
+        Study(**snakemake.params.settings),
+        Path(snakemake.input.prompts),
+        Path(snakemake.output.table),
+    )

@@ -1,0 +1,26 @@
+"""The rows of attention a few at a time, so that work on a long prompt needs little memory beside the weights."""
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+# Entries of attention that are worked on at once: 8 MB in float64.
+ENTRIES_AT_ONCE = 2**20
+
+
+def rows_at_once(heads: int, tokens: int) -> int:
+    """How many rows of attention over that many keys to work on at once, the same rows of all heads."""
+    return max(1, ENTRIES_AT_ONCE // max(1, heads * tokens))
+
+
+def row_tiles(weights: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """The rows of attention weights (heads, T, T) a few at a time: the first row's position, and a view (heads, rows,
+    keys). Keys that no head looks at from these rows on, such as those in the future of causal attention, are left out
+    where there is more than one tile.
+    """
+    heads, tokens, _ = weights.shape
+    at_once = rows_at_once(heads, tokens)
+    for first in range(0, tokens, at_once):
+        rows = weights[:, first : first + at_once]
+        behind = first + at_once
+        yield first, rows if rows[..., behind:].any() else rows[..., :behind]

@@ -1,0 +1,43 @@
+"""The size of a study as its tests see it: prompts in domains, refits, families."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain, repeat
+
+from headwise.study.study import Study
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How many units the tests of a study have.
+
+    domains    (P,) domain of each prompt
+    layers     attention layers of the decoders; 4 where the study trains none
+    heads      heads per layer, likewise
+    refits     refits of a model: the fewest of any
+    families   families of models
+    pairs      aligned models, each with its base
+    """
+
+    domains: tuple[str, ...]
+    layers: int
+    heads: int
+    refits: int
+    families: int
+    pairs: int
+
+    @property
+    def prompts(self) -> int:
+        return len(self.domains)
+
+
+def shape_of(study: Study, domains: Mapping[str, int]) -> Shape:
+    """The shape of a study whose prompt set has so many prompts in each domain."""
+    return Shape(
+        domains=tuple(chain.from_iterable(repeat(name, count) for name, count in domains.items())),
+        layers=study.decoder.layers,
+        heads=study.decoder.heads,
+        refits=min(len(study.seeds_of(model)) for model in study.models),
+        families=len({study.family_of(model) for model in study.models}),
+        pairs=len(study.descendants()),
+    )

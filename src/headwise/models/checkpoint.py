@@ -1,0 +1,125 @@
+"""A checkpoint by its path, and what is recorded about it.
+
+The path is a folder in the layout of transformers, the config.json in such a folder, or the file that `fetch_model`
+wrote about a repository, whose files lie in the user's own cache.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from headwise.models.files import CONFIG, INDEX, VOCABULARIES, WEIGHTS, pickled_weights, weight_files
+from headwise.provenance import file_digest, json_digest, read_json
+
+# What facts.json of a checkpoint that was made here says of its origin.
+ORIGIN = ("corpus_digest", "tokenizer_digest", "repository", "revision", "commit", "source_files")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot or must not be read; the message names folder and file and says what to do."""
+
+
+def was_fetched(checkpoint: str | Path) -> bool:
+    """Whether the path is a file that `fetch_model` wrote."""
+    path = Path(checkpoint)
+    return path.suffix == ".json" and path.name != CONFIG and path.is_file()
+
+
+def checkpoint_folder(checkpoint: str | Path) -> Path:
+    """The folder of a checkpoint.
+
+    Raises CheckpointError where there is none, and FetchError where what was fetched is no longer in the cache.
+    """
+    if was_fetched(checkpoint):
+        from headwise.models.hub import fetched_folder
+
+        return fetched_folder(Path(checkpoint))
+    checkpoint = Path(checkpoint)
+    if checkpoint.name == CONFIG:
+        checkpoint = checkpoint.parent
+    if not checkpoint.is_dir():
+        raise CheckpointError(f"{checkpoint}: there is no such checkpoint folder: check the path")
+    return checkpoint
+
+
+def weight_digests(checkpoint: str | Path) -> dict[str, str]:
+    """SHA-256 of each safetensors file of a checkpoint, by file name.
+
+    Raises CheckpointError where a file is missing, and where it is not what was fetched.
+    """
+    folder = checkpoint_folder(checkpoint)
+    digests = {}
+    for path in weight_files(folder):
+        if not path.is_file():
+            raise CheckpointError(f"{folder}: {path.name} is missing: save the model with `save_pretrained`")
+        digests[path.name] = file_digest(path)
+    if was_fetched(checkpoint):
+        recorded = read_json(checkpoint)["sources"][0]["files"]
+        for name, digest in digests.items():
+            if digest != recorded[name]["sha256"]:
+                raise CheckpointError(
+                    f"{folder / name}: not the file that was fetched: SHA-256 {digest} instead of "
+                    f"{recorded[name]['sha256']}: remove it and {checkpoint}, and fetch it again"
+                )
+    return digests
+
+
+def weights_digest(checkpoint: str | Path) -> str:
+    """SHA-256 over names and contents of the safetensors files of a checkpoint. Raises as `weight_digests` does."""
+    return json_digest(weight_digests(checkpoint))
+
+
+def origin(checkpoint: str | Path) -> dict[str, Any]:
+    """Where a checkpoint comes from, as far as it says so.
+
+    Of a fetched one: repository, revision as the study names it, and commit. Of one that was made here: digests of what
+    it was made from. Else nothing.
+    """
+    if was_fetched(checkpoint):
+        source = read_json(checkpoint)["sources"][0]
+        return {key: source[key] for key in ("repository", "revision", "commit")}
+    path = checkpoint_folder(checkpoint) / "facts.json"
+    facts = read_json(path) if path.is_file() else {}
+    return {key: facts[key] for key in ORIGIN if key in facts}
+
+
+def verify_architecture(config: Path, own_code: bool) -> None:
+    """Refuse a config.json whose architecture transformers does not have; with `own_code`, the checkpoint may bring it.
+
+    Raises CheckpointError.
+    """
+    from transformers import CONFIG_MAPPING
+
+    content = read_json(config)
+    model_type = content.get("model_type")
+    if own_code:
+        elsewhere = [str(place) for place in content.get("auto_map", {}).values() if "--" in str(place)]
+        if elsewhere:
+            raise CheckpointError(
+                f"{config}: its code lies in another repository ({elsewhere[0].split('--')[0]}), which no commit pins: "
+                "choose a checkpoint that brings its own code"
+            )
+    elif model_type not in CONFIG_MAPPING:
+        raise CheckpointError(
+            f"{config}: transformers has no architecture '{model_type}', and code that a checkpoint brings is not run: "
+            "use a newer transformers, another checkpoint, or, for a model of a hub whose code you have read, "
+            "`trust_remote_code: true`"
+        )
+
+
+def verify_files(folder: Path) -> None:
+    """Refuse a folder that lacks a file of a checkpoint, or whose weights are pickled. Raises CheckpointError."""
+    if not (folder / CONFIG).is_file():
+        raise CheckpointError(f"{folder}: config.json is missing: save the model with `save_pretrained`")
+    weights = weight_files(folder)
+    missing = [path.name for path in weights if not path.is_file()]
+    if missing and (folder / INDEX).is_file():
+        raise CheckpointError(f"{folder}: {', '.join(missing)} named by {INDEX} is missing: copy or fetch it again")
+    if missing:
+        if pickled := pickled_weights(path.name for path in folder.iterdir()):
+            raise CheckpointError(
+                f"{folder}: the weights are pickled ({pickled[0]}), and reading a pickle can run any code: "
+                f"convert them to {WEIGHTS}, with `model.save_pretrained(folder)` where you trust the file"
+            )
+        raise CheckpointError(f"{folder}: {WEIGHTS} is missing: save the model with `save_pretrained`")
+    if not any((folder / name).is_file() for name in VOCABULARIES):
+        raise CheckpointError(f"{folder}: tokenizer.json is missing: save the tokenizer beside the model")

@@ -1,0 +1,69 @@
+"""Which files of a checkpoint matter: its configuration, its weights in safetensors, its tokenizer.
+
+Imported by the Snakefile, so nothing heavy is imported here.
+"""
+
+import json
+from collections.abc import Iterable
+from fnmatch import fnmatch
+from pathlib import Path
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+# Endings of weights that are read by unpickling, which runs whatever code their author put there.
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+# A tokenizer is there if one of these is.
+VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
+TOKENIZER_FILES = (
+    *VOCABULARIES,
+    "added_tokens.json",
+    "chat_template.json",
+    "chat_template.jinja",
+    "additional_chat_templates/*.jinja",
+    "merges.txt",
+    "special_tokens_map.json",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tekken.json",
+    "*.tiktoken",
+)
+
+
+def is_tokenizer_file(name: str) -> bool:
+    """Whether a file, named as seen from the checkpoint's folder, is part of a tokenizer."""
+    return any(fnmatch(name, pattern) for pattern in TOKENIZER_FILES)
+
+
+def tokenizer_files(folder: str | Path) -> list[Path]:
+    """The files of a tokenizer in a folder that may hold a model as well, sorted by name."""
+    return sorted({path for pattern in TOKENIZER_FILES for path in Path(folder).glob(pattern) if path.is_file()})
+
+
+def weight_files(folder: str | Path) -> list[Path]:
+    """The safetensors files that hold a checkpoint's weights, sorted by name; whether they exist or not.
+
+    As transformers does, model.safetensors is taken where it exists, else what the index names; other weights that lie
+    beside them are none of the checkpoint.
+    """
+    folder = Path(folder)
+    if (folder / WEIGHTS).is_file() or not (folder / INDEX).is_file():
+        return [folder / WEIGHTS]
+    return [folder / name for name in indexed_weights(folder / INDEX)]
+
+
+def indexed_weights(index: Path) -> list[str]:
+    """Names of the weight files that an index of shards lists, sorted."""
+    return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+
+
+def checkpoint_files(folder: str | Path) -> list[Path]:
+    """The files of a checkpoint folder that a model and its tokenizer are read from, sorted by name."""
+    folder = Path(folder)
+    named = [folder / CONFIG, folder / INDEX, *weight_files(folder)]
+    return sorted({*(path for path in named if path.is_file()), *tokenizer_files(folder)})
+
+
+def pickled_weights(names: Iterable[str]) -> list[str]:
+    """Those of some file names that are weights to unpickle, sorted."""
+    return sorted(name for name in names if name.endswith(PICKLED))

@@ -1,0 +1,70 @@
+"""The tests of a study: which were declared in advance, adjusted for how many there are, each with its verdict."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from headwise.provenance import read_metadata
+from headwise.report.verdicts import ADJUSTED, adjust, roles, verdicts
+from headwise.study.study import Study
+
+# Exploratory tests that agree in these columns are adjusted together: of the comparisons, and of the contrasts.
+WITHIN = ["estimator", "level", "scope", "sink"]
+BETWEEN = ["kind", "estimator", "sink", "unit"]
+
+
+def tested_tables(study: Study, comparisons: Iterable[Path], contrasts: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All tests of a study, with role, adjusted p-values and verdict: (comparisons with bases, contrasts).
+
+    Confirmatory are those that the study file declares (`comparison.confirmatory`): of the primary estimator with all
+    keys kept, over whole models, within one refit or between models; pooled changes over families, not over refits,
+    which say nothing about another family. All of them together are one set for Holm's method. All others are
+    exploratory, adjusted within estimator, sink, and kind of test. A refit with the weights of an earlier one is no
+    test of its own.
+    """
+    within, between = _comparisons(study, comparisons), pd.read_parquet(contrasts)
+    if not within.empty:
+        declared = within["level"].eq("model") & within["scope"].eq("refit") & _primary(study, within)
+        within["role"] = roles(declared & ("comparison" in study.comparison.confirmatory), within.pop("repeat"))
+    if not between.empty:
+        over_refits = between["kind"].eq("alignment_pooled") & between["unit"].ne("family")
+        declared = _primary(study, between) & between["kind"].isin(study.comparison.confirmatory)
+        between["role"] = roles(declared & ~over_refits)
+    parts = [
+        tests.assign(table=name, family=[str(key) for key in tests[columns].itertuples(index=False, name=None)])
+        for name, tests, columns in (("within", within, WITHIN), ("between", between, BETWEEN))
+        if not tests.empty
+    ]
+    if not parts:
+        return within, between
+    adjusted = adjust(pd.concat(parts, ignore_index=True), ["table", "family"])
+    found = []
+    for name, tests in (("within", within), ("between", between)):
+        own = adjusted[adjusted["table"] == name].reset_index(drop=True)
+        if own.empty:
+            found.append(tests)
+            continue
+        added = [column for column in (*ADJUSTED.values(), "adjustment") if column in own]
+        if "p_equivalence" not in tests:
+            added = [column for column in added if column != ADJUSTED["p_equivalence"]]
+        tests = tests.assign(**{column: own[column].to_numpy() for column in added})
+        kinds = tests["kind"] if name == "between" else ["comparison"] * len(tests)
+        estimates = tests if name == "between" else tests.assign(estimate=tests["delta_absolute"])
+        found.append(tests.assign(verdict=verdicts(estimates, study.comparison, kinds)))
+    return found[0], found[1]
+
+
+def _comparisons(study: Study, paths: Iterable[Path]) -> pd.DataFrame:
+    """Comparisons in the order of the study, with a column `repeat`."""
+    parts = {}
+    for path in paths:
+        part = pd.read_parquet(path)
+        part["repeat"] = part["scope"].eq("refit") & ~part["seed"].isin(read_metadata(path)["refits"])
+        parts[part["aligned"].iloc[0]] = part
+    chosen = [parts[model.name] for model in study.descendants() if model.name in parts]
+    return pd.concat(chosen, ignore_index=True) if chosen else pd.DataFrame()
+
+
+def _primary(study: Study, tests: pd.DataFrame) -> "pd.Series[bool]":
+    return tests["estimator"].eq(study.comparison.primary) & tests["sink"].eq("kept")

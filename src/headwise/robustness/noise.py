@@ -1,0 +1,127 @@
+"""How much worse a model predicts held-out text when noise is added to its activations.
+
+The text is fixed, and read rather than written by the model (teacher forcing): every dose is scored on the same tokens.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from headwise.models.excerpts import losses_per_excerpt, spread_excerpts, token_stream
+from headwise.models.load import input_device
+from headwise.robustness.dose import Dose, Subject
+from headwise.robustness.draws import NoiseRow
+from headwise.study.robustness import Noise, Region, Scale, Site
+
+SCALES: tuple[Scale, ...] = ("absolute", "relative")
+
+
+class NotFiniteError(ValueError):
+    """A clean model whose loss or attention is not finite; the message names model and text."""
+
+
+@dataclass(frozen=True)
+class HeldOutText:
+    """Excerpts of held-out text: token ids `inputs` and `targets`, both (excerpts, T), and their names."""
+
+    inputs: Tensor
+    targets: Tensor
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LossUnderNoise:
+    """One row of the noise experiment: the loss of a model under one draw of one dose.
+
+    nll_nats: mean over excerpts, nats per token. delta_nll_nats: less that of the clean model. Both are None, with the
+    reason, where the loss of an excerpt is not finite.
+    """
+
+    site: str
+    scale: str
+    region: str
+    sigma: float
+    draw: int
+    nll_nats: float | None
+    delta_nll_nats: float | None
+    reason: str | None
+
+
+def held_out_text(documents: Path, tokenizer: PreTrainedTokenizerBase, excerpts: int, tokens: int) -> HeldOutText:
+    """Up to that many excerpts of the held-out documents of a corpus, as a tokenizer reads them.
+
+    Each input begins with the first token that the tokenizer has of: one that begins a text, one that ends or
+    separates texts. Raises CorpusError where there is less text than one excerpt, ValueError for a tokenizer with
+    neither token.
+    """
+    first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    if first is None:
+        raise ValueError(
+            f"{tokenizer.name_or_path or 'the tokenizer'} has no token that begins or ends a text: name one as "
+            "bos_token in tokenizer_config.json"
+        )
+    stream = token_stream(documents, tokenizer, "held_out", tokens)
+    inputs, targets = spread_excerpts(stream, tokens, first, excerpts)
+    return HeldOutText(inputs, targets, tuple(f"excerpt {number}" for number in range(len(inputs))))
+
+
+def doses(settings: Noise) -> list[Dose]:
+    """Every site × scale × region × σ above 0 whose loss is measured, in the order of the study file, σ ascending."""
+    return _grid(settings, settings.sites, SCALES, settings.regions)
+
+
+def specialization_doses(settings: Noise) -> list[Dose]:
+    """The same for the response of estimators, which has its own sites, scales and regions."""
+    declared = settings.specialization
+    return _grid(settings, declared.sites, declared.scales, declared.regions)
+
+
+def _grid(settings: Noise, sites: Sequence[Site], scales: Sequence[Scale], regions: Sequence[Region]) -> list[Dose]:
+    return [
+        Dose(site, scale, region, sigma)
+        for site in sites
+        for scale in scales
+        for region in regions
+        for sigma in settings.sigmas(scale)
+    ]
+
+
+def clean_losses(subject: Subject, text: HeldOutText) -> Tensor:
+    """Loss of each excerpt without noise, nats per token. Raises NotFiniteError where one is not finite."""
+    losses = _losses(subject, text)
+    if not losses.isfinite().all():
+        excerpt = text.names[int((~losses.isfinite()).nonzero()[0])]
+        raise NotFiniteError(
+            f"{subject.name}: its loss on {excerpt} is not finite without any noise: set extraction.dtype to float32, "
+            "or leave the model out"
+        )
+    return losses
+
+
+def losses_under_noise(
+    subject: Subject, text: HeldOutText, chosen: Sequence[Dose], draws: int
+) -> Iterator[LossUnderNoise]:
+    """The loss under every draw of every dose, dose by dose."""
+    clean = clean_losses(subject, text)
+    for dose in chosen:
+        for draw in range(draws):
+            rows = tuple(NoiseRow(draw, name) for name in text.names)
+            with subject.under(dose, rows):
+                losses = _losses(subject, text)
+            bad = [name for name, finite in zip(text.names, losses.isfinite().tolist(), strict=True) if not finite]
+            reason = (
+                f"{subject.name} under {dose}, draw {draw}: the loss on {', '.join(bad)} is not finite" if bad else None
+            )
+            loss = None if bad else float(losses.double().mean())
+            change = None if bad else float((losses.double() - clean.double()).mean())
+            yield LossUnderNoise(dose.site, dose.scale, dose.region, dose.sigma, draw, loss, change, reason)
+
+
+@torch.inference_mode()
+def _losses(subject: Subject, text: HeldOutText) -> Tensor:
+    device = input_device(subject.model)
+    return losses_per_excerpt(subject.model, text.inputs.to(device), text.targets.to(device)).cpu()

@@ -1,0 +1,112 @@
+"""The perturbation probe: what its response tells apart, and what choosing the best of many cells makes of nothing.
+
+D'Elia (2026) reads a change of the specialization index under noise of more than +20 % as suppressed specialization,
+within ±5 % as stable, and a fall as optimised; dose and region were those of 24 with the largest effect in the expected
+direction. Here both are declared, and the probe is judged by how well it separates what it should separate.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from headwise.statistics.permutation import FloatArray
+from headwise.statistics.result import Result
+from headwise.statistics.roc import roc_area
+
+SUPPRESSED_ABOVE, STABLE_WITHIN = 20.0, 5.0
+
+
+@dataclass(frozen=True)
+class ProbedPair:
+    """An aligned model and its base in one refit: values of an estimator without noise, responses in per cent."""
+
+    base_value: float
+    aligned_value: float
+    base_response: float
+    aligned_response: float
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What choosing the best of many cells does where there is nothing to find.
+
+    cells, units       doses and regions, and models whose responses were split at random into two halves
+    splits             random splits
+    declared_rate      share of splits in which one cell, fixed beforehand, differs at the level (t-test)
+    best_rate          the same of the most significant cell in the expected direction
+    declared_percent   mean difference of the halves in the fixed cell, percentage points
+    best_percent       the same in the best cell
+    level              of each test
+    """
+
+    cells: int
+    units: int
+    splits: int
+    declared_rate: float
+    best_rate: float
+    declared_percent: float
+    best_percent: float
+    level: float
+
+
+def reading(response_percent: float) -> str:
+    """What the published thresholds call a response."""
+    if response_percent > SUPPRESSED_ABOVE:
+        return "suppressed"
+    if abs(response_percent) <= STABLE_WITHIN:
+        return "stable"
+    return "optimised" if response_percent < 0 else "between stable and suppressed"
+
+
+def aligned_against_base(pairs: Sequence[ProbedPair], rng: np.random.Generator, resamples: int, level: float) -> Result:
+    """ROC area of the response: the chance that an aligned model responds more than a base. Bases count once each."""
+    bases = list(dict.fromkeys((pair.base_value, pair.base_response) for pair in pairs))
+    return roc_area(
+        [pair.aligned_response for pair in pairs], [response for _, response in bases], rng, resamples, level
+    )
+
+
+def suppressed_against_others(
+    pairs: Sequence[ProbedPair], rng: np.random.Generator, resamples: int, level: float
+) -> Result:
+    """ROC area of the aligned model's response: the chance that it is larger where alignment lowered the estimator
+    than where it did not, as the published reading has it."""
+    fell = [pair.aligned_response for pair in pairs if pair.aligned_value < pair.base_value]
+    rose = [pair.aligned_response for pair in pairs if not pair.aligned_value < pair.base_value]
+    return roc_area(fell, rose, rng, resamples, level)
+
+
+def best_of_cells(
+    responses: FloatArray, declared: int, rng: np.random.Generator, splits: int, level: float
+) -> Selection:
+    """A demonstration of how selection manufactures an effect, not an analysis.
+
+    responses  (units, cells) response in per cent of exchangeable models, at least four, to several doses and regions
+    declared   index of the cell that is fixed beforehand
+    rng        splits the units into two halves at random, the first of which is expected to respond more
+
+    Whatever the responses are, no cell tells random halves apart: a test at 5 % may find a difference in 5 % of splits.
+    """
+    from scipy.stats import ttest_ind
+
+    units, cells = responses.shape
+    half = units // 2
+    if half < 2:
+        raise ValueError(f"{units} units cannot be split into halves of two: give at least four")
+    orders = rng.permuted(np.tile(np.arange(units), (splits, 1)), axis=1)
+    first, second = responses[orders[:, :half]], responses[orders[:, half : 2 * half]]  # (splits, half, cells)
+    differences = first.mean(axis=1) - second.mean(axis=1)
+    test = ttest_ind(first, second, axis=1)
+    p, best = test.pvalue, np.where(np.isnan(test.statistic), -np.inf, test.statistic).argmax(axis=1)
+    rows = np.arange(splits)
+    return Selection(
+        cells,
+        units,
+        splits,
+        float((p[:, declared] < level).mean()),
+        float((p[rows, best] < level).mean()),
+        float(differences[:, declared].mean()),
+        float(differences[rows, best].mean()),
+        level,
+    )

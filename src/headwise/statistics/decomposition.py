@@ -1,0 +1,179 @@
+"""Which factor explains how much of an outcome: Shapley shares of R², their uncertainty, and whether an order holds.
+
+R² never falls when a factor is added, so that a factor without any effect gets a share as well. Each share therefore
+stands beside the one that it has on average when the outcome is shuffled.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from headwise.arrays import FloatArray
+from headwise.statistics.intervals import is_constant
+from headwise.statistics.permutation import TIE_TOLERANCE
+from headwise.statistics.result import Result, joined
+from headwise.statistics.shapley import columns_of, freedman_lane, r_squared, shapley_shares, subsets_of
+
+MOST_FACTORS = 10  # 2^10 regressions per resample
+
+
+@dataclass(frozen=True)
+class Share(Result):
+    """A factor's share of explained variance: estimate and interval within 0…1, as parts of the outcome's variance.
+
+    by_chance  mean share when the outcome is shuffled over units; None where it is undefined
+    """
+
+    by_chance: float | None = None
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """How the explained variance of an outcome divides among factors.
+
+    explained   R² of all factors together
+    shares      by factor, in the order given; they sum to `explained`
+    order       factors by falling share
+    order_kept  share of resamples with that very order; None where there are no resamples
+    differences share of each factor in `order` minus that of the next, with the interval of the resamples, which
+                covers 1 − level for all of them together (Bonferroni)
+    """
+
+    explained: Result
+    shares: Mapping[str, Share]
+    order: tuple[str, ...]
+    order_kept: float | None
+    differences: tuple[Result, ...]
+
+    def distinguishable(self) -> bool:
+        """Whether every factor's share exceeds the next one's by more than its interval."""
+        return bool(self.differences) and all(each.low is not None and each.low > 0 for each in self.differences)
+
+    def __str__(self) -> str:
+        shares = ", ".join(f"{name} {self.shares[name].estimate:.3g}" for name in self.order)
+        if self.order_kept is None:
+            return f"Shares of explained variance: {shares}."
+        holds = "is" if self.distinguishable() else "is not"
+        return (
+            f"Shares of explained variance: {shares}; the order {holds} distinguishable from chance and holds in "
+            f"{100 * self.order_kept:.3g} % of resamples."
+        )
+
+
+def decompose(
+    outcome: npt.ArrayLike,
+    factors: Mapping[str, Sequence[str | float]],
+    rng: np.random.Generator,
+    resamples: int,
+    level: float,
+    clusters: Sequence[str | int] | None = None,
+) -> Decomposition:
+    """Divide the R² of a linear model among its factors by Shapley's rule (Lindeman, Merenda & Gold 1980).
+
+    outcome    (n,) one number per unit; units without a finite one are left out, and the reason says how many
+    factors    (n,) levels by factor: text for a category (as dummies), numbers for a straight line
+    rng        for resamples of clusters and shuffles of the outcome
+    resamples  of each, at least 1
+    level      intervals cover 1 − level
+    clusters   (n,) label of each unit's cluster, drawn whole; None: every unit is a cluster of its own
+
+    A share is the mean, over all orders of adding the factors, of what R² gains when the factor is added. Intervals
+    are percentiles over resamples of clusters: descriptive, since R² of few units is too high. p of a share: shuffles
+    of the residuals without the factor (Freedman & Lane 1983) whose R² gain is as large; of `explained`: shuffles of
+    the outcome. The order of factors is distinguishable where all differences of neighbours exclude 0.
+    """
+    if not factors:
+        raise ValueError("no factors: name at least one")
+    if len(factors) > MOST_FACTORS:
+        raise ValueError(f"{len(factors)} factors need 2^{len(factors)} regressions: give at most {MOST_FACTORS}")
+    values = np.asarray(outcome, dtype=np.float64)
+    for name, levels in factors.items():
+        if len(levels) != len(values):
+            raise ValueError(f"factor '{name}' has {len(levels)} levels for {len(values)} units: give one each")
+    finite = np.isfinite(values)
+    left_out = int((~finite).sum())
+    remark = f"units without a finite value, left out: {left_out}" if left_out else None
+    values = values[finite]
+    blocks = {
+        name: columns_of([each for each, used in zip(levels, finite, strict=True) if used])
+        for name, levels in factors.items()
+    }
+    labels = np.arange(len(finite)) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
+    labels = np.unique(labels[finite], return_inverse=True)[1]
+    n, count = len(values), len(np.unique(labels))
+    unit = "units" if clusters is None else f"{count} clusters of units"
+    words = f"Shapley shares of R², percentile bootstrap over {unit}, {resamples:,} resamples"
+    why = "no unit has a finite value" if n == 0 else "all values are equal" if is_constant(values) else None
+    if why is not None:
+        return _undefined(list(blocks), level, n, words, joined(remark, why))
+
+    names, subsets = list(blocks), subsets_of(len(blocks))
+    ones = np.ones((1, n))
+    observed = r_squared(values[None], ones, blocks, subsets)
+    shuffled = r_squared(rng.permuted(np.tile(values, (resamples, 1)), axis=1), ones, blocks, subsets)
+    weights = rng.multinomial(count, np.full(count, 1 / count), size=resamples)[:, labels].astype(np.float64)
+    drawn = shapley_shares(r_squared(values[None], weights, blocks, subsets), len(names))
+    usable = np.isfinite(drawn).all(axis=1) & (count > 1)
+    if count < 2:
+        remark = joined(remark, "one cluster: nothing to resample")
+    elif not usable.all():
+        remark = joined(remark, f"resamples without variance, left out: {int((~usable).sum()):,}")
+    drawn = drawn[usable]
+
+    def result(name: str, estimate: float, sample: FloatArray, accepted: float, p: float | None = None) -> Result:
+        low, high = np.quantile(sample, [accepted / 2, 1 - accepted / 2]) if len(sample) else (None, None)
+        return Result(
+            name=name,
+            estimate=float(estimate),
+            low=None if low is None else float(low),
+            high=None if high is None else float(high),
+            level=accepted,
+            p=p,
+            p_attainable=None if p is None else 1 / (resamples + 1),
+            n=n,
+            method=words,
+            reason=remark,
+        )
+
+    as_large = np.sum(shuffled[:, -1] >= observed[0, -1] - TIE_TOLERANCE)
+    explained = result(
+        "Explained variance", observed[0, -1], drawn.sum(axis=1), level, float((as_large + 1) / (resamples + 1))
+    )
+    (found,) = shapley_shares(observed, len(names))
+    by_chance = shapley_shares(shuffled, len(names)).mean(axis=0)
+    shares = {}
+    for position, name in enumerate(names):
+        p = freedman_lane(values, blocks, name, rng, resamples)
+        own = result(f"Share of {name}", found[position], drawn[:, position], level, p)
+        constant = "one level only" if blocks[name].shape[1] == 0 else None
+        share = {**vars(own), "reason": joined(remark, constant), "by_chance": float(by_chance[position])}
+        shares[name] = Share(**share)
+    order = sorted(range(len(names)), key=lambda position: -found[position])
+    together = level / max(1, len(order) - 1)
+    differences = tuple(
+        result(
+            f"Share of {names[one]} minus that of {names[other]}",
+            found[one] - found[other],
+            drawn[:, one] - drawn[:, other],
+            together,
+        )
+        for one, other in pairwise(order)
+    )
+    kept = np.all(np.diff(drawn[:, order], axis=1) < 0, axis=1)
+    order_kept = float(kept.mean()) if len(drawn) and len(order) > 1 else None
+    return Decomposition(explained, shares, tuple(names[position] for position in order), order_kept, differences)
+
+
+def _undefined(names: Sequence[str], level: float, n: int, words: str, reason: str | None) -> Decomposition:
+    """A decomposition of an outcome that does not vary."""
+
+    def nothing(name: str) -> dict[str, Any]:
+        empty = dict.fromkeys(("estimate", "low", "high", "p", "p_attainable"))
+        return {"name": name, **empty, "level": level, "n": n, "method": words, "reason": reason}
+
+    shares = {name: Share(**nothing(f"Share of {name}")) for name in names}
+    return Decomposition(Result(**nothing("Explained variance")), shares, tuple(names), None, ())

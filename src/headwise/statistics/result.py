@@ -1,0 +1,57 @@
+"""What an analysis found about one number: estimate, interval, test, and how each was made, as one sentence."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Result:
+    """An estimate with its interval and its test; the fields are those of `Interval` and `PermutationTest` together.
+
+    name          what was estimated, in words
+    estimate      in the units of the statistic; None where it is undefined
+    low, high     ends of the two-sided interval; None where there is none
+    level         the interval covers 1 − level
+    p             two-sided p-value; None where there is nothing to test
+    p_attainable  smallest p-value that this design can give, 0 where it has no limit; None where there is no test
+    n             units
+    method        interval and test in words
+    n_reference   units of the second sample; None where there is one sample
+    reason        why something is undefined, or must be read with care; None where all is well
+    """
+
+    name: str
+    estimate: float | None
+    low: float | None
+    high: float | None
+    level: float
+    p: float | None
+    p_attainable: float | None
+    n: int
+    method: str
+    n_reference: int | None = None
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        size = f"n = {self.n}" if self.n_reference is None else f"n = {self.n} against {self.n_reference}"
+        remark = f": {self.reason}" if self.reason else ""
+        if self.estimate is None:
+            return f"{self.name} is undefined ({self.method}, {size}){remark}."
+        parts = [f"{self.name} {self.estimate:.4g}"]
+        if self.low is not None:
+            parts.append(f"{100 * (1 - self.level):g} % interval {self.low:.4g} to {self.high:.4g}")
+        if self.p is not None:
+            smallest = "" if not self.p_attainable else f" (smallest attainable {self.p_attainable:.3g})"
+            parts.append(f"p = {self.p:.3g}{smallest}")
+        return f"{', '.join(parts)} ({self.method}, {size}){remark}."
+
+
+def joined(*reasons: str | None) -> str | None:
+    """What there is to say, each thing once; None where there is nothing."""
+    return "; ".join(dict.fromkeys(reason for reason in reasons if reason)) or None
+
+
+def finite_or_none(value: float) -> float | None:
+    """The number, or None where it is not finite."""
+    return float(value) if np.isfinite(value) else None

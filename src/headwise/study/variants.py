@@ -1,0 +1,106 @@
+"""The section about variants: other ways to extract attention, and how far each moves every estimator."""
+
+from collections import Counter
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from headwise.study.extraction import Extraction
+from headwise.study.section import Name, Positive, Section, Seed
+
+# The name of the study's own extraction among variants.
+STUDY = "study"
+
+
+class Variant(Section):
+    """One way to extract attention. What it does not name is as in the study's own extraction of the model."""
+
+    name: Name = Field(description="Name in tables and figures")
+    reference: Name = Field(
+        STUDY, description="The variant that this one is compared with; `study` is the study's own extraction"
+    )
+    padding: Literal["none", "left", "right", "tokenizer"] = Field(
+        "none", description="Side on which prompts are padded; tokenizer: the side that the model's tokenizer names"
+    )
+    pad_to: int = Field(128, ge=2, description="Tokens of a padded prompt; a longer prompt is never cut")
+    pad_token: Literal["tokenizer", "eos", "bos", "unknown"] = Field(
+        "tokenizer", description="tokenizer: the tokenizer's own pad token, or its end token where it has none"
+    )
+    averaging: Literal["masked", "unmasked", "leading"] = Field(
+        "masked",
+        description="Queries and keys that enter statistics. masked: real tokens; unmasked: pads as well; "
+        "leading: the first n positions, n the number of real tokens, on whichever side the pads are",
+    )
+    position_ids: Literal["mask", "model"] = Field(
+        "mask", description="mask: the first real token is at position 0; model: not given, the model counts itself"
+    )
+    template: Literal["raw", "chat", "chat_or_raw"] | None = Field(
+        None,
+        description="chat_or_raw: raw where the tokenizer has no chat template; default: as in the study",
+    )
+    special_tokens: Literal["once", "twice"] = Field(
+        "once", description="twice: the tokenizer adds its own to those that the chat template has written"
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] | None = Field(
+        None, description="Precision of the forward pass; default: as in the study"
+    )
+
+    @model_validator(mode="after")
+    def _every_field_acts(self) -> "Variant":
+        if self.padding == "none":
+            fields = ("pad_to", "pad_token", "averaging", "position_ids")
+            if idle := [field for field in fields if getattr(self, field) != type(self).model_fields[field].default]:
+                raise ValueError(f"{idle[0]} acts on padded prompts alone: set padding, or remove {idle[0]}")
+        if self.special_tokens == "twice" and self.template not in ("chat", "chat_or_raw"):
+            raise ValueError("special_tokens 'twice' needs a chat template: set template to chat or chat_or_raw")
+        return self
+
+    def resolved(self, extraction: Extraction) -> "Variant":
+        """The same with the study's template and dtype where it names none."""
+        missing = {field: getattr(extraction, field) for field in ("template", "dtype") if getattr(self, field) is None}
+        return self.model_copy(update=missing)
+
+    def choices(self, reference: "Variant") -> list[str]:
+        """The fields in which this variant differs from another; what acts on padded prompts alone counts for both."""
+        same = {"name", "reference"}
+        if "none" in (self.padding, reference.padding):
+            same |= {"pad_to", "pad_token"}
+        fields = [field for field in type(self).model_fields if field not in same]
+        return [field for field in fields if getattr(self, field) != getattr(reference, field)]
+
+
+class Variants(Section):
+    """Which variants of the extraction are measured, on which models and prompts."""
+
+    models: list[Name] | None = Field(None, min_length=1, description="Names of models; default: all of the study")
+    seeds: list[Seed] | None = Field(None, min_length=1, description="Default: the first seed of each model")
+    prompts: Positive | None = Field(
+        None, description="Number of prompts, spread evenly over the prompt set in the order of ids; default: all"
+    )
+    protocols: list[Variant] = Field([], description="The variants; default: none, and nothing is measured")
+
+    @field_validator("protocols")
+    @classmethod
+    def _comparable(cls, protocols: list[Variant]) -> list[Variant]:
+        known = own_and(protocols)
+        if repeated := [name for name, count in Counter(variant.name for variant in protocols).items() if count > 1]:
+            raise ValueError(f"variant '{repeated[0]}' is defined twice: give each its own name")
+        for variant in protocols:
+            if variant.name == STUDY:
+                raise ValueError(f"'{STUDY}' is the study's own extraction: give the variant another name")
+            if variant.reference not in known:
+                raise ValueError(
+                    f"variant '{variant.name}': there is no variant '{variant.reference}' to compare with: "
+                    "add it, or correct reference"
+                )
+            if not variant.choices(known[variant.reference]):
+                raise ValueError(
+                    f"variant '{variant.name}' differs in nothing from its reference '{variant.reference}': "
+                    "change one of its fields, or remove it"
+                )
+        return protocols
+
+
+def own_and(protocols: list[Variant]) -> dict[str, Variant]:
+    """The study's own extraction and these variants, by name."""
+    return {variant.name: variant for variant in (Variant(name=STUDY), *protocols)}

@@ -1,0 +1,255 @@
+"""Rules perturb_model, summarize_perturbations, recurse_model and summarize_recursion, and their part of the report."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from tiny import tiny_content
+
+from headwise.provenance import read_metadata
+from headwise.report.robustness.part import PART
+from headwise.report.tables import analysis_table, typed
+from headwise.robustness.noise_tables import AS_MADE, DUPLICATED
+from headwise.study.perturbation import perturbation_settings, reading
+from headwise.study.study import Study
+from rules.conftest import Measurement, RunScript, describe
+
+SECTION = {
+    "noise": {
+        "duplicate": ["grouped_query"],
+        "absolute": [0.1, 0.5],
+        "relative": [0.5],
+        "draws": 2,
+        "excerpts": 2,
+        "tokens": 16,
+        "specialization": {"sites": ["attention_output"], "regions": ["all", "late"], "prompts": 2},
+        "generated_text": {"prompts": 2, "new_tokens": 3, "sigmas": [0.0, 0.5]},
+    },
+    "probe": {"sigma": 0.1, "prompts": 2},
+    "recursion": {
+        "arms": [
+            {"name": "base", "model": "multi_head", "mode": "continue"},
+            {"name": "asked", "model": "multi_head-sft", "mode": "rewrite", "instruction": "Copy:"},
+        ],
+        "generations": 4,
+        "prompts": 3,
+        "new_tokens": 8,
+        "context": 8,
+    },
+}
+PERTURBED = ("losses", "specialization", "generated", "duplication")
+REFITS = (("multi_head", 1), ("multi_head", 2), ("grouped_query", 1))
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """The study with its robustness section, the files of each refit by table, and the tables of the report."""
+
+    study: Study
+    refits: dict[tuple[str, int], dict[str, Path]]
+    tables: dict[str, pd.DataFrame]
+
+
+@pytest.fixture(scope="module")
+def robust_study() -> Study:
+    return Study(**{**tiny_content(), "robustness": SECTION})
+
+
+@pytest.fixture(scope="module")
+def perturb(
+    tmp_path_factory: pytest.TempPathFactory,
+    robust_study: Study,
+    measure: Callable[[str, int], Measurement],
+    documents: Path,
+    prompts: tuple[Path, Path],
+    run_script: RunScript,
+) -> Callable[[str, int, str], dict[str, Path]]:
+    """Run the rule perturb_model into a fresh folder."""
+
+    def run(model: str, seed: int, place: str) -> dict[str, Path]:
+        folder = tmp_path_factory.mktemp(place)
+        output = {name: folder / f"{name}.parquet" for name in PERTURBED}
+        aligned = {"multi_head": ["multi_head-sft"]}.get(model, [])
+        run_script(
+            "perturb_model",
+            input={
+                "checkpoint": measure(model, seed).checkpoint,
+                "aligned": [measure(name, seed).checkpoint for name in aligned],
+                "documents": documents,
+                "prompts": prompts[0],
+                "facts": prompts[1],
+            },
+            output=output,
+            settings={
+                **perturbation_settings(robust_study, model),
+                "base": reading(robust_study, robust_study.model(model)),
+                "aligned": [reading(robust_study, robust_study.model(name)) for name in aligned],
+                "metadata": describe(robust_study, model, seed),
+            },
+            wildcards={"model": model, "seed": str(seed)},
+        )
+        return output
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def robustness(
+    tmp_path_factory: pytest.TempPathFactory,
+    robust_study: Study,
+    perturb: Callable[[str, int, str], dict[str, Path]],
+    measure: Callable[[str, int], Measurement],
+    prompts: tuple[Path, Path],
+    run_script: RunScript,
+) -> Robustness:
+    """All experiments of the section, and the tables that the report reads."""
+    study, folder = robust_study, tmp_path_factory.mktemp("robustness")
+    refits = {refit: perturb(*refit, f"{refit[0]}-{refit[1]}") for refit in REFITS}
+    recursion_tables = [name for name in PART.columns if name.startswith("recursion")]
+    analyses = {name: folder / "analyses" / f"{name}.parquet" for name in PART.columns}
+    run_script(
+        "summarize_perturbations",
+        input={name: [files[name] for files in refits.values()] for name in PERTURBED},
+        output={name: path for name, path in analyses.items() if name not in recursion_tables},
+        settings={
+            "bases": {model.name: getattr(model, "base", None) for model in study.models},
+            "reference": "multi_head",
+            "primary": study.comparison.primary,
+            "probe": study.robustness.probe.model_dump(),
+            "comparison": study.comparison.model_dump(),
+        },
+    )
+    chains: dict[str, list[Path]] = {"generations": [], "specialization": []}
+    for arm in study.robustness.recursion.arms:
+        for seed in (1, 2):
+            place = folder / "recursion" / arm.name / f"seed{seed}"
+            output = {name: place / f"{name}.parquet" for name in chains}
+            run_script(
+                "recurse_model",
+                input={"checkpoint": measure(arm.model, seed).checkpoint, "prompts": prompts[0], "facts": prompts[1]},
+                output=output,
+                settings={
+                    "state": str(place / "unfinished"),
+                    "arm": arm.model_dump(),
+                    "recursion": study.robustness.recursion.model_dump(),
+                    **reading(study, study.model(arm.model)),
+                    "estimators": ["hellinger"],
+                    "metadata": {**describe(study, arm.model, seed), "arm": arm.name},
+                },
+                wildcards={"arm": arm.name, "seed": str(seed)},
+            )
+            assert not (place / "unfinished").exists()
+            for name, path in output.items():
+                chains[name].append(path)
+    run_script(
+        "summarize_recursion",
+        input=chains,
+        output={name: analyses[name] for name in recursion_tables},
+        settings={
+            "recursion": study.robustness.recursion.model_dump(),
+            "comparison": study.comparison.model_dump(),
+        },
+    )
+    tables = {name: typed(name, analysis_table(study, path)) for name, path in analyses.items()}
+    return Robustness(study, refits, tables)
+
+
+def test_a_refit_is_measured_alike_twice(robustness, perturb):
+    again = perturb("grouped_query", 1, "again")
+    for name, path in again.items():
+        assert path.read_bytes() == robustness.refits["grouped_query", 1][name].read_bytes(), name
+
+
+def test_losses_cover_every_dose_and_draw_of_the_model_and_its_twin(robustness):
+    losses = pd.read_parquet(robustness.refits["grouped_query", 1]["losses"])
+    assert len(losses) == 2 * 3 * 3 * 2  # heads × sites × doses × draws
+    assert losses["nll_nats"].notna().all()
+    twin, made = (losses[losses["heads"] == heads].reset_index() for heads in (DUPLICATED, AS_MADE))
+    assert (twin["delta_nll_nats"] - made["delta_nll_nats"]).abs().max() < 1e-5
+    metadata = read_metadata(robustness.refits["multi_head", 1]["losses"])
+    assert set(metadata["weights_digests"]) == {"multi_head", "multi_head-sft"}
+
+
+def test_duplicated_heads_change_nothing_but_rounding(robustness):
+    (row,) = robustness.tables["key_value_duplication"].to_dict("records")
+    assert row["largest_relative_logit_difference"] < 1e-5
+    assert row["largest_attention_difference"] < 1e-5
+    assert row["largest_delta_nll_difference"] < 1e-5
+    assert row["largest_specialization_difference"] < 1e-5
+    assert row["perplexity_ratio"] == pytest.approx(1, abs=1e-5)
+    contrasts = robustness.tables["noise_contrasts"]
+    own = contrasts[contrasts["kind"] == "duplication"]
+    assert len(own) == 3 * 2
+    assert own["ratio_of_means"].sub(1).abs().max() < 1e-3
+
+
+def test_response_is_the_mean_over_draws_and_refits(robustness):
+    response = robustness.tables["noise_response"]
+    row = response[response["model"].eq("multi_head") & response["site"].eq("residual") & response["sigma"].eq(0.1)]
+    by_refit = []
+    for seed in (1, 2):
+        losses = pd.read_parquet(robustness.refits["multi_head", seed]["losses"])
+        own = losses[losses["site"].eq("residual") & losses["sigma"].eq(0.1)]
+        by_refit.append(own["delta_nll_nats"].mean())
+    assert row["delta_nll_nats"].item() == pytest.approx(sum(by_refit) / 2)
+    assert (row["n"].item(), row["unit"].item()) == (2, "refit")
+    # One seed: its draws are what varies.
+    alone = response[response["model"].eq("grouped_query")]
+    assert set(alone["unit"]) == {"draw"}
+    assert set(alone["n"]) == {2}
+
+
+def test_the_probe_judges_base_and_descendant(robustness):
+    probe = robustness.tables["probe"]
+    assert set(probe["model"]) == {"multi_head", "multi_head-sft", "grouped_query"}
+    assert set(probe.loc[probe["model"].eq("multi_head-sft"), "base"]) == {"multi_head"}
+    assert probe["reading"].notna().sum() == probe["change_percent"].notna().sum()
+    areas = robustness.tables["probe_discrimination"]
+    assert len(areas) == 2 * probe["estimator"].nunique()
+
+
+def test_published_values_stand_beside_ours_with_their_source(robustness):
+    rows = robustness.tables["published_robustness"]
+    assert rows["source"].str.len().gt(10).all()
+    slopes = robustness.tables["generated_text"]
+    own = slopes[slopes["model"].eq("multi_head")]["slope"].mean()
+    assert rows.loc[rows["quantity"].eq("perplexity slope"), "ours"].iloc[0] == pytest.approx(own)
+    assert rows.loc[rows["experiment"].eq("duplication"), "ours"].iloc[0] == pytest.approx(1, abs=1e-5)
+
+
+def test_chains_are_followed_to_the_last_possible_onset(robustness):
+    curves = robustness.tables["recursion_survival"]
+    assert set(curves["arm"]) == {"base", "asked"}
+    pooled = curves[curves["seed"].isna()]
+    assert set(pooled["chains"]) == {6}
+    assert (curves.groupby(["arm", "seed"], dropna=False)["generation"].max() == 2).all()
+    durations = robustness.tables["recursion_durations"]
+    assert durations["horizon"].eq(2).all()
+    assert durations.loc[durations["arm"].eq("asked") & durations["seed"].isna(), "reference"].item() == "base"
+    generations = robustness.tables["recursion_generations"]
+    assert len(generations) == 2 * 2 * 4
+
+
+def test_the_report_draws_and_says_what_was_found(robustness):
+    tables = {**robustness.tables, "models": pd.DataFrame({"model": ["multi_head"], "attention": ["multi-head"]})}
+    drawn = {chart.name: chart.draw(robustness.study, tables) for chart in PART.charts(robustness.study)}
+    assert all(chart.to_dict() for chart in drawn.values())
+    found = {finding.id: finding for finding in PART.findings(robustness.study, tables)}
+    assert {"noise:grouped_query", "noise:duplication", "published:noise-ratio", "recursion:base"} <= set(found)
+    assert "cannot by itself amplify noise" in found["noise:duplication"].sentence
+    assert "5,834" in found["published:noise-ratio"].sentence
+    assert "unbounded" in found["published:noise-ratio"].sentence
+    headings = [passage.heading for passage in PART.passages(robustness.study, tables)]
+    assert len(headings) == 5
+
+
+def test_a_study_without_the_section_has_no_trace_of_it(robustness):
+    empty = {name: typed(name, pd.DataFrame()) for name in PART.columns}
+    empty["models"] = pd.DataFrame({"model": ["multi_head"], "attention": ["multi-head"]})
+    assert [chart.draw(robustness.study, empty) for chart in PART.charts(robustness.study)] == [None] * 4
+    assert not list(PART.findings(robustness.study, empty))
+    assert not list(PART.passages(robustness.study, empty))

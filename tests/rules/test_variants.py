@@ -1,0 +1,89 @@
+"""Rules measure_variants and gather_variants."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from headwise.provenance import read_metadata
+from headwise.study.models import Loading
+from headwise.study.study import Study
+from headwise.study.variants import Variants
+from rules.conftest import Measurement, RunScript, describe
+
+PROTOCOLS = [
+    {"name": "right", "padding": "right"},
+    {"name": "right_unmasked", "padding": "right", "averaging": "unmasked", "reference": "right"},
+    {"name": "chat", "template": "chat"},
+]
+
+
+def test_variants_of_a_trained_model_and_what_they_move(
+    folder: Path,
+    study: Study,
+    measure: Callable[[str, int], Measurement],
+    prompts: tuple[Path, Path],
+    comparison: Path,
+    run_script: RunScript,
+) -> None:
+    variants = Variants(protocols=PROTOCOLS)
+    parts = []
+    for name in ("multi_head", "multi_head-sft"):
+        made = measure(name, 1)
+        parts.append(folder / name / "variants.parquet")
+        run_script(
+            "measure_variants",
+            input={"checkpoint": made.checkpoint, "prompts": prompts[0], "facts": prompts[1]},
+            output={"variants": parts[-1]},
+            settings={
+                "variants": variants.model_dump(),
+                "extraction": study.extraction.model_dump(),
+                "loading": Loading().model_dump(),
+                "specialization": study.specialization.model_dump(),
+                "metadata": describe(study, name, 1),
+            },
+            wildcards={"model": name, "seed": "1"},
+        )
+    output = {name: folder / "analyses" / f"{name}.parquet" for name in ("variants", "confounds")}
+    run_script(
+        "gather_variants",
+        input={"parts": parts, "comparisons": [comparison]},
+        output=output,
+        settings={"study": study.name},
+    )
+    table, confounds = pd.read_parquet(output["variants"]), pd.read_parquet(output["confounds"])
+    assert read_metadata(output["variants"])["study"] == "tiny"
+    assert table["value"].notna().all()
+
+    # The study's own extraction on the same prompts: what the other rules computed.
+    own = table[table["variant"].eq("right") & table["model"].eq("multi_head")].set_index(["estimator", "sink"])
+    summary = pd.read_parquet(measure("multi_head", 1).summary)
+    expected = summary[summary["scope"] == "model"].set_index(["estimator", "sink"])["value"]
+    assert own["reference_value"].to_dict() == expected.to_dict()
+
+    # Attention that pads and real tokens receive, averaged over all 128 queries, from the model library.
+    made = measure("multi_head", 1)
+    model = AutoModelForCausalLM.from_pretrained(made.checkpoint, attn_implementation="eager", local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(made.checkpoint, local_files_only=True)
+    sharpness = []
+    for text in pd.read_json(prompts[0], lines=True)["text"]:
+        given = tokenizer(text, return_tensors="pt", padding="max_length", max_length=128)
+        with torch.no_grad():
+            last = model(given["input_ids"], attention_mask=given["attention_mask"], output_attentions=True).attentions[
+                -1
+            ]
+        entropies = [-sum(p * np.log(p) for p in row if p > 0) for head in last[0].double().numpy() for row in head]
+        sharpness.append(1 - np.mean(entropies) / np.log(128))
+    chosen = table[table["variant"].eq("right_unmasked") & table["estimator"].eq("normalized_entropy")]
+    value = chosen[chosen["model"].eq("multi_head") & chosen["sink"].eq("kept")]["value"].iloc[0]
+    np.testing.assert_allclose(value, np.mean(sharpness), atol=1e-6)
+
+    effects = pd.read_parquet(comparison)
+    effects = effects[effects["scope"].eq("refits") & effects["level"].eq("model") & effects["sink"].eq("kept")]
+    rows = confounds[confounds["variant"].eq("chat") & confounds["sink"].eq("kept")].set_index("estimator")
+    assert rows["alignment_effect"].to_dict() == effects.set_index("estimator")["delta_absolute"].abs().to_dict()
+    assert (rows["measured"] == 2).all()
+    assert (rows["pairs"] == 1).all()

@@ -1,0 +1,150 @@
+# Paths and settings of the analyses beside specialization. No science, as in common.smk.
+from types import SimpleNamespace
+
+from headwise.study.perturbation import perturbation_settings, perturbed_bases, probed_descendants, reading
+
+PERTURBED = ("losses", "specialization", "generated", "duplication")
+PERTURBATION_TABLES = (
+    "noise_response",
+    "noise_sensitivity",
+    "noise_contrasts",
+    "noise_specialization",
+    "key_value_duplication",
+    "generated_text",
+    "probe",
+    "probe_discrimination",
+    "probe_selection",
+    "published_robustness",
+)
+RECURSION_TABLES = (
+    "recursion_generations",
+    "recursion_specialization",
+    "recursion_survival",
+    "recursion_durations",
+)
+REFIT_GROUPS = {group.name: group for group in study.refit_groups()}
+STABILITY_TABLES = {
+    "stability": "stability",
+    "origins": "stability_origins",
+    "heads": "stability_head_map",
+    "claims": "stability_claims",
+}
+
+
+def analysis_tables():
+    """Finished tables of the analyses that the study asks for; each belongs to a part of the report."""
+    tables = ["declaration", "factors", "controls"]
+    if study.variants.protocols:
+        tables += ["variants", "confounds"]
+    if perturbed_bases(study):
+        tables += PERTURBATION_TABLES
+    if study.robustness.recursion:
+        tables += RECURSION_TABLES
+    if REFIT_GROUPS:
+        tables += STABILITY_TABLES.values()
+    # `snakemake calibration` makes it, and the report shows it from then on.
+    if os.path.exists(results("analyses/calibration.parquet")):
+        tables += ["calibration"]
+    return [results(f"analyses/{table}.parquet") for table in tables]
+
+
+def per_refit(pattern):
+    """The pattern for every refit of the group that a job is about."""
+
+    def files(wildcards):
+        refits = study.refits_of(REFIT_GROUPS[wildcards.group])
+        return [results(pattern).format(model=model, seed=seed) for model, seed in refits]
+
+    return files
+
+
+def of_groups(table):
+    """A table of every group."""
+    return [results(f"stability/{group}/{table}.parquet") for group in REFIT_GROUPS]
+
+
+def random_refits():
+    """Attention of models with random weights, for each group."""
+    count = study.stability.random_refits if study.stability else 0
+    return [results(f"stability/{{group}}/random{number}.parquet") for number in range(count)]
+
+
+def describe_group(wildcards):
+    """What is recorded in every table of a group."""
+    refits = study.refits_of(REFIT_GROUPS[wildcards.group])
+    return {
+        "study": study.name,
+        "group": wildcards.group,
+        "refits": [f"{model} seed {seed}" for model, seed in refits],
+    }
+
+
+def stability_settings(*fields):
+    """The fields of the section that a job reads, so that a change of another reruns nothing."""
+    return study.stability.model_dump(include=set(fields)) if study.stability else {}
+
+
+def perturbed_refits(table):
+    """One table of every refit of every base that is perturbed."""
+    return per_seed(perturbed_bases(study), f"robustness/{{model}}/seed{{seed}}/{table}.parquet")
+
+
+def perturbed_names():
+    """Regular expression for the names of the bases that are perturbed; matches nothing where there are none."""
+    return "|".join(model.name.replace(".", r"\.") for model in perturbed_bases(study)) or "(?!)"
+
+
+def descendants_of(wildcards):
+    """The models that are probed beside their base, at one seed."""
+    return probed_descendants(study, wildcards.model, int(wildcards.seed))
+
+
+def files_of_refit(wildcards):
+    """The other files of a base and of its descendants."""
+    names = [wildcards.model, *(model.name for model in descendants_of(wildcards))]
+    return [file for name in names for file in files_of(name, int(wildcards.seed))]
+
+
+def arms(pattern):
+    """The pattern for every arm of recursive generation and each seed of its model."""
+    recursion = study.robustness.recursion
+    return [
+        results(pattern).format(arm=arm.name, seed=seed)
+        for arm in (recursion.arms if recursion else [])
+        for seed in study.seeds_of(study.model(arm.model))
+    ]
+
+
+def arm_of(wildcards):
+    """The arm of that name."""
+    return next(arm for arm in study.robustness.recursion.arms if arm.name == wildcards.arm)
+
+
+def writer_of(wildcards):
+    """Model and seed of an arm, as the wildcards of the rules about models have them."""
+    return SimpleNamespace(model=arm_of(wildcards).model, seed=wildcards.seed)
+
+
+def perturbing(wildcards, input):
+    """What a base under noise and the probe of its descendants need."""
+    return perturbation_needs([extraction(wildcards, input)] * (1 + len(descendants_of(wildcards))))
+
+
+def recursing(wildcards, input):
+    """What an arm of recursive generation needs."""
+    return perturbation_needs([extraction(writer_of(wildcards), input)])
+
+
+def probing(wildcards, input):
+    """What a group of refits needs."""
+    refits = study.refits_of(REFIT_GROUPS[wildcards.group])
+    places = [SimpleNamespace(model=model, seed=seed) for model, seed in refits]
+    checkpoints = [SimpleNamespace(checkpoint=checkpoint) for checkpoint in input.checkpoints]
+    each = [extraction(place, checkpoint) for place, checkpoint in zip(places, checkpoints)]
+    tokens = study.stability.residual_tokens or PROMPT_COUNT * study.extraction.max_tokens
+    return refits_needs(each, shape(places[0], input.checkpoints[0]), tokens)
+
+
+def controlled():
+    """The model that controls look at: the first base that the study trains; none where all are made elsewhere."""
+    return next((model for model in study.bases() if model.source == "train"), None)

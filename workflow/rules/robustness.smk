@@ -1,0 +1,129 @@
+# From checkpoints to robustness: noise and its dose, duplicated key and value heads, the probe, recursive generation.
+rule perturb_model:
+    """Measure one refit of a base under noise, with its key and value heads duplicated, and its descendants' probe."""
+    input:
+        checkpoint=lambda wildcards: checkpoint_of(wildcards.model, int(wildcards.seed)),
+        aligned=lambda wildcards: [
+            checkpoint_of(model.name, int(wildcards.seed)) for model in descendants_of(wildcards)
+        ],
+        files=files_of_refit,
+        documents=rules.build_corpus.output.documents,
+        prompts=rules.verify_prompts.output.prompts,
+        facts=rules.verify_prompts.output.facts,
+        library=library("perturb_model.py", *estimator_files()),
+    output:
+        **{table: results(f"robustness/{{model}}/seed{{seed}}/{table}.parquet") for table in PERTURBED},
+    log:
+        results("logs/perturb_model/{model}/seed{seed}.log"),
+    benchmark:
+        results("benchmarks/perturb_model/{model}/seed{seed}.jsonl")
+    wildcard_constraints:
+        model=perturbed_names(),
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=needed("memory_mb", perturbing),
+        runtime=needed("minutes", perturbing),
+        gpu=needed("gpus", perturbing),
+    params:
+        settings=lambda wildcards: {
+            **perturbation_settings(study, wildcards.model),
+            "base": reading(study, study.model(wildcards.model)),
+            "aligned": [reading(study, model) for model in descendants_of(wildcards)],
+            "metadata": describe(wildcards),
+        },
+    script:
+        "../../scripts/perturb_model.py"
+
+
+rule summarize_perturbations:
+    """Gather responses to noise into tables, contrast architectures, judge the probe, list published values."""
+    input:
+        **{table: perturbed_refits(table) for table in PERTURBED},
+        library=library("summarize_perturbations.py"),
+    output:
+        **{table: results(f"analyses/{table}.parquet") for table in PERTURBATION_TABLES},
+    log:
+        results("logs/summarize_perturbations.log"),
+    benchmark:
+        results("benchmarks/summarize_perturbations.jsonl")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=doubling(2000),
+        runtime=doubling(20),
+    params:
+        settings={
+            "bases": {model.name: getattr(model, "base", None) for model in study.models},
+            "reference": study.comparison.reference or study.bases()[0].name,
+            "primary": study.comparison.primary,
+            "probe": study.robustness.probe.model_dump() if study.robustness.probe else None,
+            "comparison": study.comparison.model_dump(),
+        },
+    script:
+        "../../scripts/summarize_perturbations.py"
+
+
+rule recurse_model:
+    """Feed a model's text back to it, generation after generation; a job that was killed goes on where it was."""
+    input:
+        checkpoint=lambda wildcards: checkpoint_of(arm_of(wildcards).model, int(wildcards.seed)),
+        files=lambda wildcards: files_of(arm_of(wildcards).model, int(wildcards.seed)),
+        prompts=rules.verify_prompts.output.prompts,
+        facts=rules.verify_prompts.output.facts,
+        library=library("recurse_model.py", *estimator_files()),
+    output:
+        generations=results("recursion/{arm}/seed{seed}/generations.parquet"),
+        specialization=results("recursion/{arm}/seed{seed}/specialization.parquet"),
+    log:
+        results("logs/recurse_model/{arm}/seed{seed}.log"),
+    benchmark:
+        results("benchmarks/recurse_model/{arm}/seed{seed}.jsonl")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=needed("memory_mb", recursing),
+        runtime=needed("minutes", recursing),
+        gpu=needed("gpus", recursing),
+    params:
+        settings=lambda wildcards: {
+            # No output: Snakemake removes the outputs of a job that failed, and this must outlive it.
+            "state": results(f"recursion/{wildcards.arm}/seed{wildcards.seed}/unfinished"),
+            "arm": arm_of(wildcards).model_dump(),
+            "recursion": study.robustness.recursion.model_dump(),
+            **reading(study, study.model(arm_of(wildcards).model)),
+            "estimators": study.specialization.estimators,
+            "metadata": {**describe(writer_of(wildcards)), "arm": wildcards.arm},
+        },
+    script:
+        "../../scripts/recurse_model.py"
+
+
+rule summarize_recursion:
+    """Gather chains of generations into tables: what generations were like, survival until degradation."""
+    input:
+        generations=arms("recursion/{arm}/seed{seed}/generations.parquet"),
+        specialization=arms("recursion/{arm}/seed{seed}/specialization.parquet"),
+        library=library("summarize_recursion.py"),
+    output:
+        **{table: results(f"analyses/{table}.parquet") for table in RECURSION_TABLES},
+    log:
+        results("logs/summarize_recursion.log"),
+    benchmark:
+        results("benchmarks/summarize_recursion.jsonl")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=doubling(2000),
+        runtime=doubling(20),
+    params:
+        settings={
+            "recursion": study.robustness.recursion.model_dump() if study.robustness.recursion else None,
+            "comparison": study.comparison.model_dump(),
+        },
+    script:
+        "../../scripts/summarize_recursion.py"
