@@ -2,14 +2,13 @@
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.models.gpt2.configuration_gpt2 import GPT2Config
-from transformers.models.gpt2.modeling_gpt2 import GPT2LMHeadModel
 from transformers.models.mistral.configuration_mistral import MistralConfig
 from transformers.models.mistral.modeling_mistral import MistralForCausalLM
 
+from headwise.models.hooked import HookedGPT2Config, HookedGPT2LMHeadModel
 from headwise.study.training import Decoder
 
-# No library class leaves feed-forward layers out, and GPT-2's cannot be of width 0.
+# Llama's class has no model without feed-forward layers; these then have one unit.
 NARROWEST_FEED_FORWARD = 1
 
 
@@ -21,18 +20,18 @@ def build_decoder(decoder: Decoder, tokenizer: PreTrainedTokenizerBase, seed: in
     llama: Mistral's class is Llama with an optional sliding window; all models use it, so that the class is never a
     factor. Initial weights are normal with deviation sqrt(2 / (5 hidden)) (Nguyen and Salazar 2019, "SmallInit").
 
-    gpt2: GPT-2's class with exact GELU, no dropout, and an output matrix of its own. Initial weights are normal with
-    deviation 0.8 / sqrt(hidden), as in TransformerLens, which trained the refits of Bali et al. (2026); projections
-    into the residual stream are smaller by sqrt(2 layers), as in GPT-2.
+    gpt2: GPT-2 as TransformerLens builds it (see `hooked`), which trained the refits of Bali et al. (2026), with exact
+    GELU. Initial weights are normal with deviation 0.8 / sqrt(hidden), as there; projections into the residual stream
+    are smaller by sqrt(2 layers), as in GPT-2.
 
-    With `feed_forward` 0 the feed-forward layers have one unit whose weights are zero and take no gradient: they add
-    exactly nothing to the residual stream, during training and after, and the checkpoint is one of the ordinary class.
+    With `feed_forward` 0 the model is attention alone. gpt2 has no feed-forward layers then; those of llama have one
+    unit whose weights are zero and take no gradient, so that they add exactly nothing, and the class stays the same.
     """
     build = {"llama": _llama, "gpt2": _gpt2}[decoder.architecture]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build(decoder, tokenizer).float()
-    if decoder.feed_forward == 0:
+    if decoder.feed_forward == 0 and decoder.architecture == "llama":
         silence_feed_forward(model)
     return model
 
@@ -66,21 +65,18 @@ def _llama(decoder: Decoder, tokenizer: PreTrainedTokenizerBase) -> MistralForCa
     )
 
 
-def _gpt2(decoder: Decoder, tokenizer: PreTrainedTokenizerBase) -> GPT2LMHeadModel:
-    return GPT2LMHeadModel(
-        GPT2Config(
+def _gpt2(decoder: Decoder, tokenizer: PreTrainedTokenizerBase) -> HookedGPT2LMHeadModel:
+    return HookedGPT2LMHeadModel(
+        HookedGPT2Config(
             vocab_size=len(tokenizer),
             n_embd=decoder.hidden,
-            n_inner=decoder.feed_forward or NARROWEST_FEED_FORWARD,
+            n_inner=decoder.feed_forward or None,
             n_layer=decoder.layers,
             n_head=decoder.heads,
             n_positions=decoder.positions,
             activation_function="gelu",
-            resid_pdrop=0.0,
-            embd_pdrop=0.0,
-            attn_pdrop=0.0,
+            attention_only=decoder.feed_forward == 0,
             initializer_range=0.8 / decoder.hidden**0.5,
-            tie_word_embeddings=False,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
