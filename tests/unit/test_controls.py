@@ -92,6 +92,7 @@ def test_the_chance_level_is_read_from_the_stability_table(corrected, outcome):
             **nothing,
             "weights": ["random"],
             "analysis": ["head_stability"],
+            "measure": ["cosine"],
             "chance_corrected": [corrected],
         }
     )

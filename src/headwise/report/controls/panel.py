@@ -90,7 +90,7 @@ def _chance_level(tables: Tables) -> Iterator[Control]:
     if not rows.empty:
         whole = rows["layer"].isna() & rows["head"].isna() & rows["refit"].isna() & rows["words"].isna()
         rows = rows[whole & rows["weights"].eq("random") & rows["chance_corrected"].notna()]
-        rows = rows[rows["analysis"].eq("head_stability")]
+        rows = rows[rows["analysis"].eq("head_stability") & rows["measure"].eq("cosine")]
     if rows.empty:
         yield not_run(control, expected, "this study measures no models with random weights")
         return
