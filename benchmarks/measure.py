@@ -8,25 +8,19 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
 class Cost:
-    """seconds: of wall time. peak_bytes: the most resident memory; before_bytes: what the process started with. result:
-    what the work gave."""
+    """seconds: of wall time. peak_bytes: the most resident memory; before_bytes: what the process started with."""
 
     seconds: float
     peak_bytes: int
     before_bytes: int
-    result: Any
 
 
-def cost_of(work: Callable[[], Any]) -> Cost:
-    """Run `work`, which gives a value of JSON, in a fork of this process and measure it.
-
-    Raises RuntimeError where it fails; its error is printed.
-    """
+def cost_of(work: Callable[[], object]) -> Cost:
+    """Run `work` in a fork of this process and measure it. Raises RuntimeError where it fails; its error is printed."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -35,8 +29,8 @@ def cost_of(work: Callable[[], Any]) -> Cost:
             with open("/proc/self/clear_refs", "w") as reset:
                 reset.write("5")  # the peak starts anew from here
             before, start = _memory("VmRSS"), time.perf_counter()
-            result = work()
-            measured = time.perf_counter() - start, _memory("VmHWM"), before, result
+            work()
+            measured = time.perf_counter() - start, _memory("VmHWM"), before
             os.write(write, json.dumps(measured).encode())
             os._exit(0)
         except BaseException:

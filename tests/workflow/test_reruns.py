@@ -1,5 +1,6 @@
 """What runs again, and what does not: on a copy of the checkout and of a finished tiny study."""
 
+import json
 import os
 import re
 import shutil
@@ -37,6 +38,17 @@ def project(finished: Project) -> Project:
 
 def test_a_finished_study_has_nothing_to_do(project: Project) -> None:
     assert "Nothing to be done" in project.run("--cores", "2")
+
+
+def test_jobs_ask_for_the_memory_that_they_take_and_at_most_twice_as_much(finished: Project) -> None:
+    plan = finished.run("-n", "--forceall")
+    jobs = re.findall(
+        r"^rule (train_model|align_model|extract_attention):.*?benchmark: (\S+).*?mem_mb=(\d+)", plan, re.DOTALL | re.M
+    )
+    assert {rule for rule, _, _ in jobs} == {"train_model", "align_model", "extract_attention"}
+    for rule, record, requested in jobs:
+        took = json.loads((finished.folder / record).read_text().splitlines()[-1])["max_rss"]
+        assert took <= int(requested) <= 2 * took, (rule, record)
 
 
 def test_a_touch_of_source_files_reruns_nothing(project: Project) -> None:
