@@ -82,11 +82,10 @@ def _sections_within(field: Schema, definitions: Schema) -> dict[str, Schema]:
 def _row(name: str, field: Schema, definitions: Schema, required: bool) -> str:
     sections = _sections_within(field, definitions)
     default = "required" if required else _default(field)
-    if "$ref" in field:
-        kind, meaning = "section", " ".join(sections[""]["description"].split())
-        default = "required" if required else "its defaults"
-    elif "anyOf" in field and sections:
-        kind, meaning = "section", " ".join(sections[""]["description"].split())
+    if "$ref" in field or ("anyOf" in field and sections):
+        kind, meaning = "section", field.get("description") or " ".join(sections[""]["description"].split())
+        if "$ref" in field:
+            default = "required" if required else "its defaults"
     elif sections:
         kind = "list of sections"
         meaning = field.get("description") or " or ".join(f"`source: {variant}`" for variant in sections)
