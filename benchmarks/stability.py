@@ -4,8 +4,8 @@
     python benchmarks/stability.py --part heads --part residual
 
 The published code (Bali et al. 2026) compares one pair of heads on one prompt at a time, and builds both kernel
-matrices anew for every pair of refits. Its loops are written out here from their definition. A part of the loops that would take
-hours is timed on fewer prompts or pairs, each of which costs the same, and multiplied; the table says so.
+matrices anew for every pair of refits. Its loops are written out here from their definition. A part of them that would
+take hours is timed on fewer prompts or pairs, each of which costs the same, and multiplied; the table says so.
 """
 
 import resource
@@ -190,7 +190,7 @@ def published_cka(one: np.ndarray[Any, Any], two: np.ndarray[Any, Any]) -> float
 
 
 def stage() -> None:
-    """The whole stage for 5 refits of an 8-layer, 8-head GPT-2 of width 512; random weights cost what trained ones do."""
+    """The whole stage for 5 refits of a GPT-2 of 8 layers, 8 heads, width 512; random weights cost as much as others."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         build_corpus(Corpus(), folder / "documents.jsonl", folder / "corpus.json")
