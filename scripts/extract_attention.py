@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headwise.attention.extract import extract_attention
+from headwise.devices import own_devices
 from headwise.logs import logged
 from headwise.provenance import read_json
 from headwise.study.extraction import Extraction
@@ -12,7 +13,7 @@ from headwise.study.models import Loading
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0]), own_devices(snakemake.resources.gpu):
     tensors = snakemake.output.get("tensors")
     extract_attention(
         Path(snakemake.input.checkpoint),

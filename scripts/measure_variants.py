@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headwise.devices import own_devices
 from headwise.logs import logged
 from headwise.provenance import read_json
 from headwise.study.extraction import Extraction
@@ -14,7 +15,7 @@ from headwise.variants.measure import measure_variants
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0]), own_devices(snakemake.resources.gpu):
     settings = snakemake.params.settings
     measure_variants(
         Path(snakemake.input.checkpoint),

@@ -158,6 +158,21 @@ def compare(
 
 @app.command()
 @errors_as_sentences()
+def reanalyse(
+    folder: Annotated[Path, typer.Argument(help="Folder with released result files (JSON), in any subfolders")],
+    output: Annotated[Path, typer.Option(help="Folder for the table and the page")] = Path("reanalysis"),
+) -> None:
+    """Analyse the released result files of a study again: indices, changes, noise ratios, claimed p-values."""
+    from headwise.reanalysis.reanalyse import outcome
+    from headwise.reanalysis.reanalyse import reanalyse as analyse_again
+
+    print(outcome(analyse_again(folder, output)))
+    for path in sorted(output.glob("reanalysis.*")):
+        print(path)
+
+
+@app.command()
+@errors_as_sentences()
 def schema(
     markdown: Annotated[bool, typer.Option("--markdown", help="A reference in Markdown instead")] = False,
     results: Annotated[bool, typer.Option("--results", help="The schema of results.json instead")] = False,
@@ -185,6 +200,30 @@ def schema(
         return
     with atomic(output) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+@app.command()
+@errors_as_sentences()
+def cancel_orphans(
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only show them")] = False,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(help="Also cancel all jobs that were submitted from this host, where no Snakemake runs any more"),
+    ] = None,
+) -> None:
+    """Cancel the Slurm jobs whose Snakemake was killed on this host. Jobs of a run that goes on are left alone."""
+    from headwise.slurm import cancel, host_name, orphans, unfinished_jobs
+
+    jobs = unfinished_jobs()
+    lost = orphans(jobs, host or [])
+    if not dry_run:
+        cancel(lost)
+    for job in lost:
+        print(f"{job.number}  {job.rule}  {job.state}  {'would be cancelled' if dry_run else 'cancelled'}")
+    elsewhere = sorted({job.host for job in jobs if job not in lost} - {host_name()})
+    print(f"{len(lost)} orphans among {len(jobs)} unfinished jobs of headwise.")
+    if elsewhere:
+        print(f"Jobs submitted from {', '.join(elsewhere)} were left alone: run this there, or give --host.")
 
 
 def checked_prompts(path: Path | None) -> Path:

@@ -69,7 +69,7 @@ def test_what_cannot_be_captured_is_refused_by_name(model_type):
 def test_the_document_shows_a_capture_bit_for_bit(name):
     rows = [line for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if line.startswith(f"| {name} | ")]
     assert len(rows) == 1
-    assert rows[0].endswith("| 0 | 0 |")
+    assert rows[0].split(" | ")[7:9] == ["0", "0"]
 
 
 @every_architecture

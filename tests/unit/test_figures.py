@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from report_examples import example_study, write_inputs
 
-from headwise.report.figures import Figure, draw_figures, figures, own_identifiers, render
+from headwise.report.figures import Figure, draw_figures, figures, in_fixed_order, own_identifiers, render
 from headwise.report.style import COLOURS
 from headwise.report.tables import build_tables, table_metadata, write_tables
 from headwise.study.study import Study
@@ -167,6 +167,12 @@ def test_the_same_figure_gives_the_same_bytes_without_a_time(drawn: dict[str, Fi
         assert b"/ExtGState" not in files[".pdf"]
         assert json.loads(files[".vl.json"]) == json.loads(json.dumps(drawn[name].specification))
         assert b"multi head-sft" in files[".svg"]
+
+
+def test_the_resources_of_a_pdf_are_put_in_order() -> None:
+    lines = [b"      /xo2 12 0 R\n", b"      /xo0 8 0 R\n", b"      /xo1 10 0 R\n"]
+    written, other = (b"/XObject <<\n" + b"".join(order) + b"    >>\n" for order in (lines, lines[::-1]))
+    assert in_fixed_order(written) == in_fixed_order(other) == b"/XObject <<\n" + b"".join(sorted(lines)) + b"    >>\n"
 
 
 def test_nothing_translucent_is_drawn(drawn: dict[str, Figure]) -> None:

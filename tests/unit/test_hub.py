@@ -20,7 +20,7 @@ from headwise.models.checkpoint import CheckpointError, origin, weight_digests, 
 from headwise.models.hub import FetchError, fetch_model, fetched_folder
 from headwise.models.load import load_checkpoint
 from headwise.study.lock import check_fetched, lock_path, read_lock
-from headwise.study.models import Download
+from headwise.study.models import Download, Facts
 from headwise.study.section import StudyError
 
 COMMIT, NEXT = "a" * 40, "b" * 40
@@ -63,6 +63,13 @@ def fetch(place: Path, *downloads: Download, name: str = "seed1.json") -> Path:
     output = place / "models" / "llama" / name
     fetch_model(downloads, place / "study.yaml", output)
     return output
+
+
+def test_another_model_than_the_study_says_is_refused_before_its_weights(hub: Hub, place: Path) -> None:
+    facts = Facts(parameters=50_000, layers=3, hidden=32, heads=8, key_value_heads=4, head_width=8)
+    with pytest.raises(CheckpointError, match="heads is 8 in the study and 4"):
+        fetch(place, LLAMA.model_copy(update={"facts": facts}))
+    assert not list((place / "cache").rglob("*.safetensors"))
 
 
 def test_needed_files_are_fetched_and_described_and_no_others(hub: Hub, place: Path, saved: Path) -> None:

@@ -290,7 +290,7 @@ def test_the_chat_template_frames_the_prompt_once() -> None:
 
 
 def test_chat_without_a_template_names_the_setting() -> None:
-    with pytest.raises(PromptError, match=r"no chat template: set extraction\.template to raw"):
+    with pytest.raises(PromptError, match=r"no chat template: set `template` of the model, or of extraction, to raw"):
         encode(TWO, BYTES, "chat", max_tokens=1000)
 
 

@@ -246,3 +246,12 @@ def test_one_head_has_an_empty_list_of_pairs(tmp_path):
     with PairStatisticsWriter.open(tmp_path / "pairs.parquet", ["hellinger"], {}) as writer:
         writer.add("a", 0, statistics, tokens=5, heads=1)
     assert pyarrow.parquet.read_table(tmp_path / "pairs.parquet")["hellinger"].to_pylist() == [[], []]
+
+
+def test_weights_that_one_row_group_cannot_hold_are_refused_with_the_remedy(tmp_path):
+    without_memory = torch.zeros(1).expand(64, 8192, 8192)
+    with (
+        pytest.raises(ValueError, match=r"prompt 'long', layer 3: .* 64 heads on 8192 tokens .*store to statistics"),
+        TensorWriter.open(tmp_path / "attention.parquet", "causal", {}) as writer,
+    ):
+        writer.add("long", 3, without_memory)

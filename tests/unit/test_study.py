@@ -298,12 +298,18 @@ def test_a_file_that_is_no_study_is_named(tmp_path: Path, content: str | bytes |
             with_models({"name": "x", "source": "folder", "path": "runs/{seed}", "seeds": [1, 2]}),
             "models.2 ('x').path: there is no folder runs/2",
         ),
+        (
+            with_models({"name": "x", "source": "folder", "path": "runs/3"}),
+            "models.2 ('x').path: there is no file runs/3/config.json",
+        ),
         (with_lens(), "models.2 ('lens').weights: there is no file w.pt"),
         (with_lens(), "models.2 ('lens').tokenizer: there is no folder t"),
     ],
 )
 def test_what_is_not_on_disk_is_named(tmp_path: Path, content: dict[str, Any], problem: str) -> None:
-    (tmp_path / "runs" / "1").mkdir(parents=True)
+    for number in "13":
+        (tmp_path / "runs" / number).mkdir(parents=True)
+    (tmp_path / "runs" / "1" / "config.json").touch()
     with pytest.raises(StudyError) as error:
         check_paths(parse_study(content, "s.yaml"), tmp_path, "s.yaml")
     assert f"s.yaml: {problem}" in str(error.value)
@@ -511,6 +517,7 @@ def test_the_example_in_the_readme_is_a_valid_study() -> None:
 def test_the_examples_about_models_are_valid() -> None:
     blocks = (ROOT / "docs" / "models.md").read_text(encoding="utf-8").split("```yaml\n")[1:]
     examples = [yaml.safe_load(block.split("```")[0]) for block in blocks]
-    models = [model for example in examples for model in (example if isinstance(example, list) else example["models"])]
+    lists = [example["models"] if isinstance(example, dict) else example for example in examples]
+    models = [model for each in lists for model in each]
     study = parse_study(changed(models=models), "docs/models.md")
     assert {model.source for model in study.models} == {"hub", "folder", "transformer_lens"}

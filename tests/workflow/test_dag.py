@@ -52,6 +52,10 @@ def test_job_counts_follow_from_models_and_seeds(checkout: Path, root: Path, sna
         "probe_refits": len(study.refit_groups()),
         "compare_refits": len(study.refit_groups()),
         "summarize_stability": 1,
+        "declare": 1,
+        "check_declaration": 1,
+        "run_controls": 1,
+        "analyse_factors": 1,
         "aggregate": 1,
         "draw_figures": 1,
         "write_report": 1,
@@ -64,6 +68,8 @@ def test_data_flow_in_one_direction(checkout: Path, snakemake: Run) -> None:
     names = dict(re.findall(r'(\d+)\[label = "(\w+)"', graph))
     edges = {(names[source], names[target]) for source, target in re.findall(r"(\d+) -> (\d+)", graph)}
     order = [
+        "declare",
+        "check_declaration",
         "verify_prompts",
         "build_corpus",
         "train_tokenizer",
@@ -73,6 +79,8 @@ def test_data_flow_in_one_direction(checkout: Path, snakemake: Run) -> None:
         "evaluate_specialization",
         "compare_pair",
         "contrast_models",
+        "run_controls",
+        "analyse_factors",
         "measure_variants",
         "gather_variants",
         "probe_refits",
@@ -98,6 +106,8 @@ def test_data_flow_in_one_direction(checkout: Path, snakemake: Run) -> None:
         ("extract_attention", "evaluate_specialization"),
         ("evaluate_specialization", "compare_pair"),
         ("compare_pair", "contrast_models"),
+        ("declare", "extract_attention"),
+        ("evaluate_specialization", "run_controls"),
         ("verify_prompts", "measure_variants"),
         ("align_model", "measure_variants"),
         ("measure_variants", "gather_variants"),

@@ -1,84 +1,27 @@
 """What runs again, and what does not: on a copy of the checkout and of a finished tiny study."""
 
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import pandas as pd
 import pytest
 import yaml
-from tiny import write_study
+from project import Project, digests
 
 pytestmark = pytest.mark.slow
-Run = Callable[..., CompletedProcess[str]]
-COPIED = ("Snakefile", "workflow", "scripts", "src", "envs", "prompts", "profiles")
-
-
-def digests(results: Path) -> dict[str, str]:
-    """SHA-256 of every file that is a result; logs and resource records differ from run to run."""
-    return {
-        str(path.relative_to(results)): sha256(path.read_bytes()).hexdigest()
-        for path in sorted(results.rglob("*"))
-        if path.is_file() and path.relative_to(results).parts[0] not in ("logs", "benchmarks")
-    }
-
-
-class Project:
-    """A copy of the checkout, run as a user runs it from its root."""
-
-    def __init__(self, folder: Path, root: Path) -> None:
-        self.folder = folder
-        folder.mkdir()
-        for name in COPIED:
-            copy = shutil.copytree if (root / name).is_dir() else shutil.copy2
-            copy(root / name, folder / name)
-        self.study = write_study(folder)
-
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "snakemake", "--configfile", self.study.name, *arguments]
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return os.environ | {"PYTHONPATH": str(self.folder / "src")}
-
-    def run(self, *arguments: str) -> str:
-        done = subprocess.run(
-            self.command(*arguments),
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def planned(self, *arguments: str) -> set[str]:
-        """The rules that a run would execute."""
-        plan = self.run("-n", *arguments)
-        if "Nothing to be done" in plan:
-            return set()
-        table = plan.split("Job stats:")[1].split("total")[0]
-        return set(re.findall(r"^(\w+)\s+\d+\s*$", table, re.MULTILINE)) - {"all"}
-
-    def change_study(self, section: str, **values: object) -> None:
-        content = yaml.safe_load(self.study.read_text())
-        content[section] = content.get(section, {}) | values
-        self.study.write_text(yaml.safe_dump(content, sort_keys=False))
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Project:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A tiny study that has run to its end."""
-    project = Project(tmp_path_factory.mktemp("finished") / "project", root)
+    project = Project(tmp_path_factory.mktemp("finished") / "project")
     project.run("--cores", "2")
     return project
 
@@ -95,6 +38,17 @@ def project(finished: Project) -> Project:
 
 def test_a_finished_study_has_nothing_to_do(project: Project) -> None:
     assert "Nothing to be done" in project.run("--cores", "2")
+
+
+def test_jobs_ask_for_the_memory_that_they_take_and_at_most_twice_as_much(finished: Project) -> None:
+    plan = finished.run("-n", "--forceall")
+    jobs = re.findall(
+        r"^rule (train_model|align_model|extract_attention):.*?benchmark: (\S+).*?mem_mb=(\d+)", plan, re.DOTALL | re.M
+    )
+    assert {rule for rule, _, _ in jobs} == {"train_model", "align_model", "extract_attention"}
+    for rule, record, requested in jobs:
+        took = json.loads((finished.folder / record).read_text().splitlines()[-1])["max_rss"]
+        assert took <= int(requested) <= 2 * took, (rule, record)
 
 
 def test_a_touch_of_source_files_reruns_nothing(project: Project) -> None:
@@ -150,8 +104,8 @@ def test_snakemake_writes_its_own_report(finished: Project) -> None:
     assert "comparisons.csv" in page
 
 
-def test_checkpoints_of_ones_own_are_measured_and_compared(finished: Project, tmp_path: Path, root: Path) -> None:
-    own = Project(tmp_path / "own", root)
+def test_checkpoints_of_ones_own_are_measured_and_compared(finished: Project, tmp_path: Path) -> None:
+    own = Project(tmp_path / "own")
     content = yaml.safe_load(own.study.read_text())
     for name in ("multi_head", "multi_head-dpo"):
         shutil.copytree(finished.folder / f"results/tiny/models/{name}/seed1", own.folder / name)
@@ -187,8 +141,8 @@ def test_new_prompts_retrain_nothing(project: Project) -> None:
         prompts.with_name("SHA256SUMS").write_text(sums)
 
 
-def test_two_runs_give_identical_files(finished: Project, tmp_path: Path, root: Path, snakemake: Run) -> None:
-    again = Project(tmp_path / "again", root)
+def test_two_runs_give_identical_files(finished: Project, tmp_path: Path) -> None:
+    again = Project(tmp_path / "again")
     again.run("--cores", "1")
     first, second = digests(finished.folder / "results/tiny"), digests(again.folder / "results/tiny")
     assert first == second
@@ -196,8 +150,8 @@ def test_two_runs_give_identical_files(finished: Project, tmp_path: Path, root: 
 
 
 @pytest.mark.parametrize("seconds", [8, 20])
-def test_a_killed_run_finishes_with_the_same_files(finished: Project, tmp_path: Path, root: Path, seconds: int) -> None:
-    killed = Project(tmp_path / "killed", root)
+def test_a_killed_run_finishes_with_the_same_files(finished: Project, tmp_path: Path, seconds: int) -> None:
+    killed = Project(tmp_path / "killed")
     running = subprocess.Popen(
         killed.command("--cores", "2"),
         cwd=killed.folder,

@@ -33,7 +33,7 @@ STABILITY_TABLES = {
 
 def analysis_tables():
     """Finished tables of the analyses that the study asks for; each belongs to a part of the report."""
-    tables = []
+    tables = ["declaration", "factors", "controls"]
     if study.variants.protocols:
         tables += ["variants", "confounds"]
     if perturbed_bases(study):
@@ -123,3 +123,28 @@ def arm_of(wildcards):
 def writer_of(wildcards):
     """Model and seed of an arm, as the wildcards of the rules about models have them."""
     return SimpleNamespace(model=arm_of(wildcards).model, seed=wildcards.seed)
+
+
+def perturbing(wildcards, input):
+    """What a base under noise and the probe of its descendants need."""
+    return perturbation_needs([extraction(wildcards, input)] * (1 + len(descendants_of(wildcards))))
+
+
+def recursing(wildcards, input):
+    """What an arm of recursive generation needs."""
+    return perturbation_needs([extraction(writer_of(wildcards), input)])
+
+
+def probing(wildcards, input):
+    """What a group of refits needs."""
+    refits = study.refits_of(REFIT_GROUPS[wildcards.group])
+    places = [SimpleNamespace(model=model, seed=seed) for model, seed in refits]
+    checkpoints = [SimpleNamespace(checkpoint=checkpoint) for checkpoint in input.checkpoints]
+    each = [extraction(place, checkpoint) for place, checkpoint in zip(places, checkpoints)]
+    tokens = study.stability.residual_tokens or PROMPT_COUNT * study.extraction.max_tokens
+    return refits_needs(each, shape(places[0], input.checkpoints[0]), tokens)
+
+
+def controlled():
+    """The model that controls look at: the first base that the study trains; none where all are made elsewhere."""
+    return next((model for model in study.bases() if model.source == "train"), None)

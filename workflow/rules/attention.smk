@@ -8,6 +8,8 @@ rule extract_attention:
         files=lambda wildcards: files_of(wildcards.model, int(wildcards.seed)),
         prompts=rules.verify_prompts.output.prompts,
         facts=rules.verify_prompts.output.facts,
+        # A gate, not data: what the study declares is kept before anything can be known.
+        declaration=ancient(results("declaration.json")),
         library=library("extract_attention.py"),
     output:
         **(
@@ -24,13 +26,13 @@ rule extract_attention:
         results("benchmarks/extract_attention/{model}/seed{seed}.jsonl")
     wildcard_constraints:
         model=names("train", "align", "folder", "hub", "transformer_lens"),
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=checkpoint_memory_mb(2000),
-        runtime=doubling(30),
+        mem_mb=needed("memory_mb", extraction),
+        runtime=needed("minutes", extraction),
+        gpu=needed("gpus", extraction),
     params:
         settings=lambda wildcards: {
             "extraction": study.extraction_of(study.model(wildcards.model)).model_dump(),

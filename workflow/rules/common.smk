@@ -3,8 +3,21 @@ import os
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.io import sourcecache_entry
 
 from headwise.models.files import checkpoint_files, tokenizer_files
+from headwise.models.resources import (
+    alignment_needs,
+    conversion_needs,
+    corpus_bytes,
+    extraction_needs,
+    fetching_needs,
+    perturbation_needs,
+    refits_needs,
+    training_needs,
+    variants_needs,
+)
+from headwise.models.shape import shape_of, shape_of_facts
 from headwise.prompts import PromptError, is_url, load_verified
 from headwise.sources import PACKAGE, import_closure
 from headwise.study.lock import check_fetched, lock_path
@@ -27,9 +40,10 @@ try:
     study = parse_study(config, STUDY_FILE)
     check_paths(study, Path.cwd(), STUDY_FILE)
     DOWNLOADED_PROMPTS = is_url(study.prompts.path)
+    PROMPT_COUNT = 1000  # of a set that is still to be downloaded
     if not DOWNLOADED_PROMPTS:
         # Reading the prompts takes milliseconds, and a damaged set is refused before any job starts.
-        load_verified(study.prompts, Path.cwd())
+        PROMPT_COUNT = len(load_verified(study.prompts, Path.cwd())[0])
     check_fetched(lock_path(Path(near(workflow.configfiles[-1]))), Path("results", study.name, "models"))
 except (StudyError, PromptError) as error:
     raise WorkflowError(str(error)) from None
@@ -42,10 +56,15 @@ def results(path):
     return f"results/{study.name}/{path}"
 
 
+def source(path):
+    """A file of the checkout as an input: jobs have it with the workflow, also where results lie in an object store."""
+    return sourcecache_entry(near(path), near(path))
+
+
 def library(script, *more):
     """A script and the library files that it depends on: an edit of one reruns the rule, a touch does not."""
     script = ROOT / "scripts" / script
-    return [near(path) for path in [script, *import_closure(script), *more]]
+    return [source(path) for path in [script, *import_closure(script), *more]]
 
 
 def estimator_files():
@@ -63,7 +82,7 @@ def page_files():
 def local_prompts(wildcards):
     """The prompt file and the checksums beside it; none where the study names a URL."""
     path = Path(study.prompts.path)
-    return [str(file) for file in (path, path.with_name("SHA256SUMS")) if file.is_file()]
+    return [source(file) for file in (path, path.with_name("SHA256SUMS")) if file.is_file()]
 
 
 def names(*sources):
@@ -145,6 +164,13 @@ def unconverted(wildcards):
     return files
 
 
+def documents_of(name):
+    """The text that a model is trained or aligned on: a descendant's is that of its base."""
+    model = study.model(name)
+    trained = study.model(model.base) if model.source == "align" else model
+    return results(f"{trained.data}/documents.jsonl")
+
+
 def describe(wildcards):
     """What is recorded about a model in every file derived from it."""
     model = study.model(wildcards.model)
@@ -163,6 +189,7 @@ def describe(wildcards):
         "source": model.source,
         "base": getattr(model, "base", None),
         "method": getattr(model, "method", None),
+        "data": getattr(model if model.source != "align" else study.model(model.base), "data", None),
         "seed": int(wildcards.seed),
         "seed_changes": changes.get(model.source, refit if getattr(model, "has_refits", False) else nothing),
     }
@@ -173,13 +200,74 @@ def doubling(base):
     return lambda wildcards, attempt: base * 2 ** (attempt - 1)
 
 
-def checkpoint_memory_mb(base):
-    """As `doubling`, with room for the weights of a checkpoint that is read from a folder."""
+def needed(field, needs):
+    """A job's request of one kind, from what `needs` finds for its wildcards and inputs; memory and time double."""
 
-    def request(wildcards, attempt):
-        model = study.model(wildcards.model)
-        files = Path(model.path).glob("*.safetensors") if model.source == "folder" else []
-        # Loading holds the weights up to twice; float32 doubles those of 16 bits.
-        return (base + 4 * sum(file.stat().st_size for file in files) // 10**6) * 2 ** (attempt - 1)
+    def request(wildcards, input, attempt):
+        amount = getattr(needs(wildcards, input), field)
+        return amount if field == "gpus" else amount * 2 ** (attempt - 1)
 
     return request
+
+
+def shape(wildcards, checkpoint):
+    """How large a model is; `checkpoint` says so where the study does not."""
+    return shape_of(study, study.model(wildcards.model), int(wildcards.seed), Path(checkpoint))
+
+
+def extraction(wildcards, input):
+    """What one forward pass per prompt needs, of a rule whose input `checkpoint` is the model."""
+    model = study.model(wildcards.model)
+    return extraction_needs(
+        shape(wildcards, input.checkpoint),
+        study.extraction_of(model),
+        study.loading_of(model),
+        PROMPT_COUNT,
+        study.specialization.pair_statistics(),
+    )
+
+
+def variants(wildcards, input):
+    """What the variants of the extraction need: the most that one does, and the time of all."""
+    model = study.model(wildcards.model)
+    return variants_needs(
+        shape(wildcards, input.checkpoint),
+        study.extraction_of(model),
+        study.loading_of(model),
+        study.variants.protocols,
+        PROMPT_COUNT,
+        study.specialization.pair_statistics(),
+    )
+
+
+def training(wildcards, input):
+    """What training from scratch needs."""
+    return training_needs(
+        shape(wildcards, ""),
+        study.training_of(study.model(wildcards.model)),
+        study.tokenizer.vocabulary,
+        corpus_bytes(study.corpus, map(Path, corpus_files(wildcards))),
+    )
+
+
+def alignment(wildcards, input):
+    """What making a descendant needs."""
+    model = study.model(wildcards.model)
+    return alignment_needs(
+        shape(wildcards, ""),
+        getattr(study.alignment, model.method),
+        study.decoder_of(study.model(model.base)).positions,
+        study.tokenizer.vocabulary,
+        corpus_bytes(study.corpus, map(Path, corpus_files(wildcards))),
+    )
+
+
+def fetching(wildcards, input):
+    """What a download needs; nothing of a model is there yet but the facts in the study."""
+    facts = study.model(wildcards.model).facts
+    return fetching_needs(shape_of_facts(facts) if facts else None)
+
+
+def conversion(wildcards, input):
+    """What converting weights of TransformerLens needs."""
+    return conversion_needs(shape(wildcards, input.get("weights") or input.fetched))

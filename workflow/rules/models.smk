@@ -22,7 +22,6 @@ rule build_corpus:
         results("logs/build_corpus.log"),
     benchmark:
         results("benchmarks/build_corpus.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     resources:
@@ -30,6 +29,28 @@ rule build_corpus:
         runtime=doubling(15),
     params:
         settings=study.corpus.model_dump(),
+    script:
+        "../../scripts/build_corpus.py"
+
+
+rule build_grammar:
+    """Generate synthetic text for models that are trained on `grammar`, split as the corpus is."""
+    input:
+        library=library("build_corpus.py"),
+    output:
+        documents=results("grammar/documents.jsonl"),
+        facts=results("grammar/corpus.json"),
+    log:
+        results("logs/build_grammar.log"),
+    benchmark:
+        results("benchmarks/build_grammar.jsonl")
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=doubling(1000),
+        runtime=doubling(15),
+    params:
+        settings={"source": "grammar", "held_out": study.corpus.held_out},
     script:
         "../../scripts/build_corpus.py"
 
@@ -45,7 +66,6 @@ rule train_tokenizer:
         results("logs/train_tokenizer.log"),
     benchmark:
         results("benchmarks/train_tokenizer.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     resources:
@@ -60,7 +80,7 @@ rule train_tokenizer:
 rule train_model:
     """Train one base model from scratch; the seed sets initialisation and data order."""
     input:
-        documents=rules.build_corpus.output.documents,
+        documents=lambda wildcards: documents_of(wildcards.model),
         tokenizer=rules.train_tokenizer.output.tokenizer,
         library=library("train_model.py"),
     output:
@@ -72,14 +92,14 @@ rule train_model:
         results("benchmarks/train_model/{model}/seed{seed}.jsonl")
     wildcard_constraints:
         model=names("train"),
-    retries: 1
     conda:
         ENVIRONMENT
     # One thread: sums in another order round differently, and a refit must reproduce.
     threads: 1
     resources:
-        mem_mb=doubling(2000),
-        runtime=doubling(30),
+        mem_mb=needed("memory_mb", training),
+        runtime=needed("minutes", training),
+        gpu=needed("gpus", training),
     params:
         settings=lambda wildcards: {
             "decoder": study.decoder_of(study.model(wildcards.model)).model_dump(),
@@ -94,7 +114,7 @@ rule align_model:
     """Align one refit of a base model: supervised fine-tuning or direct preference optimisation."""
     input:
         base=lambda wildcards: checkpoint_of(study.model(wildcards.model).base, wildcards.seed),
-        documents=rules.build_corpus.output.documents,
+        documents=lambda wildcards: documents_of(wildcards.model),
         library=library("align_model.py"),
     output:
         checkpoint=directory(results("models/{model}/seed{seed}")),
@@ -105,13 +125,12 @@ rule align_model:
         results("benchmarks/align_model/{model}/seed{seed}.jsonl")
     wildcard_constraints:
         model=names("align"),
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=doubling(2000),
-        runtime=doubling(30),
+        mem_mb=needed("memory_mb", alignment),
+        runtime=needed("minutes", alignment),
     params:
         settings=lambda wildcards: {
             "method": study.model(wildcards.model).method,
@@ -146,8 +165,8 @@ rule fetch_model:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=doubling(1000),
-        runtime=doubling(600),
+        mem_mb=needed("memory_mb", fetching),
+        runtime=needed("minutes", fetching),
         # No parameter: a study file that moves, or is named by another path, fetches nothing again.
         study_file=near(workflow.configfiles[-1]),
     params:
@@ -174,13 +193,12 @@ rule convert_model:
         results("benchmarks/convert_model/{model}/seed{seed}.jsonl")
     wildcard_constraints:
         model=names("transformer_lens"),
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=doubling(4000),
-        runtime=doubling(15),
+        mem_mb=needed("memory_mb", conversion),
+        runtime=needed("minutes", conversion),
     params:
         settings=lambda wildcards: {
             "model": study.model(wildcards.model).model_dump(exclude=LoadedModel.measured_with),

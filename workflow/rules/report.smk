@@ -25,7 +25,6 @@ rule aggregate:
         results("logs/aggregate.log"),
     benchmark:
         results("benchmarks/aggregate.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     resources:
@@ -53,7 +52,6 @@ rule draw_figures:
         results("logs/draw_figures.log"),
     benchmark:
         results("benchmarks/draw_figures.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     resources:
@@ -78,7 +76,6 @@ rule write_report:
         results("logs/write_report.log"),
     benchmark:
         results("benchmarks/write_report.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     resources:

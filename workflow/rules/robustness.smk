@@ -19,13 +19,13 @@ rule perturb_model:
         results("benchmarks/perturb_model/{model}/seed{seed}.jsonl")
     wildcard_constraints:
         model=perturbed_names(),
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=checkpoint_memory_mb(2000),
-        runtime=doubling(60),
+        mem_mb=needed("memory_mb", perturbing),
+        runtime=needed("minutes", perturbing),
+        gpu=needed("gpus", perturbing),
     params:
         settings=lambda wildcards: {
             **perturbation_settings(study, wildcards.model),
@@ -48,7 +48,6 @@ rule summarize_perturbations:
         results("logs/summarize_perturbations.log"),
     benchmark:
         results("benchmarks/summarize_perturbations.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
@@ -82,13 +81,13 @@ rule recurse_model:
         results("logs/recurse_model/{arm}/seed{seed}.log"),
     benchmark:
         results("benchmarks/recurse_model/{arm}/seed{seed}.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: checkpoint_memory_mb(2000)(writer_of(wildcards), attempt),
-        runtime=doubling(120),
+        mem_mb=needed("memory_mb", recursing),
+        runtime=needed("minutes", recursing),
+        gpu=needed("gpus", recursing),
     params:
         settings=lambda wildcards: {
             # No output: Snakemake removes the outputs of a job that failed, and this must outlive it.
@@ -115,7 +114,6 @@ rule summarize_recursion:
         results("logs/summarize_recursion.log"),
     benchmark:
         results("benchmarks/summarize_recursion.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1

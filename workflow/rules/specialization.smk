@@ -14,7 +14,6 @@ rule evaluate_specialization:
         results("logs/evaluate_specialization/{model}/seed{seed}.log"),
     benchmark:
         results("benchmarks/evaluate_specialization/{model}/seed{seed}.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
@@ -46,7 +45,6 @@ rule compare_pair:
         results("logs/compare_pair/{model}.log"),
     benchmark:
         results("benchmarks/compare_pair/{model}.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
@@ -78,7 +76,6 @@ rule contrast_models:
         results("logs/contrast_models.log"),
     benchmark:
         results("benchmarks/contrast_models.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
@@ -92,3 +89,26 @@ rule contrast_models:
         },
     script:
         "../../scripts/contrast_models.py"
+
+
+rule analyse_factors:
+    """Divide specialization among the factors in which the models differ: effects, shares of variance, their order."""
+    input:
+        summaries=per_seed(study.models, "specialization/{model}/seed{seed}/summary.parquet"),
+        library=library("analyse_factors.py"),
+    output:
+        table=results("analyses/factors.parquet"),
+    log:
+        results("logs/analyse_factors.log"),
+    benchmark:
+        results("benchmarks/analyse_factors.jsonl")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=doubling(1000),
+        runtime=doubling(10),
+    params:
+        settings=study.comparison.model_dump(mode="json"),
+    script:
+        "../../scripts/analyse_factors.py"

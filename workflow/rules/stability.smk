@@ -26,13 +26,13 @@ rule probe_refits:
         results("logs/probe_refits/{group}.log"),
     benchmark:
         results("benchmarks/probe_refits/{group}.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=doubling(3000),
-        runtime=doubling(60),
+        mem_mb=needed("memory_mb", probing),
+        runtime=needed("minutes", probing),
+        gpu=needed("gpus", probing),
     params:
         settings=lambda wildcards: {
             "stability": stability_settings(
@@ -60,7 +60,6 @@ rule compare_refits:
         results("logs/compare_refits/{group}.log"),
     benchmark:
         results("benchmarks/compare_refits/{group}.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
@@ -94,7 +93,6 @@ rule summarize_stability:
         results("logs/summarize_stability.log"),
     benchmark:
         results("benchmarks/summarize_stability.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1

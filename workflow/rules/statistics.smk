@@ -1,4 +1,43 @@
-# Whether the study's own tests and intervals keep what they promise, tried out on simulated data.
+# What makes tests credible: declared before they are computed, and tried out on simulated data.
+
+
+rule declare:
+    """Keep what the study declares, before attention is measured; written once, whatever is edited later."""
+    output:
+        declaration=results("declaration.json"),
+    log:
+        results("logs/declare.log"),
+    benchmark:
+        results("benchmarks/declare.jsonl")
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=doubling(500),
+        runtime=doubling(5),
+    script:
+        "../../scripts/declare.py"
+
+
+rule check_declaration:
+    """Compare what was declared with what the study file says now."""
+    input:
+        declaration=rules.declare.output.declaration,
+        library=library("check_declaration.py"),
+    output:
+        table=results("analyses/declaration.parquet"),
+    log:
+        results("logs/check_declaration.log"),
+    benchmark:
+        results("benchmarks/check_declaration.jsonl")
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=doubling(500),
+        runtime=doubling(5),
+    params:
+        settings={"study": study.name, "comparison": study.comparison.model_dump(mode="json")},
+    script:
+        "../../scripts/check_declaration.py"
 
 
 rule calibration:
@@ -18,7 +57,6 @@ rule calibrate:
         results("logs/calibrate.log"),
     benchmark:
         results("benchmarks/calibrate.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
@@ -29,3 +67,35 @@ rule calibrate:
         settings=study.model_dump(mode="json"),
     script:
         "../../scripts/calibrate.py"
+
+
+rule run_controls:
+    """Ask the software in use questions whose answers are known."""
+    input:
+        checkpoint=[checkpoint_of(controlled().name, study.seeds_of(controlled())[0])] if controlled() else [],
+        features=results(
+            f"specialization/{study.bases()[0].name}/seed{study.seeds_of(study.bases()[0])[0]}/features.parquet"
+        ),
+        summaries=per_seed(study.models, "specialization/{model}/seed{seed}/summary.parquet"),
+        prompts=rules.verify_prompts.output.prompts,
+        library=library("run_controls.py", *estimator_files()),
+    output:
+        table=results("analyses/controls.parquet"),
+    log:
+        results("logs/run_controls.log"),
+    benchmark:
+        results("benchmarks/run_controls.jsonl")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=doubling(2000),
+        runtime=doubling(20),
+    params:
+        settings={
+            "study": study.model_dump(mode="json"),
+            "measured": study.bases()[0].name,
+            "model": controlled().name if controlled() else None,
+        },
+    script:
+        "../../scripts/run_controls.py"

@@ -17,13 +17,13 @@ rule measure_variants:
         results("benchmarks/measure_variants/{model}/seed{seed}.jsonl")
     wildcard_constraints:
         model=names("train", "align", "folder", "hub", "transformer_lens"),
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=checkpoint_memory_mb(2000),
-        runtime=doubling(30),
+        mem_mb=needed("memory_mb", variants),
+        runtime=needed("minutes", variants),
+        gpu=needed("gpus", variants),
     params:
         settings=lambda wildcards: {
             "variants": study.variants.model_dump(),
@@ -52,7 +52,6 @@ rule gather_variants:
         results("logs/gather_variants.log"),
     benchmark:
         results("benchmarks/gather_variants.jsonl")
-    retries: 1
     conda:
         ENVIRONMENT
     threads: 1

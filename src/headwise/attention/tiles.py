@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-# Entries of attention that are worked on at once: 32 MB in float64.
-ENTRIES_AT_ONCE = 2**22
+# Entries of attention that are worked on at once: 8 MB in float64.
+ENTRIES_AT_ONCE = 2**20
 
 
 def rows_at_once(heads: int, tokens: int) -> int:

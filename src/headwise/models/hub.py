@@ -111,6 +111,11 @@ def _needed_files(download: Download, commit: str) -> list[str]:
     if "auto_map" in read_json(config):
         # It brings code: whether that is needed, and may run, is settled before gigabytes are downloaded.
         verify_architecture(config, download.own_code)
+    if download.facts is not None and not download.own_code:
+        # Imports the libraries that run models, which other downloads do without.
+        from headwise.models.facts import verify_facts
+
+        verify_facts(config, download.facts)
     if download.own_code:
         needed += [name for name in names if name.endswith(".py")]
     if WEIGHTS in names:

@@ -71,8 +71,17 @@ def render(figure: Figure) -> dict[str, bytes]:
     return {
         ".vl.json": f"{specification}\n".encode(),
         ".svg": f"{svg}\n".encode(),
-        ".pdf": vl_convert.vegalite_to_pdf(figure.specification),
+        ".pdf": in_fixed_order(vl_convert.vegalite_to_pdf(figure.specification)),
     }
+
+
+def in_fixed_order(pdf: bytes) -> bytes:
+    """The PDF with the resources of each kind in the order of their names; the order of the converter changes.
+
+    Only lines change places, so that the table of offsets at the end of the file stays true.
+    """
+    resources = re.compile(rb"(?:^ +/[a-z]+\d+ \d+ 0 R\n)+", re.MULTILINE)
+    return resources.sub(lambda lines: b"".join(sorted(lines[0].splitlines(keepends=True))), pdf)
 
 
 def own_identifiers(svg: str, name: str) -> str:

@@ -16,6 +16,7 @@ from headwise.report import parts
 from headwise.report.agreement import agreement_table
 from headwise.report.calibration.marks import marked
 from headwise.report.columns import COLUMNS, IDENTITY, TYPES, Tables
+from headwise.report.controls.panel import control_panel
 from headwise.report.model_facts import models_table
 from headwise.report.tested import tested_tables
 from headwise.study.study import Study
@@ -81,6 +82,8 @@ def build_tables(study: Study, inputs: Inputs) -> dict[str, pd.DataFrame]:
         "agreement": agreement_table(specialization, comparisons, repeats, study.comparison.primary),
     }
     tables |= analyses
+    if "controls" in tables:
+        tables["controls"] = control_panel(tables)
     return {name: typed(name, tables.get(name, pd.DataFrame())) for name in parts.TABLES}
 
 

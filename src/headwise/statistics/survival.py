@@ -98,12 +98,13 @@ def restricted_mean(times: npt.ArrayLike, happened: npt.ArrayLike, horizon: floa
     horizon          positive, in the units of time; how long units were meant to be followed
     level            the interval covers 1 − level
 
-    The interval is the estimate ± z standard errors (Greenwood's, as in Klein & Moeschberger 2003, section 4.5),
-    within 0…horizon. The estimate is undefined where nobody at risk was followed to the horizon.
+    The interval is the estimate ± t(events − 1) standard errors, within 0…horizon: Greenwood's error with the factor
+    events / (events − 1) (Klein & Moeschberger 2003, section 4.5), so that without censoring it is Student's. The
+    estimate is undefined where nobody at risk was followed to the horizon.
     """
-    area, variance, n, reason = _area(times, happened, horizon, level)
+    area, spread, n, reason = _area(times, happened, horizon, level)
     method = f"area under Kaplan–Meier up to {horizon:g}, Greenwood's standard error"
-    low, high = _within(area, variance, level, 0.0, horizon)
+    low, high = _within(area, [spread], level, 0.0, horizon)
     return Result(RESTRICTED_MEAN, area, low, high, level, None, None, n, method, reason=reason)
 
 
@@ -126,10 +127,9 @@ def restricted_mean_difference(
     and are followed alike.
     """
     areas = [_area(*group, horizon, level) for group in (first, second)]
-    (one, one_variance, m, one_reason), (other, other_variance, n, other_reason) = areas
+    (one, one_spread, m, one_reason), (other, other_spread, n, other_reason) = areas
     estimate = None if one is None or other is None else one - other
-    variance = None if one_variance is None or other_variance is None else one_variance + other_variance
-    low, high = _within(estimate, variance, level, -horizon, horizon)
+    low, high = _within(estimate, [one_spread, other_spread], level, -horizon, horizon)
     pooled = [_units(*group)[:2] for group in (first, second)]
     times, happened = (np.concatenate([group[part] for group in pooled]) for part in (0, 1))
     scores = logrank_scores(np.minimum(times, horizon), happened & (times <= horizon))
@@ -160,8 +160,8 @@ def logrank_scores(times: FloatArray, happened: npt.NDArray[np.bool_]) -> FloatA
 
 def _area(
     times: npt.ArrayLike, happened: npt.ArrayLike, horizon: float, level: float
-) -> tuple[float | None, float | None, int, str | None]:
-    """Restricted mean, its variance, units, and why one of them is undefined."""
+) -> tuple[float | None, tuple[float, int] | None, int, str | None]:
+    """Restricted mean; its variance with degrees of freedom; units; and why one of them is undefined."""
     if not horizon > 0:
         raise ValueError(f"the horizon is {horizon}: give a positive time")
     curve = kaplan_meier(times, happened, level)
@@ -182,20 +182,25 @@ def _area(
     last = survivors == 0  # beyond it the area is 0
     terms = curve.events[before] / (curve.at_risk[before] * np.where(last, 1, survivors))
     variance = float(np.sum(np.where(last, 0.0, later**2 * terms)))
-    if variance == 0:
-        return area, None, curve.n, joined(curve.reason, "all events happened at once: no standard error")
-    return area, variance, curve.n, curve.reason
+    events = int(curve.events[before].sum())
+    if variance == 0 or events < 2:
+        why = "one event before the horizon" if events < 2 else "all events happened at once"
+        return area, None, curve.n, joined(curve.reason, f"{why}: no standard error")
+    return area, (variance * events / (events - 1), events - 1), curve.n, curve.reason
 
 
 def _within(
-    estimate: float | None, variance: float | None, level: float, least: float, most: float
+    estimate: float | None, spreads: list[tuple[float, int] | None], level: float, least: float, most: float
 ) -> tuple[float | None, float | None]:
-    """The normal interval, cut at what is possible."""
-    from scipy.special import ndtri
+    """Student's interval, cut at what is possible; degrees of freedom of a sum of variances by Welch (1947)."""
+    from scipy.special import stdtrit
 
-    if estimate is None or variance is None:
+    known = [spread for spread in spreads if spread is not None]
+    if estimate is None or len(known) < len(spreads):
         return None, None
-    half = float(ndtri(1 - level / 2) * np.sqrt(variance))
+    total = sum(variance for variance, _ in known)
+    freedom = 1 / sum((variance / total) ** 2 / own for variance, own in known)
+    half = float(stdtrit(freedom, 1 - level / 2) * np.sqrt(total))
     return max(least, estimate - half), min(most, estimate + half)
 
 

@@ -6,15 +6,15 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, StrictBool, field_validator, model_validator
 
 from headwise.study.extraction import Dtype, Template
-from headwise.study.section import Name, Section, Seed, without_truth_values
+from headwise.study.section import Name, Positive, Section, Seed, without_truth_values
 
-# A change to one field of a section, which that section checks.
-Setting = int | float | str | None
 COMMIT = "[0-9a-f]{40}"
 SEED = "{seed}"
 
 Repository = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.{}-]*(/[A-Za-z0-9_.{}-]+)?$")]
 Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./{}-]*$")]
+# A change to one field of a section, which that section checks.
+Setting = int | float | str | None
 
 
 class Model(Section):
@@ -31,6 +31,9 @@ class TrainedModel(Model):
     source: Literal["train"] = Field(description="Train this model here")
     decoder: dict[str, Setting] = Field({}, description="What differs from the study's decoder section")
     training: dict[str, Setting] = Field({}, description="What differs from the study's training section")
+    data: Literal["corpus", "grammar"] = Field(
+        "corpus", description="Text it is trained on: the study's corpus, or synthetic sentences of a grammar"
+    )
 
     @field_validator("decoder", "training", mode="before")
     @classmethod
@@ -70,6 +73,19 @@ class Loading(Placement):
     )
 
 
+class Facts(Section):
+    """What is known of a model before it is fetched. Resources are requested by it, and a model whose config.json says
+    otherwise is refused before its weights are downloaded."""
+
+    parameters: Positive = Field(description="Number of weights, within 1 percent")
+    layers: Positive = Field(description="Layers")
+    hidden: Positive = Field(description="Width of the residual stream")
+    heads: Positive = Field(description="Attention heads per layer")
+    key_value_heads: Positive = Field(description="Heads that hold keys and values")
+    head_width: Positive = Field(description="Width of one head")
+    window: Positive | None = Field(None, description="Smallest sliding window, in tokens; null: none")
+
+
 class Download(Section):
     """What is fetched from one repository: the files named, else the tokenizer and, with `weights`, the checkpoint."""
 
@@ -80,6 +96,7 @@ class Download(Section):
     files: tuple[str, ...] = ()
     weights: bool = False
     own_code: bool = False
+    facts: Facts | None = None
 
 
 class LoadedModel(Placement, Model):
@@ -93,7 +110,7 @@ class LoadedModel(Placement, Model):
 
     places: ClassVar[tuple[str, ...]] = ()
     # What decides how a model is measured, not what it is.
-    measured_with: ClassVar[frozenset[str]] = frozenset({"dtype", "template", "quantization", "device_map"})
+    measured_with: ClassVar[frozenset[str]] = frozenset({"dtype", "template", "quantization", "device_map", "facts"})
 
     @model_validator(mode="after")
     def _placeholders(self) -> "LoadedModel":
@@ -142,6 +159,7 @@ class HubModel(Loading, LoadedModel):
         description="Commit (40 hexadecimal digits), or a branch or tag, whose commit goes into the lock file then; "
         "may hold {seed}",
     )
+    facts: Facts | None = Field(None, description="What is known of it beforehand; default: asked of the hub")
 
     places: ClassVar[tuple[str, ...]] = ("repository", "revision")
 
@@ -174,8 +192,8 @@ class HubModel(Loading, LoadedModel):
     def downloads(self, seed: int) -> list[Download]:
         """The repository: tokenizer, weights, and its code where that is trusted."""
         repository, revision = self.place("repository", seed), self.place("revision", seed)
-        own_code = self.trust_remote_code
-        return [Download(repository=repository, revision=revision, weights=True, own_code=own_code)]
+        own_code, facts = self.trust_remote_code, self.facts
+        return [Download(repository=repository, revision=revision, weights=True, own_code=own_code, facts=facts)]
 
 
 class TransformerLensModel(LoadedModel):
@@ -190,6 +208,8 @@ class TransformerLensModel(LoadedModel):
     tokenizer: str | None = Field(None, description="Folder on disk with the tokenizer")
     tokenizer_repository: Repository | None = Field(None, description="Hub repository of the tokenizer, instead")
     tokenizer_revision: Revision = Field("main", description="As for `source: hub`; of `tokenizer_repository`")
+
+    facts: Facts | None = Field(None, description="What is known of it beforehand; resources are requested by it")
 
     places: ClassVar[tuple[str, ...]] = ("weights", "repository", "revision")
 

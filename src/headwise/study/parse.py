@@ -64,7 +64,9 @@ def check_paths(study: Study, root: Path, source: str) -> None:
         field = f"models.{position} ('{model.name}')"
         seeds = study.seeds_of(model)
         if isinstance(model, FolderModel):
-            folders += [(f"{field}.path", model.place("path", seed)) for seed in seeds]
+            paths = [model.place("path", seed) for seed in seeds]
+            folders += [(f"{field}.path", path) for path in paths]
+            files += [(f"{field}.path", f"{path}/config.json") for path in paths if (root / path).is_dir()]
         elif isinstance(model, TransformerLensModel):
             folders += [(f"{field}.tokenizer", model.tokenizer)] if model.tokenizer else []
             files += [(f"{field}.config", model.config)] if model.config else []

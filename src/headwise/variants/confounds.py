@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from headwise.provenance import read_metadata, write_table
-from headwise.specialization.change import joined
+from headwise.statistics.result import joined
 
 PADDING_ALONE = "padding"
 # Sums over another number of keys may round otherwise. Random models of ten architectures differ by up to 2e-6 in

@@ -1,0 +1,21 @@
+"""Rule run_controls."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headwise.controls.run import run_controls
+from headwise.logs import logged
+from headwise.study.study import Study
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with logged(snakemake.log[0]):
+    run_controls(
+        Study(**snakemake.params.settings["study"]),
+        [(snakemake.params.settings["model"], Path(path)) for path in snakemake.input.get("checkpoint", [])],
+        (snakemake.params.settings["measured"], Path(snakemake.input.features)),
+        [Path(path) for path in snakemake.input.summaries],
+        Path(snakemake.input.prompts),
+        Path(snakemake.output.table),
+    )

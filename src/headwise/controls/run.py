@@ -1,0 +1,49 @@
+"""All controls that need nothing but the code, one model and the results of a study: controls.parquet."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headwise.controls.control import Control
+from headwise.controls.made_up import made_up_controls
+from headwise.controls.of_model import model_controls
+from headwise.controls.of_results import head_orders, itself
+from headwise.provenance import write_table
+from headwise.study.study import Study
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+def run_controls(
+    study: Study,
+    models: Sequence[tuple[str, Path]],
+    measured: tuple[str, Path],
+    summaries: Sequence[Path],
+    prompts: Path,
+    table: Path,
+) -> None:
+    """Run the controls and write one row each.
+
+    models     names and checkpoints of small models that controls may run
+    measured   name and features.parquet of a model that is compared with itself
+    summaries  summary.parquet of every model and seed
+    prompts    prompts.jsonl
+    """
+    names = study.specialization.estimators
+    controls = [
+        itself(measured[1], prompts, measured[0], study.comparison),
+        *made_up_controls(names),
+        *head_orders(summaries, names),
+        *(control for name, checkpoint in models for control in model_controls(checkpoint, prompts, name)),
+    ]
+    write_table(_table(controls), table, {"study": study.name})
+
+
+def _table(controls: Sequence[Control]) -> "pyarrow.Table":
+    import pyarrow
+
+    numbers = dict.fromkeys(("found", "tolerance"), pyarrow.float64())
+    types: dict[str, Any] = {field.name: numbers.get(field.name, pyarrow.string()) for field in fields(Control)}
+    return pyarrow.Table.from_pylist([asdict(control) for control in controls], schema=pyarrow.schema(types))

@@ -1,0 +1,32 @@
+"""Whether a configuration is what a study says of the model."""
+
+from pathlib import Path
+
+from transformers import AutoConfig
+
+from headwise.models.architecture import ArchitectureError, architecture_facts
+from headwise.models.checkpoint import CheckpointError
+from headwise.study.models import Facts
+
+# Stated numbers of parameters are rounded, and counted with or without tied embeddings.
+PARAMETER_TOLERANCE = 0.01
+EXACT = ("layers", "hidden", "heads", "key_value_heads", "head_width")
+
+
+def verify_facts(config: Path, stated: Facts) -> None:
+    """Refuse a config.json that says otherwise than the study. Raises CheckpointError, which names each difference."""
+    try:
+        found = architecture_facts(AutoConfig.from_pretrained(config, trust_remote_code=False))
+    except ArchitectureError as error:
+        raise CheckpointError(f"{config}: cannot be compared with `facts` of the study: {error}") from None
+    windows = [window for window in found["windows"] if window is not None]
+    found = {**found, "window": min(windows, default=None)}
+    wrong = [
+        f"{field} is {getattr(stated, field)} in the study and {found[field]} in config.json"
+        for field in (*EXACT, "window")
+        if getattr(stated, field) != found[field]
+    ]
+    if abs(found["parameters"] - stated.parameters) > PARAMETER_TOLERANCE * found["parameters"]:
+        wrong.append(f"parameters are {stated.parameters} in the study and {found['parameters']} by config.json")
+    if wrong:
+        raise CheckpointError(f"{config}: {'; '.join(wrong)}: correct `facts`, or choose the model that is meant")

@@ -1,0 +1,75 @@
+"""A folder of released result files, analysed again: one table and one page."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headwise.progress import track
+from headwise.provenance import atomic, file_digest, json_digest, write_table
+from headwise.reanalysis.claims import claim_row, seed_rows
+from headwise.reanalysis.indices import index_rows, pair_rows
+from headwise.reanalysis.noise import curve_rows, ratio_rows
+from headwise.reanalysis.page import page
+from headwise.reanalysis.release import Claim, Index, Item, NoiseCurve, Pair, Ratio, Seeds, Unread, read_release
+from headwise.reanalysis.row import Row
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def reanalyse(folder: Path, output: Path) -> "pandas.DataFrame":
+    """Read the files below `folder`; write reanalysis.parquet, reanalysis.csv and reanalysis.html to `output`.
+
+    Returns the table: one row per number (columns: `Row`). The page loads nothing. Raises ValueError where the folder
+    holds no JSON file.
+    """
+    rows = list(reanalysis(read_release(folder)))
+    table = _frame(rows)
+    digests = {path.relative_to(folder).as_posix(): file_digest(path) for path in sorted(folder.rglob("*.json"))}
+    write_table(table, output / "reanalysis.parquet", {"release_digest": json_digest(digests)})
+    with atomic(output / "reanalysis.csv") as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+    with atomic(output / "reanalysis.html") as temporary:
+        temporary.write_text(page(rows, digests), encoding="utf-8")
+    return table
+
+
+def reanalysis(items: Sequence[Item]) -> Iterator[Row]:
+    """Rows of all items, kind by kind."""
+    for item in track(items, "re-analysis", len(items)):
+        if isinstance(item, Index):
+            yield from index_rows(item)
+        elif isinstance(item, Pair):
+            yield from pair_rows(item)
+        elif isinstance(item, NoiseCurve):
+            yield from curve_rows(item)
+    curves = [item for item in items if isinstance(item, NoiseCurve)]
+    yield from ratio_rows(curves, [item for item in items if isinstance(item, Ratio)])
+    points = {(curve.place.file, curve.place.keys): len(curve.sigmas) for curve in curves}
+    for item in items:
+        if isinstance(item, Claim):
+            yield claim_row(item, points.get((item.place.file, item.place.keys[:-1])))
+    yield from seed_rows([item for item in items if isinstance(item, Seeds)])
+    for item in items:
+        if isinstance(item, Unread):
+            yield Row("not used", item.file, "", None, None, "file", remark=item.reason)
+
+
+def outcome(table: "pandas.DataFrame") -> str:
+    """What came out, in one sentence."""
+    counts = Counter(table.loc[table["kind"].isin(["index", "absolute change", "relative change"]), "agreement"])
+    return (
+        f"{table['file'].nunique()} files, {len(table)} rows: of the printed indices and changes {counts['yes']} are "
+        f"reproduced, {counts['no']} are not, {counts['not recomputed']} could not be computed again."
+    )
+
+
+def _frame(rows: Sequence[Row]) -> "pandas.DataFrame":
+    import pandas as pd
+
+    types: dict[str, Any] = dict.fromkeys(("printed", "value", "low", "high", "p", "p_attainable"), "float64")
+    types |= dict.fromkeys(("seed", "n"), "Int64")
+    table = pd.DataFrame([asdict(row) for row in rows], columns=[field.name for field in fields(Row)])
+    return table.astype({name: types.get(name, "string") for name in table.columns})

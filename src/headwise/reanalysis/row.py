@@ -1,0 +1,77 @@
+"""One row of a re-analysis."""
+
+from dataclasses import dataclass, replace
+
+from headwise.reanalysis.release import Place
+from headwise.statistics.result import Result
+
+# Printed and recomputed values that differ by less are the same: rounding of the last digits.
+ROUNDING = 1e-9
+MATRIX_MISSING = "the file holds no matrix of entropies: nothing to recompute from"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a re-analysis.
+
+    kind          index, absolute change, relative change, head order, left-out layers, bootstrap over layers, noise
+                  slope, noise ratio, claimed p, seeds, not used
+    file, place   where the printed value stands: file, and keys that lead to it
+    model         that it is about, as far as the file says; for changes the aligned one
+    quantity      what was computed, in words
+    printed       as released; None where the file does not print it
+    value         recomputed, in the units of `quantity`; None where something is missing
+    low, high     ends of its interval
+    p             of a test that was made again, or as claimed for the kind "claimed p"
+    p_attainable  smallest p that the design can give
+    n             units
+    method        in words
+    agreement     yes, no: printed and recomputed value are the same but for rounding; "not printed", "not recomputed"
+    remark        what is missing, or must be read with care
+    """
+
+    kind: str
+    file: str
+    place: str
+    model: str | None
+    seed: int | None
+    quantity: str
+    printed: float | None = None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    p_attainable: float | None = None
+    n: int | None = None
+    method: str = ""
+    agreement: str = ""
+    remark: str | None = None
+
+
+def row(place: Place, kind: str, quantity: str, **values: object) -> Row:
+    """A row about a place, with its agreement filled in."""
+    found = Row(kind, place.file, str(place), place.model, place.seed, quantity, **values)  # type: ignore[arg-type]
+    if found.agreement:
+        return found
+    if found.printed is None or found.value is None:
+        return replace(found, agreement="not printed" if found.printed is None else "not recomputed")
+    same = abs(found.printed - found.value) <= ROUNDING * max(1.0, abs(found.printed))
+    return replace(found, agreement="yes" if same else "no")
+
+
+def of_result(place: Place, kind: str, result: Result, printed: float | None = None) -> Row:
+    """A row that shows a result of the statistics layer."""
+    return row(
+        place,
+        kind,
+        result.name,
+        printed=printed,
+        value=result.estimate,
+        low=result.low,
+        high=result.high,
+        p=result.p,
+        p_attainable=result.p_attainable,
+        n=result.n,
+        method=result.method,
+        remark=result.reason,
+    )

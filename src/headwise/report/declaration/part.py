@@ -1,0 +1,83 @@
+"""What was declared in advance, and whether it still is what the study file says."""
+
+from collections.abc import Iterator
+
+from headwise.report.columns import Column, Tables, records
+from headwise.report.finding import Finding, described
+from headwise.report.labels import plain
+from headwise.report.part import Part, Passage
+from headwise.report.view import NAME, TEXT, view
+from headwise.study.study import Study
+
+COLUMNS = (
+    Column("field", str, "Field of the section comparison"),
+    Column("declared", str, "Value when the study first ran, as JSON"),
+    Column("now", str, "Value in today's study file, as JSON"),
+    Column("changed", str, "yes or no"),
+    Column("declared_digest", str, "SHA-256 of the declaration"),
+    Column("current_digest", str, "SHA-256 of what today's study file declares"),
+    Column("results_existed", str, "yes: results were there before the declaration was written"),
+)
+NOTHING = "No test here was declared in advance"
+LATE = "the declaration was written when results were there already"
+
+
+def declaration_findings(study: Study, tables: Tables) -> Iterator[Finding]:
+    """A change of the declaration, or one that came late, is said on the first screen."""
+    rows = tables["declaration"]
+    if rows.empty:
+        return
+    changed = records(rows[rows["changed"] == "yes"])
+    late = bool(rows["results_existed"].eq("yes").any())
+    if changed:
+        named = "; ".join(f"{plain(row['field'])} was {row['declared']}, is {row['now']}" for row in changed)
+        sentence = f"The declaration was changed after the study first ran: {named}. {NOTHING}."
+    elif late:
+        sentence = f"{NOTHING}: {LATE}."
+    else:
+        sentence = "What the study declares is what it declared before attention was measured."
+    yield described(
+        "a comparison of two files",
+        id="check:declaration",
+        topic="check",
+        headline=bool(changed) or late,
+        sentence=sentence,
+        n=len(rows),
+        unit="field",
+    )
+
+
+def passages(study: Study, tables: Tables) -> Iterator[Passage]:
+    """Both declarations, field by field."""
+    rows = tables["declaration"]
+    if rows.empty:
+        return
+    shown = view(
+        rows,
+        [
+            ("Field", lambda row: plain(row["field"]), NAME),
+            ("Declared", lambda row: row["declared"], TEXT),
+            ("Now", lambda row: row["now"], TEXT),
+            ("Changed", lambda row: row["changed"], NAME),
+        ],
+    )
+    first = rows.iloc[0]
+    yield Passage(
+        "Declared before anything was measured",
+        (
+            "The declaration was written to declaration.json before attention was measured, and is never written "
+            f"again. Its SHA-256 is {first['declared_digest']}; that of today's study file is "
+            f"{first['current_digest']}.",
+        ),
+        [(shown, "The declaration, when the study first ran and now")],
+    )
+
+
+PART = Part(
+    name="declaration",
+    title="Declaration",
+    columns={"declaration": COLUMNS},
+    in_results=("declaration",),
+    findings=declaration_findings,
+    passages=passages,
+)

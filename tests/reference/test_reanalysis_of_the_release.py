@@ -1,0 +1,46 @@
+"""The re-analysis on the data released with D'Elia 2026, which are no part of this project.
+
+To run this test, set HEADWISE_REFERENCE as in `test_published_entropy_profile.py`.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from headwise.reanalysis.reanalyse import reanalyse
+
+VARIABLE = "HEADWISE_REFERENCE"
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    if VARIABLE not in os.environ:
+        pytest.skip(f"{VARIABLE} is not set: it names a folder with the released data, no part of headwise")
+    return reanalyse(Path(os.environ[VARIABLE], "delia2026"), tmp_path_factory.mktemp("again"))
+
+
+def test_every_index_with_a_matrix_and_every_change_is_reproduced(table):
+    rows = table[table["kind"].isin(["index", "absolute change", "relative change"])]
+    assert not rows["agreement"].eq("no").any()
+    assert rows["agreement"].eq("yes").sum() >= 10
+
+
+def test_the_change_of_llama_2_is_twenty_per_cent(table):
+    rows = table[(table["kind"] == "relative change") & (table["model"] == "meta-llama/Llama-2-7b-chat-hf")]
+    assert rows["value"].tolist() == pytest.approx([-20.36] * len(rows), abs=0.01)
+
+
+def test_the_ratio_over_llama_2_has_no_bounds(table):
+    rows = table[(table["kind"] == "noise ratio") & table["quantity"].str.endswith("over meta-llama/Llama-2-7b-hf")]
+    ratio = rows[rows["quantity"].str.startswith("ratio of slopes of perplexity")].iloc[0]
+    assert ratio["value"] == pytest.approx(2494.7019, abs=1e-3)
+    assert ratio["agreement"] == "yes"
+    assert "unbounded" in ratio["remark"]
+    assert rows["value"].iloc[-1] == pytest.approx(3.643, abs=1e-3)
+
+
+def test_seeds_of_a_forward_pass_change_nothing(table):
+    indices = table[(table["kind"] == "seeds") & table["place"].str.match("results/(base|instruct)/seed_results")]
+    assert len(indices) > 0
+    assert indices["value"].eq(0).all()

@@ -1,0 +1,71 @@
+"""Rules declare, check_declaration, calibrate and run_controls."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from tiny import tiny_content
+
+from headwise.provenance import read_json, read_metadata
+from headwise.study.study import Study
+
+Measure = Callable[[str, int], Any]
+
+
+def test_the_declaration_is_kept_and_compared(tmp_path: Path, study: Study, run_script: Callable[..., None]) -> None:
+    declaration, table = tmp_path / "declaration.json", tmp_path / "declaration.parquet"
+    run_script("declare", input={}, output={"declaration": declaration}, config=tiny_content())
+    assert read_json(declaration)["declared"]["primary"] == study.comparison.primary
+    changed = study.comparison.model_dump() | {"equivalence_margin": 0.5}
+    run_script(
+        "check_declaration",
+        input={"declaration": declaration},
+        output={"table": table},
+        settings={"study": study.name, "comparison": changed},
+    )
+    rows = pd.read_parquet(table).set_index("field")
+    assert rows.index[rows["changed"] == "yes"].tolist() == ["equivalence_margin"]
+    assert read_metadata(table)["study"] == study.name
+
+
+def test_calibration_has_a_row_for_every_procedure(
+    tmp_path: Path, study: Study, prompts: tuple[Path, Path], run_script: Callable[..., None]
+) -> None:
+    settings = study.model_dump(mode="json") | {"calibration": {"simulations": 100, "effects": [1.0]}}
+    contents = []
+    for name in ("once", "again"):
+        table = tmp_path / name / "calibration.parquet"
+        run_script("calibrate", input={"prompts": prompts[1]}, output={"table": table}, settings=settings)
+        contents.append(table.read_bytes())
+    assert contents[0] == contents[1]
+    rows = pd.read_parquet(table)
+    assert {"rejection", "coverage", "power"} == set(rows["quantity"])
+    assert rows["units"].str.contains("12 prompts in 3 domains").any()
+    assert not rows["kept"].eq("no").any()
+
+
+@pytest.mark.slow
+def test_all_controls_pass_on_the_tiny_study(
+    tmp_path: Path, study: Study, measure: Measure, prompts: tuple[Path, Path], run_script: Callable[..., None]
+) -> None:
+    model = measure("multi_head", 1)
+    table = tmp_path / "controls.parquet"
+    run_script(
+        "run_controls",
+        input={
+            "checkpoint": [model.checkpoint],
+            "features": model.features,
+            "summaries": [model.summary, measure("multi_head", 2).summary],
+            "prompts": prompts[0],
+        },
+        output={"table": table},
+        settings={"study": study.model_dump(mode="json"), "model": "multi_head", "measured": "multi_head"},
+    )
+    rows = pd.read_parquet(table).set_index("control")
+    assert set(rows["outcome"]) == {"pass"}
+    for name in study.specialization.pair_statistics():
+        assert rows.loc[f"cloned heads, {name}", "outcome"] == "pass"
+    assert rows.loc["a sliding window wider than the prompt", "found"] == 0
+    assert rows.loc["captured attention against the library's eager attention", "found"] == 0

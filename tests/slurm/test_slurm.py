@@ -1,0 +1,239 @@
+"""`snakemake --profile slurm` on a real Slurm: a whole study, what it asks for, and what it survives.
+
+One file, so that tests which run in parallel start one cluster.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from cluster import NODES, Cluster, reason_to_skip, wait_until
+from project import Project, digests
+from run import MODELS, PLUGIN, TARGET, FaultTable, SlurmStudy, declared_requests, requested
+
+pytestmark = pytest.mark.slow
+faults = FaultTable()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A running cluster, stopped at the end whatever happens."""
+    if reason := reason_to_skip():
+        pytest.skip(reason)
+    if not PLUGIN.is_dir():
+        pytest.skip("no Slurm plugin of Snakemake for tests: `make slurm-for-tests` installs it")
+    cluster = Cluster(tmp_path_factory.mktemp("slurm"))
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def studies(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, SlurmStudy]:
+    """The same tiny study, run here and on the cluster, at the same time."""
+    local = Project(tmp_path_factory.mktemp("local") / "project", seeds=[1], models=MODELS)
+    slurm = SlurmStudy(tmp_path_factory.mktemp("cluster") / "project", cluster)
+    with slurm.running() as process:
+        local.run("--cores", "1")
+        slurm.finish(process)
+    return local, slurm
+
+
+@pytest.fixture(scope="module")
+def local(studies: tuple[Project, SlurmStudy]) -> Project:
+    """The study as it is without a cluster."""
+    return studies[0]
+
+
+@pytest.fixture(scope="module")
+def overtime(local: Project, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple]:
+    """A study with a job that will exceed its minute; started before the other faults, since Slurm's clock is slow."""
+    study = SlurmStudy.unfinished(local, tmp_path_factory.mktemp("overtime") / "project", cluster)
+    study.hold("summary.parquet")
+    # Away from the node that is going to be lost.
+    requests = ["evaluate_specialization:runtime=attempt", "evaluate_specialization:slurm_extra='--nodelist=n2'"]
+    with study.running(TARGET, "--set-resources", *requests) as process:
+        yield study, process
+
+
+@pytest.fixture
+def study(overtime: tuple, local: Project, cluster: Cluster, tmp_path: Path) -> SlurmStudy:
+    """A study that lacks one evaluation and what follows; the job that makes it will wait before its last file."""
+    study = SlurmStudy.unfinished(local, tmp_path / "project", cluster)
+    study.hold("summary.parquet")
+    return study
+
+
+def test_results_equal_those_of_a_local_run_byte_for_byte(studies: tuple[Project, SlurmStudy]) -> None:
+    local, slurm = studies
+    produced = digests(slurm.results)
+    assert {"report.html", "results.json", "tables/comparisons.parquet"} <= set(produced)
+    assert produced == digests(local.folder / "results" / "tiny")
+
+
+def test_jobs_request_what_their_rules_declare(studies: tuple[Project, SlurmStudy]) -> None:
+    _, slurm = studies
+    declared = declared_requests(slurm.run("-n", "--forceall"))
+    ungrouped = {job["Comment"]: requested(job) for job in slurm.jobs() if job["Comment"] in declared}
+    assert len(ungrouped) == 8
+    assert ungrouped == {name: declared[name] for name in ungrouped}
+    assert all(job["Account"] == "lab" for job in slurm.jobs())
+
+
+def test_short_jobs_share_a_slurm_job(studies: tuple[Project, SlurmStudy]) -> None:
+    _, slurm = studies
+    declared = declared_requests(slurm.run("-n", "--forceall"))
+    evaluations = [request for name, request in declared.items() if name.startswith("rule_evaluate_specialization")]
+    report = [declared[f"rule_{rule}"] for rule in ("contrast_models", "aggregate", "draw_figures", "write_report")]
+    (evaluation_job,) = [job for job in slurm.jobs() if job["Comment"].startswith("rule_evaluation")]
+    (report_job,) = [job for job in slurm.jobs() if job["Comment"].startswith("rule_report")]
+    # Side by side: memory adds up. One after the other: time does.
+    assert requested(evaluation_job) == {
+        "mem_mb": sum(request["mem_mb"] for request in evaluations),
+        "runtime": max(request["runtime"] for request in evaluations),
+        "gpu": 0,
+    }
+    assert requested(report_job) == {
+        "mem_mb": max(request["mem_mb"] for request in report),
+        "runtime": sum(request["runtime"] for request in report),
+        "gpu": 0,
+    }
+
+
+def test_gpu_jobs_alone_go_to_the_gpu_partition(studies: tuple[Project, SlurmStudy]) -> None:
+    _, slurm = studies
+    for job in slurm.jobs():
+        extraction = job["Comment"].startswith("rule_extract_attention")
+        assert (requested(job)["gpu"], job["Partition"]) == ((1, "gpu") if extraction else (0, "cpu"))
+
+
+def test_a_cancelled_job_runs_again(study: SlurmStudy, local: Project) -> None:
+    with study.running(TARGET) as process:
+        cancelled = study.held()
+        with faults.recovery("job cancelled from outside", study):
+            study.cluster.call("scancel", cancelled)
+            wait_until(lambda: study.state(cancelled) == "CANCELLED", "the job cancelled")
+            study.assert_nothing_half_written(local)
+            study.finish(process)
+    study.assert_complete(local)
+
+
+def test_a_lost_node_loses_one_job(study: SlurmStudy, local: Project) -> None:
+    cluster = study.cluster
+    with study.running(TARGET) as process:
+        number = study.held()
+        (node,) = {job["NodeList"] for job in study.jobs() if job["JobID"] == number}
+        with faults.recovery("node lost", study):
+            cluster.lose_node(node)
+            wait_until(lambda: study.state(number) == "NODE_FAIL", "Slurm notices that the node is lost", 120)
+            study.assert_nothing_half_written(local)
+            study.finish(process)
+    cluster.start_node(node)
+    wait_until(lambda: cluster.states() <= {"idle", "mixed"}, "the node back")
+    study.assert_complete(local)
+    again = [job["NodeList"] for job in study.jobs() if job["State"] == "COMPLETED"]
+    assert again == [other for other in NODES if other != node] * 2
+
+
+def test_a_restart_of_the_slurm_controller_costs_nothing(study: SlurmStudy, local: Project) -> None:
+    with study.running(TARGET) as process:
+        study.held()
+        with faults.recovery("slurmctld killed and restarted", study):
+            study.cluster.end_daemon("slurmctld", signal.SIGKILL)
+            study.release()
+            wait_until((study.results / "specialization/multi_head/seed1/summary.parquet").exists, "the job's output")
+            study.cluster.start_controller()
+            study.finish(process)
+    study.assert_complete(local)
+    assert [job["State"] for job in study.jobs()] == ["COMPLETED", "COMPLETED"]
+
+
+def cancel_orphans(study: SlurmStudy) -> str:
+    """What `headwise cancel-orphans` prints."""
+    command = [sys.executable, "-c", "from headwise.cli import app; app()", "cancel-orphans"]
+    done = subprocess.run(command, env=study.environment, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_killed_snakemake_goes_on_after_its_orphans_are_cancelled(study: SlurmStudy, local: Project) -> None:
+    with study.running(TARGET) as process:
+        number = study.held()
+        assert number not in cancel_orphans(study), "its Snakemake runs"
+        with faults.recovery("Snakemake killed with SIGKILL", study):
+            process.kill()
+            process.wait()
+            assert study.state(number) == "RUNNING"
+            assert number in cancel_orphans(study)
+            wait_until(lambda: study.state(number) == "CANCELLED", "the orphan cancelled")
+            study.assert_nothing_half_written(local)
+            study.run("--unlock")
+            study.run(TARGET, "--rerun-incomplete")
+    study.assert_complete(local)
+
+
+def test_a_job_that_exceeds_its_memory_gets_more(study: SlurmStudy, local: Project) -> None:
+    study.release()
+    (study.faults / "hog").write_text("1200")
+    with study.running(TARGET) as process, faults.recovery("memory exceeded", study):
+        study.finish(process)
+    study.assert_complete(local)
+    attempts = [job for job in study.jobs() if "evaluat" in job["Comment"]]
+    assert [requested(job)["mem_mb"] for job in attempts] == [1000, 2000]
+    assert [job["State"] == "COMPLETED" for job in attempts] == [False, True]
+
+
+def test_a_full_disk_leaves_nothing_half_written(study: SlurmStudy, local: Project) -> None:
+    study.release()
+    folder = study.results / "specialization" / "multi_head"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)]
+    mounted = subprocess.run(mount, check=False, capture_output=True, text=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"this container may not mount a small disk: {mounted.stderr.strip()}")
+    try:
+        with study.running(TARGET, "--retries", "0") as process:
+            assert process.wait(timeout=240) != 0
+        log = (study.results / "logs/evaluate_specialization/multi_head/seed1.log").read_text()
+        assert "No space left on device" in log
+        study.assert_nothing_half_written(local)
+        assert not list(folder.rglob("*.parquet"))
+        with faults.recovery("disk full", study):
+            subprocess.run(["mount", "-o", "remount,size=16m", str(folder)], check=True)
+            study.run(TARGET)
+        study.assert_complete(local)
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_job_that_exceeds_its_time_gets_more(overtime: tuple, local: Project) -> None:
+    study, process = overtime
+    first = study.held()
+    wait_until(lambda: study.state(first) == "TIMEOUT", "Slurm ends the job", 180)
+    study.assert_nothing_half_written(local)
+    study.finish(process)
+    study.assert_complete(local)
+    attempts = [job for job in study.jobs() if "evaluat" in job["Comment"]]
+    assert [requested(job)["runtime"] for job in attempts] == [1, 2]
+    assert [job["State"] for job in attempts] == ["TIMEOUT", "COMPLETED"]
+    lost, *_, last = (datetime.fromisoformat(job["End"]) for job in study.jobs())
+    faults.record("time exceeded", study, (last - lost).total_seconds())
+
+
+def test_a_cluster_without_gpus_runs_everything_on_cpus(local: Project, cluster: Cluster, tmp_path: Path) -> None:
+    study = SlurmStudy.unfinished(local, tmp_path / "project", cluster)
+    settings = study.folder / "slurm" / "cluster.yaml"
+    settings.write_text(settings.read_text().replace("gpus: 16", "gpus: 0"))
+    heads = study.results / "statistics/multi_head/seed1/heads.parquet"
+    heads.unlink()
+    study.run(str(heads.relative_to(study.folder)))
+    (job,) = study.jobs()
+    assert (job["State"], job["Partition"], requested(job)["gpu"]) == ("COMPLETED", "cpu", 0)
+    assert os.path.getsize(heads) > 0

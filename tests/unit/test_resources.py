@@ -1,0 +1,124 @@
+"""What jobs ask for: how it grows with the model and the prompt, and when a GPU is among it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from headwise.models.resources import (
+    GPU_BYTES,
+    LARGE,
+    MB,
+    Needs,
+    alignment_needs,
+    conversion_needs,
+    corpus_bytes,
+    extraction_needs,
+    fetching_needs,
+    training_needs,
+    variants_needs,
+)
+from headwise.models.shape import Shape
+from headwise.study.data import Corpus
+from headwise.study.extraction import Extraction
+from headwise.study.models import Loading
+from headwise.study.training import Dpo, Sft, Training
+from headwise.study.variants import Variant
+
+SMALL = Shape(parameters=10_000_000, stored_bytes=40_000_000, layers=4, heads=8, hidden=256)
+SEVEN = Shape(parameters=7_000_000_000, stored_bytes=14_000_000_000, layers=32, heads=32, hidden=4096)
+
+
+def extraction(shape: Shape = SMALL, loading: Loading | None = None, **settings: object) -> Needs:
+    return extraction_needs(shape, Extraction(**settings), loading or Loading(), 100, ["hellinger"])
+
+
+def test_memory_holds_the_weights_in_the_precision_of_the_run() -> None:
+    stored_as_run = extraction(SEVEN, dtype="bfloat16", store="statistics")
+    assert 14e9 / MB < stored_as_run.memory_mb < 14e9 / MB + 2000
+    # Loading converts: the file is in memory beside what it becomes.
+    converted = extraction(SEVEN, dtype="float32", store="statistics")
+    assert converted.memory_mb - stored_as_run.memory_mb == pytest.approx(28e9 / MB, rel=0.01)
+
+
+def test_memory_grows_with_one_layer_of_attention_on_one_prompt() -> None:
+    short, long = (extraction(store="statistics", max_tokens=tokens).memory_mb for tokens in (1024, 4096))
+    layer = 4 * SMALL.heads * (4096**2 - 1024**2) / MB
+    assert 2 * layer < long - short < 5 * layer
+    deeper = extraction(replace(SMALL, layers=100), store="statistics", max_tokens=4096)
+    assert deeper.memory_mb == long
+    assert extraction(store="tensors", max_tokens=4096).memory_mb > long
+
+
+def test_comparing_entries_pair_by_pair_takes_longer() -> None:
+    settings = Extraction(max_tokens=1024, device="cpu")
+    with_pairs, without = (
+        extraction_needs(SMALL, settings, Loading(), 100, names) for names in (["js_divergence"], ["hellinger"])
+    )
+    assert with_pairs.minutes > without.minutes
+    assert with_pairs.memory_mb == without.memory_mb
+
+
+@pytest.mark.parametrize(
+    ("shape", "device", "gpus"),
+    [(SMALL, "auto", 0), (SMALL, "cuda", 1), (SMALL, "cpu", 0), (SEVEN, "auto", 1), (SEVEN, "cpu", 0)],
+)
+def test_a_gpu_is_asked_for_where_the_study_or_the_size_wants_one(shape: Shape, device: str, gpus: int) -> None:
+    assert extraction(shape, device=device, dtype="bfloat16").gpus == gpus
+
+
+def test_weights_are_spread_over_as_many_gpus_as_they_fill() -> None:
+    spread = Loading(device_map="auto")
+    large = replace(SEVEN, parameters=int(1.5 * GPU_BYTES / 2), stored_bytes=int(1.5 * GPU_BYTES))
+    assert extraction(large, spread, dtype="bfloat16").gpus == 2
+    assert extraction(large, dtype="bfloat16").gpus == 1  # on one, as the study says
+    assert extraction(large, Loading(device_map="auto", quantization="4bit"), dtype="bfloat16").gpus == 1
+    assert extraction(SEVEN, spread, dtype="bfloat16").gpus == 1
+    assert extraction(large, spread, dtype="bfloat16", device="cpu").gpus == 0
+
+
+def test_a_large_model_takes_a_cpu_much_longer() -> None:
+    on_gpu, on_cpu = (extraction(SEVEN, device=device, dtype="bfloat16").minutes for device in ("auto", "cpu"))
+    assert on_cpu > 10 * on_gpu
+    assert SEVEN.parameters > LARGE
+
+
+def test_variants_need_the_memory_of_the_widest_and_the_time_of_all() -> None:
+    study = Extraction(dtype="bfloat16", max_tokens=64, store="statistics", device="cpu")
+    variants = [Variant(name="padded", padding="left", pad_to=512), Variant(name="exact", dtype="float32")]
+    needs = variants_needs(SEVEN, study, Loading(), variants, 100, [])
+    each = [
+        extraction_needs(SEVEN, study.model_copy(update=change), Loading(), 100, [])
+        for change in ({"max_tokens": 512}, {"dtype": "float32"})
+    ]
+    assert needs == Needs(max(e.memory_mb for e in each), sum(e.minutes for e in each))
+
+
+def test_training_holds_weights_gradients_and_moments() -> None:
+    small, large = (
+        training_needs(replace(SMALL, parameters=parameters), Training(), 1000, 10**6).memory_mb
+        for parameters in (10**7, 10**8)
+    )
+    assert large - small == pytest.approx(16 * 9 * 10**7 / MB, abs=2)
+    assert training_needs(SMALL, Training(), 1000, 10**6).gpus == 0
+    assert training_needs(SMALL, Training(device="cuda"), 1000, 10**6).gpus == 1
+    assert training_needs(SMALL, Training(steps=100_000), 1000, 0).minutes > 300
+
+
+def test_alignment_by_preferences_holds_a_reference() -> None:
+    sft, dpo = (alignment_needs(SMALL, settings, 128, 1000, 0).memory_mb for settings in (Sft(batch=4), Dpo(batch=2)))
+    assert dpo - sft == pytest.approx(4 * SMALL.parameters / MB, abs=2)
+
+
+def test_downloads_and_conversions_follow_the_size() -> None:
+    assert fetching_needs(SEVEN).minutes > fetching_needs(SMALL).minutes
+    assert fetching_needs(None).minutes == 24 * 60
+    assert conversion_needs(SEVEN).memory_mb > 3 * 4 * SEVEN.parameters / MB
+
+
+def test_the_size_of_a_corpus(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("12345")
+    assert corpus_bytes(Corpus(source="text", path=str(tmp_path)), tmp_path.iterdir()) == 5
+    data_set = Corpus(source="dataset", path="org/data", rows=2000)
+    assert corpus_bytes(data_set, []) > corpus_bytes(data_set.model_copy(update={"rows": 1000}), []) > 10**6
+    assert corpus_bytes(Corpus(), []) > 10**6
