@@ -1,9 +1,10 @@
-"""What planning a study costs as it grows: seconds and memory of a dry run, and seconds to parse the Snakefile.
+"""What planning a study costs as it grows: time and memory of a dry run, and time to parse the Snakefile.
 
-    python benchmarks/dag.py [--models 121 1210 12100]
+    python benchmarks/dag.py [--models 121 1210 12100] [--study config/studies/x.yaml ...]
 
 Half of the models are trained, the other half aligned from them, one refit each; every one is extracted and evaluated,
-every aligned one compared. Prints one row per size.
+every aligned one compared. Prints one row per size or study. Processor seconds are those of a machine that is not busy,
+elapsed seconds of the one that it ran on.
 """
 
 import argparse
@@ -13,11 +14,22 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one call of Snakemake: elapsed and processor seconds, largest memory in MB, and what it printed."""
+
+    seconds: float
+    processor_seconds: float
+    memory_mb: float
+    output: str
 
 
 def write_study(folder: Path, models: int) -> Path:
@@ -34,38 +46,48 @@ def write_study(folder: Path, models: int) -> Path:
     return path
 
 
-def measured(folder: Path, *arguments: str) -> tuple[float, float, str]:
-    """Seconds, largest memory in MB, and output of a call of Snakemake."""
+def plan(folder: Path, study: Path, *arguments: str) -> Cost:
+    """Call Snakemake with a study in a folder. Raises RuntimeError, with what it said, where it fails."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder]
-    with (folder / "output").open("w+") as output:
+    with tempfile.TemporaryFile("w+") as output:
         start = time.perf_counter()
         process = subprocess.Popen(
-            [*command, "--configfile", folder / "study.yaml", *arguments], stdout=output, stderr=subprocess.STDOUT
+            [*command, "--configfile", study, *arguments], stdout=output, stderr=subprocess.STDOUT
         )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
         output.seek(0)
         said = output.read()
     if status != 0:
-        raise SystemExit(said)
-    return seconds, usage.ru_maxrss / 1024, said
+        raise RuntimeError(said)
+    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, said)
+
+
+def row(label: str, folder: Path, study: Path) -> str:
+    """A row of the table."""
+    planned = plan(folder, study, "-n", "--quiet", "rules")
+    parsed = plan(folder, study, "--list-rules")
+    jobs = re.search(r"^total\s+(\d+)", planned.output, re.MULTILINE)
+    assert jobs is not None, planned.output
+    return (
+        f"| {label} | {int(jobs[1]):,} | {planned.processor_seconds:.1f} | {planned.seconds:.1f} | "
+        f"{planned.memory_mb:.0f} | {parsed.processor_seconds:.1f} |"
+    )
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", type=int, nargs="+", default=[121, 1210, 12100])
-    sizes = parser.parse_args().models
-    print("| models | jobs | dry run (s) | memory (MB) | parse only (s) |\n|---|---|---|---|---|")
-    for models in sizes:
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            write_study(folder, models)
-            seconds, memory, said = measured(folder, "-n", "--quiet", "rules")
-            jobs = re.search(r"^total\s+(\d+)", said, re.MULTILINE)
-            assert jobs is not None, said
-            parse, _, _ = measured(folder, "--list-rules")
-        print(f"| {models:,} | {int(jobs[1]):,} | {seconds:.1f} | {memory:.0f} | {parse:.1f} |", flush=True)
+    parser.add_argument("--models", type=int, nargs="*", default=[121, 1210, 12100])
+    parser.add_argument("--study", type=Path, nargs="*", default=[])
+    chosen = parser.parse_args()
+    print("| study | jobs | dry run, processor (s) | elapsed (s) | memory (MB) | parsing alone, processor (s) |")
+    print("|---|---|---|---|---|---|")
+    for study in chosen.study:
+        print(row(study.stem, ROOT, study.resolve()), flush=True)
+    for models in chosen.models:
+        with tempfile.TemporaryDirectory() as folder:
+            print(row(f"{models:,} models", Path(folder), write_study(Path(folder), models)), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headwise.devices import own_devices
 from headwise.logs import logged
 from headwise.provenance import read_json
 from headwise.robustness.experiment import Outputs, Reading, Settings, perturb_refit
@@ -10,7 +11,7 @@ from headwise.robustness.experiment import Outputs, Reading, Settings, perturb_r
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0]), own_devices(snakemake.resources.gpu):
     settings = snakemake.params.settings
     aligned = [Path(path) for path in snakemake.input.get("aligned", [])]
     perturb_refit(

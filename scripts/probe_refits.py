@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headwise.devices import own_devices
 from headwise.logs import logged
 from headwise.stability.probe import Probes, probe_refits
 from headwise.study.extraction import Extraction
@@ -11,7 +12,7 @@ from headwise.study.stability import Stability
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0]), own_devices(snakemake.resources.gpu):
     settings, output = snakemake.params.settings, snakemake.output
     tables = ("beginnings", "residual", "importance", "losses", "norms", "outputs")
     probe_refits(

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headwise.devices import own_devices
 from headwise.logs import logged
 from headwise.provenance import read_json
 from headwise.robustness.recursion import recurse
@@ -13,7 +14,7 @@ from headwise.study.robustness import Arm, Recursion
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0]), own_devices(snakemake.resources.gpu):
     settings = snakemake.params.settings
     recurse(
         Path(snakemake.input.checkpoint),

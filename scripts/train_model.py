@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headwise.devices import own_devices
 from headwise.logs import logged
 from headwise.models.train import train_model
 from headwise.study.training import Decoder, Training
@@ -10,7 +11,7 @@ from headwise.study.training import Decoder, Training
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0]), own_devices(snakemake.resources.gpu):
     train_model(
         Path(snakemake.input.documents),
         Path(snakemake.input.tokenizer),

@@ -135,7 +135,8 @@ class SlurmStudy(Project):
 def declared_requests(dry_run: str) -> dict[str, dict[str, int]]:
     """Per job, named as in Slurm's comment, what its rule declares: memory, minutes and GPUs."""
     jobs = {}
-    for block in re.split(r"\n(?=(?:local)?rule )", dry_run):
+    # Jobs of a group are indented.
+    for block in re.split(r"\n\s*(?=(?:local)?rule )", dry_run):
         if not (rule := re.match(r"rule (\w+):", block)):
             continue
         resources = dict(re.findall(r"(\w+)=([^,\s]+)", re.search(r"resources: (.*)", block)[1]))

@@ -246,6 +246,8 @@ def _comparison(
                     "n": n,
                     "unit": "refit" if scope == "refits" else "prompt",
                     "test": "sign flips",
+                    "p_domains": max(1 / 32, p) if scope != "refits" and p is not None else None,
+                    "p_domains_attainable": 1 / 32 if scope != "refits" and p is not None else None,
                     "p_equivalence": (0.001 if abs(change) + half < margin else 0.6) if primary else None,
                     "equivalence_margin": margin if primary else None,
                     "reason": None if p is not None else "one refit: nothing to flip",
@@ -253,7 +255,10 @@ def _comparison(
             )
     table = pd.DataFrame(rows)
     return table.astype(
-        {"seed": "Int64", "layer": "Int16", "reason": "string", "p": "float64", "p_attainable": "float64"}
+        {
+            **{"seed": "Int64", "layer": "Int16", "reason": "string"},
+            **dict.fromkeys(("p", "p_attainable", "p_domains", "p_domains_attainable"), "float64"),
+        }
     )
 
 
@@ -305,6 +310,31 @@ def _contrasts(
                     "reason": None if len(bases) > 1 else "one family: nothing to flip",
                 }
             )
+            if len(bases) < 2:
+                continue
+            shared = {**own, "method": method, "unit": "family", "ci_low": effect - 0.03, "ci_high": effect + 0.03}
+            rows.append(
+                {
+                    **shared,
+                    "kind": "alignment_random_effects",
+                    "group": "all",
+                    "estimate": effect,
+                    "p": 0.2,
+                    "p_attainable": 0.0,
+                    "n": len(bases),
+                    "test": "random effects",
+                    "tau": 0.01,
+                    "prediction_low": effect - 0.1 if len(bases) > 2 else None,
+                    "prediction_high": effect + 0.1 if len(bases) > 2 else None,
+                    "reason": None if len(bases) > 2 else "two families: no prediction interval",
+                }
+            )
+            for position, base in enumerate(bases):
+                without = {**shared, "kind": "alignment_without_family", "group": base, "test": "sign flips"}
+                p = ATTAINABLE_BY_REFITS[len(bases) - 1]
+                rows.append(
+                    {**without, "estimate": effect + 0.001 * position, "p": p, "p_attainable": p, "n": len(bases) - 1}
+                )
     columns = [
         "kind",
         "estimator",
@@ -317,6 +347,8 @@ def _contrasts(
         "ci_high",
         "p",
     ]
-    columns += ["p_attainable", "n", "n_reference", "unit", "test", "reason"]
-    floats = {name: "float64" for name in ("estimate", "ci_low", "ci_high", "p", "p_attainable")}
+    columns += ["p_attainable", "n", "n_reference", "unit", "test", "tau", "prediction_low", "prediction_high"]
+    columns += ["reason"]
+    numbers = ("estimate", "ci_low", "ci_high", "p", "p_attainable", "tau", "prediction_low", "prediction_high")
+    floats = {name: "float64" for name in numbers}
     return pd.DataFrame(rows, columns=columns).astype({**floats, "n": "Int64", "n_reference": "Int64"})

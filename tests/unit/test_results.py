@@ -218,3 +218,18 @@ def test_what_few_units_cannot_show_is_called_undecidable(
     assert "undecidable (with 3 + 3 refits the smallest attainable p is 0.1)" in sentence(
         study, tables, prompts, "architecture:grouped_query"
     )
+
+
+def test_a_further_family_is_predicted_and_every_family_left_out(default: tuple[Study, Tables, dict[str, Any]]) -> None:
+    found = sentence(*default, "families:sft")
+    assert "The change of a further family is expected at" in found
+    assert "(without multi head)" in found
+    assert "(without sliding window)" in found
+
+
+def test_whether_prompts_of_a_domain_move_together_is_said(default: tuple[Study, Tables, dict[str, Any]]) -> None:
+    tests = default[1]["comparisons"]
+    tests = tests[tests["role"].eq("confirmatory") & tests["p"].le(0.05)]
+    found = sentence(*default, "check:domains")
+    assert f"Of {len(tests)} changes" in found
+    assert f"{int(tests['p_domains'].le(0.05).sum())} keep it" in found

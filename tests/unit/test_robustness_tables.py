@@ -201,6 +201,15 @@ def test_a_refits_mean_is_that_of_kaplan_meier() -> None:
     assert refit_means(own, 4) == {1: pytest.approx(expected)}
 
 
+def test_no_interval_where_no_chain_degraded() -> None:
+    whole = chains().assign(degraded=False, seed=1)
+    both = pd.concat([whole, whole.assign(seed=2)])
+    rows = [row for row in duration_rows(onsets(both, RECURSION), RECURSION, SETTINGS) if row["seed"] is None]
+    for row in rows:
+        assert (row["mean_generations"], row["ci_low"], row["n"]) == (4.0, None, 2)
+        assert row["reason"] == "no chain degraded: nothing varies"
+
+
 def test_generations_are_means_over_chains_and_undefined_values_are_counted() -> None:
     rows = generation_rows(chains()).set_index(["arm", "generation"])
     assert rows.loc[("one", 1), "degraded"] == 0.5

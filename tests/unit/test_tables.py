@@ -120,6 +120,7 @@ def test_contrasts_of_the_primary_estimator_are_confirmatory(tables: dict[str, p
     contrasts = tables["contrasts"]
     declared = contrasts["estimator"].eq("hellinger") & contrasts["sink"].eq("kept")
     declared &= contrasts["kind"].ne("alignment_pooled") | contrasts["unit"].eq("family")
+    declared &= ~contrasts["kind"].isin(["alignment_random_effects", "alignment_without_family"])
     assert contrasts["role"].eq("confirmatory").equals(declared)
 
 

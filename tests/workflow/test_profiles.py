@@ -45,12 +45,21 @@ def test_how_often_a_job_is_tried_again_is_the_profiles_to_say(root: Path) -> No
     assert re.findall(r"rule (\w+):(?:(?!\nrule ).)*?\n    retries:", rules, re.DOTALL) == ["fetch_model"]
 
 
-def test_without_gpus_the_slurm_profile_asks_for_none(root: Path) -> None:
+def rules_with_gpus(root: Path) -> list[str]:
+    """The rules that may ask for a GPU."""
     rules = "".join(path.read_text() for path in (root / "workflow" / "rules").glob("*.smk"))
-    use_gpus = re.findall(r"rule (\w+):(?:(?!\nrule ).)*?\n        gpu=", rules, re.DOTALL)
+    return re.findall(r"rule (\w+):(?:(?!\nrule ).)*?\n        gpu=", rules, re.DOTALL)
+
+
+def test_without_gpus_the_slurm_profile_asks_for_none(root: Path) -> None:
     profile = yaml.safe_load((root / "slurm" / "config.yaml").read_text())
-    assert use_gpus
-    assert profile['?if cluster["gpus"] == 0']["set-resources"] == {rule: {"gpu": 0} for rule in use_gpus}
+    assert profile['?if cluster["gpus"] == 0']["set-resources"] == {rule: {"gpu": 0} for rule in rules_with_gpus(root)}
+
+
+def test_who_asks_for_a_gpu_holds_one(root: Path) -> None:
+    for rule in rules_with_gpus(root):
+        script = (root / "scripts" / f"{rule}.py").read_text()
+        assert "own_devices(snakemake.resources.gpu)" in script, f"{rule} would use every GPU of the machine"
 
 
 def test_a_study_is_planned_for_kubernetes_and_an_object_store(root: Path, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ STABILITY_TABLES = {
 
 def analysis_tables():
     """Finished tables of the analyses that the study asks for; each belongs to a part of the report."""
-    tables = ["declaration", "controls"]
+    tables = ["declaration", "factors", "controls"]
     if study.variants.protocols:
         tables += ["variants", "confounds"]
     if perturbed_bases(study):

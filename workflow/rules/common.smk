@@ -164,6 +164,13 @@ def unconverted(wildcards):
     return files
 
 
+def documents_of(name):
+    """The text that a model is trained or aligned on: a descendant's is that of its base."""
+    model = study.model(name)
+    trained = study.model(model.base) if model.source == "align" else model
+    return results(f"{trained.data}/documents.jsonl")
+
+
 def describe(wildcards):
     """What is recorded about a model in every file derived from it."""
     model = study.model(wildcards.model)
@@ -182,6 +189,7 @@ def describe(wildcards):
         "source": model.source,
         "base": getattr(model, "base", None),
         "method": getattr(model, "method", None),
+        "data": getattr(model if model.source != "align" else study.model(model.base), "data", None),
         "seed": int(wildcards.seed),
         "seed_changes": changes.get(model.source, refit if getattr(model, "has_refits", False) else nothing),
     }

@@ -33,6 +33,28 @@ rule build_corpus:
         "../../scripts/build_corpus.py"
 
 
+rule build_grammar:
+    """Generate synthetic text for models that are trained on `grammar`, split as the corpus is."""
+    input:
+        library=library("build_corpus.py"),
+    output:
+        documents=results("grammar/documents.jsonl"),
+        facts=results("grammar/corpus.json"),
+    log:
+        results("logs/build_grammar.log"),
+    benchmark:
+        results("benchmarks/build_grammar.jsonl")
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=doubling(1000),
+        runtime=doubling(15),
+    params:
+        settings={"source": "grammar", "held_out": study.corpus.held_out},
+    script:
+        "../../scripts/build_corpus.py"
+
+
 rule train_tokenizer:
     """Train a byte-level BPE tokenizer on the training documents."""
     input:
@@ -58,7 +80,7 @@ rule train_tokenizer:
 rule train_model:
     """Train one base model from scratch; the seed sets initialisation and data order."""
     input:
-        documents=rules.build_corpus.output.documents,
+        documents=lambda wildcards: documents_of(wildcards.model),
         tokenizer=rules.train_tokenizer.output.tokenizer,
         library=library("train_model.py"),
     output:
@@ -92,7 +114,7 @@ rule align_model:
     """Align one refit of a base model: supervised fine-tuning or direct preference optimisation."""
     input:
         base=lambda wildcards: checkpoint_of(study.model(wildcards.model).base, wildcards.seed),
-        documents=rules.build_corpus.output.documents,
+        documents=lambda wildcards: documents_of(wildcards.model),
         library=library("align_model.py"),
     output:
         checkpoint=directory(results("models/{model}/seed{seed}")),

@@ -89,3 +89,26 @@ rule contrast_models:
         },
     script:
         "../../scripts/contrast_models.py"
+
+
+rule analyse_factors:
+    """Divide specialization among the factors in which the models differ: effects, shares of variance, their order."""
+    input:
+        summaries=per_seed(study.models, "specialization/{model}/seed{seed}/summary.parquet"),
+        library=library("analyse_factors.py"),
+    output:
+        table=results("analyses/factors.parquet"),
+    log:
+        results("logs/analyse_factors.log"),
+    benchmark:
+        results("benchmarks/analyse_factors.jsonl")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=doubling(1000),
+        runtime=doubling(10),
+    params:
+        settings=study.comparison.model_dump(mode="json"),
+    script:
+        "../../scripts/analyse_factors.py"

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from huggingface_hub.errors import HTTPError
 
+from headwise.models.grammar import grammar_texts
 from headwise.models.standard_library import standard_library_texts
 from headwise.progress import track
 from headwise.provenance import atomic, file_digest, write_json
@@ -45,7 +46,8 @@ def build_corpus(settings: Corpus, documents: Path, facts: Path) -> None:
 
     Raises CorpusError where there is no text, too little of it, or a split without documents.
     """
-    texts = {"standard_library": _standard_library, "text": _text_files, "dataset": _dataset}[settings.source](settings)
+    sources = {"standard_library": _standard_library, "text": _text_files, "dataset": _dataset, "grammar": _grammar}
+    texts = sources[settings.source](settings)
     lengths: dict[Split, list[int]] = {split: [] for split in SPLITS}
     with atomic(documents) as temporary:
         with open(temporary, "w", encoding="utf-8", newline="\n") as stream:
@@ -110,6 +112,10 @@ def _split(identity: str, held_out: float) -> Split:
 
 def _standard_library(settings: Corpus) -> list[tuple[str, str, str]]:
     return sorted(standard_library_texts())
+
+
+def _grammar(settings: Corpus) -> Iterable[tuple[str, str, str]]:
+    return grammar_texts()
 
 
 def _text_files(settings: Corpus) -> list[tuple[str, str, str]]:

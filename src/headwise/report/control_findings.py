@@ -15,6 +15,7 @@ from headwise.report.labels import (
     number,
     sink_label,
 )
+from headwise.report.verdicts import CONFIRMATORY
 from headwise.study.study import Study
 
 # Standard deviations within which a value is like that of heads in random orders.
@@ -31,6 +32,7 @@ def control_findings(study: Study, tables: Tables) -> list[Finding]:
         *_training(tables),
         *_preferences(tables),
         *_head_permutation(tables),
+        *_domains(study, tables),
         *_agreement(study, tables),
         *_repeats(tables),
     ]
@@ -141,6 +143,30 @@ def _head_permutation(tables: Tables) -> Iterator[Finding]:
             n=row["models"],
             unit="model",
         )
+
+
+def _domains(study: Study, tables: Tables) -> Iterator[Finding]:
+    """Whether significance within refits rests on prompts of a domain changing independently of each other."""
+    tests = tables["comparisons"]
+    level = study.comparison.level
+    found = tests[tests["role"].eq(CONFIRMATORY) & tests["p"].le(level) & tests["p_domains"].notna()]
+    if found.empty or float(found["p_domains_attainable"].max()) > level:
+        return
+    kept = int(found["p_domains"].le(level).sum())
+    yield described(
+        "a count of tests before adjustment",
+        id="check:domains",
+        topic="check",
+        headline=kept < MOST * len(found),
+        sentence=(
+            f"Do prompts of one domain move together? Of {amount(len(found), 'change')} within refits with p of at "
+            f"most {level:g} when the labels of single prompts are swapped, {kept} keep it when those of whole domains "
+            f"are (smallest attainable p {number(found['p_domains_attainable'].max())}, before adjustment). The others "
+            "hold for prompts like these in these domains, not for other domains."
+        ),
+        n=len(found),
+        unit="test",
+    )
 
 
 def _agreement(study: Study, tables: Tables) -> Iterator[Finding]:

@@ -97,8 +97,10 @@ def duration_rows(times: pd.DataFrame, settings: Recursion, comparison: Comparis
             }
             continue
         over = t_interval(list(means[arm].values()), comparison.level)
-        row = {**shared, "mean_generations": over.estimate, "ci_low": over.low, "ci_high": over.high}
-        row |= {"n": over.n, "unit": "refit", "reason": over.reason}
+        nothing = "no chain degraded: nothing varies" if not rows["happened"].any() else None
+        row = {**shared, "mean_generations": over.estimate, "n": over.n, "unit": "refit"}
+        row |= {"ci_low": None if nothing else over.low, "ci_high": None if nothing else over.high}
+        row["reason"] = nothing or over.reason
         if arm != first and first in means:
             rng = generator_for("recursion", arm, first)
             row |= {"reference": first, **asdict(arm_difference(means[arm], means[first], rng, comparison))}

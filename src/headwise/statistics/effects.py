@@ -90,7 +90,7 @@ def random_effects(effects: npt.ArrayLike, variances: npt.ArrayLike, level: floa
         estimate + half,
         level,
         float(2 * stdtr(k - 1, -abs(estimate) / error)),
-        None,
+        0.0,
         k,
         method,
         reason=joined(remark, None if ahead else "two families: no prediction interval"),

@@ -14,7 +14,7 @@ class Result:
     low, high     ends of the two-sided interval; None where there is none
     level         the interval covers 1 − level
     p             two-sided p-value; None where there is nothing to test
-    p_attainable  smallest p-value that this design can give; None where it is unlimited or there is no test
+    p_attainable  smallest p-value that this design can give, 0 where it has no limit; None where there is no test
     n             units
     method        interval and test in words
     n_reference   units of the second sample; None where there is one sample
@@ -42,7 +42,7 @@ class Result:
         if self.low is not None:
             parts.append(f"{100 * (1 - self.level):g} % interval {self.low:.4g} to {self.high:.4g}")
         if self.p is not None:
-            smallest = "" if self.p_attainable is None else f" (smallest attainable {self.p_attainable:.3g})"
+            smallest = "" if not self.p_attainable else f" (smallest attainable {self.p_attainable:.3g})"
             parts.append(f"p = {self.p:.3g}{smallest}")
         return f"{', '.join(parts)} ({self.method}, {size}){remark}."
 

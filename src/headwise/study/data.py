@@ -19,10 +19,10 @@ class Prompts(Section):
 class Corpus(Section):
     """The text that models are trained on."""
 
-    source: Literal["standard_library", "text", "dataset"] = Field(
+    source: Literal["standard_library", "text", "dataset", "grammar"] = Field(
         "standard_library",
         description="standard_library: documentation of the running Python; text: a folder of .txt and .md files; "
-        "dataset: a data set of the `datasets` library",
+        "dataset: a data set of the `datasets` library; grammar: synthetic sentences",
     )
     path: str | None = Field(None, description="Folder of files (text); name on the hub, or folder (dataset)")
     configuration: str | None = Field(None, description="Of a data set that has several, the one to read (dataset)")
@@ -34,7 +34,7 @@ class Corpus(Section):
 
     @model_validator(mode="after")
     def _source_has_its_fields(self) -> "Corpus":
-        if self.source != "standard_library" and self.path is None:
+        if self.source in ("text", "dataset") and self.path is None:
             raise ValueError(f"source '{self.source}' needs a path: add `path:` to the corpus section")
         return self
 

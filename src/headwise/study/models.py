@@ -31,6 +31,9 @@ class TrainedModel(Model):
     source: Literal["train"] = Field(description="Train this model here")
     decoder: dict[str, Setting] = Field({}, description="What differs from the study's decoder section")
     training: dict[str, Setting] = Field({}, description="What differs from the study's training section")
+    data: Literal["corpus", "grammar"] = Field(
+        "corpus", description="Text it is trained on: the study's corpus, or synthetic sentences of a grammar"
+    )
 
     @field_validator("decoder", "training", mode="before")
     @classmethod

@@ -1,5 +1,7 @@
 """A whole study file: its sections, and what follows from them for each model."""
 
+from functools import cached_property
+
 from pydantic import Field, model_validator
 
 from headwise.study.calibration import Calibration
@@ -55,10 +57,12 @@ class Study(Section):
 
     def model(self, name: str) -> AnyModel:
         """The model of that name. Raises KeyError where there is none."""
-        for model in self.models:
-            if model.name == name:
-                return model
-        raise KeyError(name)
+        return self._models_by_name[name]
+
+    @cached_property
+    def _models_by_name(self) -> dict[str, AnyModel]:
+        """Planning asks for models by name some ten times per job. Of several with one name, the first."""
+        return {model.name: model for model in reversed(self.models)}
 
     def seeds_of(self, model: Model) -> list[int]:
         """The model's own seeds, else those of its base where it is made from one, else the study's.
@@ -72,7 +76,7 @@ class Study(Section):
             return list(model.repositories)
         if isinstance(model, LoadedModel) and not model.has_refits:
             return self.seeds[:1]
-        if isinstance(model, AlignedModel) and model.base in [other.name for other in self.models]:
+        if isinstance(model, AlignedModel) and model.base in self._models_by_name:
             return self.model(model.base).seeds or self.seeds
         return self.seeds
 

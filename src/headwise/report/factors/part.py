@@ -1,0 +1,148 @@
+"""Factors in the report: what goes with more or less specialization, and whether their order is more than chance."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from headwise.report.columns import Column, Tables, records
+from headwise.report.finding import Finding, described
+from headwise.report.labels import amount, estimator_label, interval, missing, number, p_value, plain, signed, titled
+from headwise.report.part import Chart, Part, Passage
+from headwise.report.style import COLOURS, GREY, ROW
+from headwise.report.view import NAME, NUMBER, TEXT, view
+from headwise.study.study import Study
+
+COLUMNS = (
+    Column("estimator", str, "Estimator of specialization"),
+    Column("sink", str, "kept: all keys"),
+    Column("quantity", str, "effect of a level; share of the variance; explained by all factors; order of the shares"),
+    Column("factor", str, "training, data, window, attention, scale; all; for order the factors by falling share"),
+    Column("level", str, "Level in question, of an effect", True),
+    Column("reference_level", str, "Level that it is compared with", True),
+    Column("estimate", float, "Effect in the estimator's units; share; for order the share of resamples with it", True),
+    Column("ci_low", float, "Lower end of the confidence interval", True),
+    Column("ci_high", float, "Upper end of the confidence interval", True),
+    Column("p", float, "p of the factor, given the others", True),
+    Column("p_attainable", float, "The smallest p that the number of permutations can give", True),
+    Column("by_chance", float, "Mean share when values are shuffled over models", True),
+    Column("n", int, "Models and refits"),
+    Column("clusters", int, "Refits of bases, drawn whole with their descendants"),
+    Column("design", str, "by design: the study made all models; descriptive: others made some"),
+    Column("method", str, "How interval and p were made"),
+    Column("reason", str, "Why something is undefined or must be read with care", True),
+)
+
+
+def primary(study: Study, tables: Tables, quantity: str) -> pd.DataFrame:
+    """Rows of one quantity, of the primary estimator."""
+    rows = tables["factors"]
+    return rows[rows["estimator"].eq(study.comparison.primary) & rows["quantity"].eq(quantity)]
+
+
+def factor_findings(study: Study, tables: Tables) -> Iterator[Finding]:
+    """Shares by factor, and whether their order can be told from chance."""
+    for row in records(primary(study, tables, "order")):
+        shares = records(primary(study, tables, "share").sort_values("estimate", ascending=False, kind="stable"))
+        listed = ", ".join(
+            f"{plain(each['factor'])} {number(each['estimate'], 2)} ({number(each['ci_low'], 2)} to "
+            f"{number(each['ci_high'], 2)}; {number(each['by_chance'], 2)} by chance)"
+            for each in shares
+        )
+        yield described(
+            f"exploratory, {row['design']}",
+            id="factors",
+            topic="architecture",
+            headline=len(shares) > 1,
+            sentence=(
+                f"Shares of the variance of the {estimator_label(row['estimator'])} over {amount(row['n'], 'model')} "
+                f"(each refit counts, {row['design']}): {listed}. {titled(row['reason'] or '')}."
+            ),
+            n=row["n"],
+            unit="model",
+        )
+
+
+def share_chart(study: Study, tables: Tables) -> Any:
+    """Shares of variance with their intervals, beside those by chance; a panel per estimator."""
+    rows = tables["factors"]
+    rows = rows[rows["quantity"].eq("share") & rows["estimate"].notna()]
+    if rows.empty:
+        return None
+    rows = rows.assign(label=[estimator_label(name) for name in rows["estimator"]])
+    points = rows[["label", "factor", "estimate", "ci_low", "ci_high", "by_chance"]]
+    base = alt.Chart(width=190, height=alt.Step(ROW)).encode(
+        y=alt.Y("factor:N", sort=list(dict.fromkeys(points["factor"])), title=None)
+    )
+    x = alt.X("ci_low:Q", title="Share of variance", scale=alt.Scale(domain=[0, 1]))
+    ranges = base.mark_rule(color=COLOURS[0]).encode(x=x, x2="ci_high:Q")
+    shares = base.mark_point(filled=True, size=50, color=COLOURS[0]).encode(x="estimate:Q")
+    chance = base.mark_tick(color=GREY, thickness=2, size=ROW - 6).encode(x="by_chance:Q")
+    layered = alt.layer(ranges, chance, shares, data=points)
+    return layered.facet(facet=alt.Facet("label:N", sort=list(dict.fromkeys(points["label"])), title=None), columns=3)
+
+
+def passages(study: Study, tables: Tables) -> Iterator[Passage]:
+    """Effects and shares of the primary estimator."""
+    effects, shares = primary(study, tables, "effect"), primary(study, tables, "share")
+    if shares.empty:
+        return
+    coverage = f"{100 * (1 - study.comparison.level):g} % interval"
+    effect_view = view(
+        effects,
+        [
+            ("Factor", lambda row: plain(row["factor"]), NAME),
+            ("Level", lambda row: row["level"], NAME),
+            ("Against", lambda row: "–" if missing(row["reference_level"]) else row["reference_level"], NAME),
+            ("Effect", lambda row: signed(row["estimate"]), NUMBER),
+            (coverage, lambda row: interval(row["ci_low"], row["ci_high"]), NUMBER),
+            ("p of the factor", lambda row: p_value(row["p"]), NUMBER),
+            ("Remark", lambda row: row["reason"] or "", TEXT),
+        ],
+    )
+    share_view = view(
+        shares,
+        [
+            ("Factor", lambda row: plain(row["factor"]), NAME),
+            ("Share", lambda row: number(row["estimate"]), NUMBER),
+            (coverage, lambda row: f"{number(row['ci_low'])} to {number(row['ci_high'])}", NUMBER),
+            ("By chance", lambda row: number(row["by_chance"]), NUMBER),
+            ("p", lambda row: p_value(row["p"]), NUMBER),
+            ("Remark", lambda row: row["reason"] or "", TEXT),
+        ],
+    )
+    design = str(shares["design"].iloc[0])
+    meaning = (
+        "All models were made by this study, which switched the factors: effects are causal for its recipe."
+        if design == "by design"
+        else "Some models were made by others: whatever goes with a factor is in its effect, which is descriptive."
+    )
+    yield Passage(
+        "What goes with specialization",
+        (
+            f"{meaning} Effects are least squares given all other factors. Shares of variance are Shapley's: the mean, "
+            "over all orders of adding the factors, of what each adds. A factor without any effect has a share too, "
+            "which stands beside it as the one by chance.",
+        ),
+        [(effect_view, "Effect of each level"), (share_view, "Share of the variance of each factor")],
+    )
+
+
+PART = Part(
+    name="factors",
+    title="Factors",
+    columns={"factors": COLUMNS},
+    in_results=("factors",),
+    charts=lambda study: [
+        Chart(
+            "factors",
+            share_chart,
+            "How much of the variance goes with which factor",
+            "Shapley shares of the variance over models and refits, with bootstrap intervals over refits of bases. "
+            "Grey tick: the mean share when values are shuffled over models.",
+        )
+    ],
+    findings=factor_findings,
+    passages=passages,
+)
