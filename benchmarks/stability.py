@@ -190,7 +190,7 @@ def published_cka(one: np.ndarray[Any, Any], two: np.ndarray[Any, Any]) -> float
 
 
 def stage() -> None:
-    """The whole stage for 5 refits of a GPT-2 of 8 layers, 8 heads, width 512; random weights cost as much as others."""
+    """The whole stage for 5 refits of a GPT-2 of 8 layers, 8 heads, width 512, with random weights."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         build_corpus(Corpus(), folder / "documents.jsonl", folder / "corpus.json")
