@@ -331,7 +331,7 @@ def _contrasts(
             )
             for position, base in enumerate(bases):
                 without = {**shared, "kind": "alignment_without_family", "group": base, "test": "sign flips"}
-                p = ATTAINABLE_BY_REFITS[len(bases) - 1]
+                p = ATTAINABLE_BY_REFITS.get(len(bases) - 1, 0.01)
                 rows.append(
                     {**without, "estimate": effect + 0.001 * position, "p": p, "p_attainable": p, "n": len(bases) - 1}
                 )
