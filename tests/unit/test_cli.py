@@ -147,6 +147,8 @@ def test_verify_names_a_checkpoint_that_is_not_there(tmp_path: Path, monkeypatch
     assert done.exit_code == 2
     assert done.stderr == "s.yaml: models.0 ('m').path: there is no folder weights: correct the path\n"
     Path("weights").mkdir()
+    assert "there is no file weights/config.json" in headwise("verify", "s.yaml").stderr
+    Path("weights/config.json").write_text("{}")
     Path("p.txt").write_text(PROMPTS)
     Path("SHA256SUMS").write_text(f"{file_digest('p.txt')}  p.txt\n")
     done = headwise("verify", "s.yaml")
