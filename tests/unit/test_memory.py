@@ -1,0 +1,92 @@
+"""What jobs ask for, against the peak of memory that the same work takes in a process of its own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from models_examples import VOCABULARY, write_corpus, write_tokenizer
+from tiny import write_prompts
+
+from headwise.models.resources import Needs, alignment_needs, extraction_needs, training_needs
+from headwise.models.shape import shape_of_decoder
+from headwise.study.extraction import Extraction
+from headwise.study.models import Loading
+from headwise.study.specialization import PAIR_STATISTICS
+from headwise.study.training import Decoder, Dpo, Training
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells the peak of a process on Linux"),
+]
+# A request is at least what is taken, and at most so many times as much.
+FACTOR = 2.5
+PEAK = r"""
+import re
+print(int(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1]) / 1024)
+"""
+TRAIN = """
+import json, sys
+from pathlib import Path
+from headwise.models.train import train_model
+from headwise.study.training import Decoder, Training
+folder, shape, training = Path(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
+train_model(folder / "documents.jsonl", folder / "tokenizer", Decoder(**shape), Training(**training), 1,
+            folder / "base", folder / "base.parquet", {})
+"""
+ALIGN = """
+import json, sys
+from pathlib import Path
+from headwise.models.align import align_model
+from headwise.study.training import Dpo
+folder, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
+align_model(folder / "base", folder / "documents.jsonl", "dpo", Dpo(**settings), 1, folder / "dpo",
+            folder / "dpo.parquet", {})
+"""
+EXTRACT = """
+import json, sys
+from pathlib import Path
+from headwise.attention.extract import extract_attention
+from headwise.study.extraction import Extraction
+folder, settings, statistics = Path(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
+paths = {name: folder / f"{name}.parquet" for name in ("tensors", "heads", "pairs", "descriptors")}
+extract_attention(folder / "base", folder / "prompts.jsonl", settings=Extraction(**settings),
+                  pair_statistics=statistics, seed=1, metadata={}, **paths)
+"""
+
+
+@pytest.fixture(scope="module", params=[{}, {"layers": 6, "hidden": 512, "head_width": 64, "feed_forward": 1536}])
+def zoo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Decoder]:
+    """A corpus, a tokenizer and prompts, and the shape of a decoder: that of the default study, and one of 23 million
+    weights."""
+    folder = tmp_path_factory.mktemp("zoo")
+    write_tokenizer(folder, write_corpus(folder))
+    write_prompts(folder / "prompts.jsonl")
+    return folder, Decoder(**request.param)
+
+
+def test_jobs_ask_for_the_memory_that_they_take_and_not_much_more(zoo: tuple[Path, Decoder]) -> None:
+    folder, decoder = zoo
+    corpus, shape = (folder / "documents.jsonl").stat().st_size, shape_of_decoder(decoder, VOCABULARY)
+    training = Training(steps=2, warmup=1, evaluate_every=1)
+    dpo, extraction = Dpo(steps=2, warmup=1), Extraction(device="cpu")
+    # Each job needs what the one before it made.
+    jobs: list[tuple[str, list[object], Needs]] = [
+        (
+            TRAIN,
+            [decoder.model_dump(), training.model_dump()],
+            training_needs(shape, training, VOCABULARY, corpus),
+        ),
+        (ALIGN, [dpo.model_dump()], alignment_needs(shape, dpo, decoder.positions, VOCABULARY, corpus)),
+        (
+            EXTRACT,
+            [extraction.model_dump(), list(PAIR_STATISTICS)],
+            extraction_needs(shape, extraction, Loading(), 12, PAIR_STATISTICS),
+        ),
+    ]
+    for code, arguments, needs in jobs:
+        command = [sys.executable, "-c", code + PEAK, str(folder), *map(json.dumps, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        took = float(done.stdout.splitlines()[-1])
+        assert took <= needs.memory_mb <= FACTOR * took, code
