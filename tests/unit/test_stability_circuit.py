@@ -57,7 +57,9 @@ def test_the_circuit_is_found_needed_and_the_same_in_every_refit(tmp_path):
     models |= {f"random{seed}": random_model(models["seed1"], seed) for seed in (1, 2)}
     tokens = repeated(8, PERIOD, torch.Generator().manual_seed(9))
     predictable = tokens[:, 1:].clone()
-    predictable[:, :PERIOD] = -100  # not counted: nothing tells these symbols, and confident guesses at them cost at random
+    predictable[
+        :, :PERIOD
+    ] = -100  # not counted: nothing tells these symbols, and confident guesses at them cost at random
     found = {}
     for name, model in models.items():
         scores = {0: [], 1: []}

@@ -5,6 +5,7 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t as student
 from stability_examples import random_attention, write_refit
 
 from headwise.provenance import write_table
@@ -30,11 +31,18 @@ from headwise.stability.uncertainty import (
     pair_means,
     refit_intervals,
 )
+from headwise.statistics.intervals import FEW_CLUSTERS
 from headwise.study.comparison import Comparison
 from headwise.study.parse import parse_study
 from headwise.study.stability import Stability
 
 RNG = np.random.default_rng
+
+
+def identity(means):
+    return means
+
+
 SETTINGS = Comparison(resamples=199)
 PUBLISHED_CURVE = np.array([0.970, 0.908, 0.851, 0.775, 0.643, 0.705, 0.868, 0.827])  # 8 layers, 8 heads, Adam
 TOKENS = {f"p{number}": 6 + number % 3 for number in range(6)}
@@ -53,25 +61,77 @@ def test_means_over_pairs_leave_out_a_refit_with_itself_and_with_its_copy():
     assert pair_means(pairs, np.array([[2.0, 1, 0]]))[0, 0] == 3
 
 
-def test_the_interval_over_refits_is_that_of_resampled_refits():
-    pairs = RNG(1).normal(size=(5, 5, 1))
-    (interval,) = refit_intervals(pairs, lambda means: means, RNG(2), 4000, 0.1)
+def test_the_interval_over_many_refits_is_that_of_resampled_refits():
+    refits = FEW_CLUSTERS
+    pairs = RNG(1).normal(size=(refits, refits, 1)) + RNG(2).normal(size=(refits, 1, 1))
+    (interval,) = refit_intervals(pairs, identity, RNG(2), 2000, 0.1)
     rng, drawn = RNG(3), []
-    for _ in range(4000):
-        chosen = rng.integers(0, 5, 5)
-        values = [pairs[i, j, 0] for i in chosen for j in chosen if i != j]
-        drawn.append(np.mean(values) if values else np.nan)
-    low, high = np.nanquantile(drawn, [0.05, 0.95])
-    assert (interval.low, interval.high) == pytest.approx((low, high), abs=0.06)
-    assert interval.n == 5
+    for _ in range(2000):
+        chosen = rng.integers(0, refits, refits)
+        same = chosen[:, None] == chosen
+        drawn.append(pairs[..., 0][np.ix_(chosen, chosen)][~same].mean())
+    low, high = np.quantile(drawn, [0.05, 0.95])
+    assert (interval.low, interval.high) == pytest.approx((low, high), abs=0.04)
+    assert interval.n == refits
 
 
-def test_a_difference_of_groups_with_itself_holds_zero_and_a_shift_is_found():
-    pairs = RNG(1).normal(size=(6, 6, 2))
+def test_the_interval_over_few_refits_has_the_error_of_leaving_one_out():
+    pairs = RNG(1).normal(size=(5, 5, 1))
+    pairs += pairs.swapaxes(0, 1)
+    (interval,) = refit_intervals(pairs, identity, RNG(2), 99, 0.1)
+
+    def mean(refits):
+        return np.mean([pairs[i, j, 0] for i in refits for j in refits if i != j])
+
+    without = [mean([refit for refit in range(5) if refit != left_out]) for left_out in range(5)]
+    error = np.sqrt(4 / 5 * np.sum((np.array(without) - np.mean(without)) ** 2))
+    half = student(4).ppf(0.95) * error
+    assert interval.estimate == pytest.approx(mean(range(5)))
+    assert (interval.low, interval.high) == pytest.approx((interval.estimate - half, interval.estimate + half))
+
+
+@pytest.mark.parametrize("refits", [3, 5])
+def test_intervals_over_few_refits_cover_what_they_claim(refits):
+    """Each pair holds an effect of each of its refits, and one of its own."""
+    covered, trials = 0, 400
+    for trial in range(trials):
+        rng = RNG(trial)
+        effects, own = rng.normal(size=(refits, 1)), 0.3 * rng.normal(size=(refits, refits, 1))
+        pairs = effects[:, None] + effects[None] + own + own.swapaxes(0, 1)
+        (interval,) = refit_intervals(pairs, identity, rng, 99, 0.05)
+        covered += interval.low <= 0 <= interval.high
+    assert 0.92 <= covered / trials <= 0.98
+
+
+def test_two_refits_have_an_estimate_and_no_interval():
+    pairs = RNG(1).normal(size=(2, 2, 1))
+    (interval,) = refit_intervals(pairs, identity, RNG(2), 99, 0.05)
+    assert interval.estimate == pytest.approx((pairs[0, 1, 0] + pairs[1, 0, 0]) / 2)
+    assert (interval.low, interval.high) == (None, None)
+    assert "three refits" in interval.reason
+    (difference,) = difference_intervals(pairs, RNG(2).normal(size=(3, 3, 1)), identity, RNG(2), 99, 0.05)
+    assert (difference.low, difference.high) == (None, None)
+    assert "three refits" in difference.reason
+
+
+@pytest.mark.parametrize("refits", [6, FEW_CLUSTERS])
+def test_a_difference_of_groups_with_itself_holds_zero_and_a_shift_is_found(refits):
+    pairs = RNG(1).normal(size=(refits, refits, 2))
     for shift, holds in ((0.0, True), (9.0, False)):
-        for interval in difference_intervals(pairs, pairs + shift, lambda means: means, RNG(2), 500, 0.05):
+        for interval in difference_intervals(pairs, pairs + shift, identity, RNG(2), 500, 0.05):
             assert interval.estimate == pytest.approx(shift)
             assert (interval.low <= 0 <= interval.high) == holds
+
+
+def test_a_difference_of_few_refits_has_both_errors():
+    first, second = RNG(1).normal(size=(5, 5, 1)), RNG(2).normal(size=(4, 4, 1))
+    (difference,) = difference_intervals(first, second, identity, RNG(0), 99, 0.05)
+    errors = []
+    for pairs in (first, second):
+        (alone,) = refit_intervals(pairs, identity, RNG(0), 99, 0.05)
+        errors.append((alone.high - alone.estimate) / student(len(pairs) - 1).ppf(0.975))
+    freedom = (errors[0] ** 2 + errors[1] ** 2) ** 2 / (errors[0] ** 4 / 4 + errors[1] ** 4 / 3)
+    assert difference.high - difference.estimate == pytest.approx(student(freedom).ppf(0.975) * np.hypot(*errors))
 
 
 def test_the_correlation_test_enumerates_all_orders():

@@ -108,8 +108,10 @@ def pair_statistics(layer: LayerAttention, names: Sequence[str], sink: Sink) -> 
         mass = sums["mass"]
         statistics["hellinger"] = _upper((((mass + mass.T) / 2 - sums["overlap"]) / sums["rows"]).clamp(0, 1))
     if "js_divergence" in names:
+        # No row is no value: the difference is then zero within rounding only, and its share of nothing infinite.
+        rows_in_common = _upper(sums["rows"]).masked_fill(_upper(sums["rows"]) == 0, math.nan)
         difference = sums["joint_entropy"] / math.log(2) + _upper(sums["mass"]) + _upper(sums["mass"].T)
-        statistics["js_divergence"] = (difference / (2 * _upper(sums["rows"]))).clamp(0, 1)
+        statistics["js_divergence"] = (difference / (2 * rows_in_common)).clamp(0, 1)
     if "pattern_correlation" in names:
         statistics["pattern_correlation"] = _upper(_pearson(sums, "entries_of_support"))
         statistics["pattern_correlation_full"] = _upper(_pearson(sums, "entries_of_matrix"))

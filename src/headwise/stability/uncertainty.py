@@ -1,19 +1,28 @@
 """Intervals over refits, for numbers that belong to pairs of refits, and trends over a handful of layers or heads."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice, permutations
 from math import factorial
 
 import numpy as np
 import numpy.typing as npt
 
-from headwise.statistics.intervals import Interval, bootstrap_intervals
+from headwise.statistics.intervals import (
+    FEW_CLUSTERS,
+    Interval,
+    bootstrap_intervals,
+    jackknife,
+    jackknife_intervals,
+    welch_from_errors,
+)
 from headwise.statistics.permutation import CHUNK_VALUES, TIE_TOLERANCE, FloatArray, PermutationTest
 
 EXACT_UNITS = 8  # units up to which all orders are enumerated: 40,320
 ORDERS_AT_ONCE = 2**14
 # Where chance leaves less room than this below 1, float16 decides what is in it.
 SMALLEST_ROOM = 1e-4
+ONE_PAIR = "two refits make one pair: an interval needs three refits"
 
 # Maps means over pairs of refits (r, ...) of r resamples to outcomes (r, k).
 PairStatistic = Callable[[FloatArray], FloatArray]
@@ -38,21 +47,28 @@ def pair_means(pairs: FloatArray, drawn: FloatArray) -> FloatArray:
 def refit_intervals(
     pairs: FloatArray, statistic: PairStatistic, rng: np.random.Generator, resamples: int, level: float
 ) -> list[Interval]:
-    """Percentile bootstrap over refits of a statistic of means over pairs of refits: one interval per outcome.
+    """Intervals over refits of a statistic of means over pairs of refits: one per outcome.
 
     pairs      (R, R, ...) values of ordered pairs of refits
     statistic  maps mean values (r, ...) to (r, k)
 
-    Refits are drawn with replacement and with them all of their pairs. With three refits the resamples are few and the
-    interval is narrower than it claims.
+    With `FEW_CLUSTERS` refits or more the percentile bootstrap: refits are drawn with replacement and with them all of
+    their pairs. With fewer that is too narrow, and the interval is Student's t with the jackknife error over refits
+    (Arvesen 1969 for means over pairs). With two refits there is one pair and no interval.
     """
+    refits = len(pairs)
 
     def of_draws(drawn: FloatArray) -> FloatArray:
         return statistic(pair_means(pairs, drawn))
 
     # The mean of unit vectors is how often each refit was drawn.
-    units = np.eye(len(pairs))
-    return bootstrap_intervals(units, of_draws, rng, resamples, level, method="percentile")
+    units = np.eye(refits)
+    if refits >= FEW_CLUSTERS:
+        return bootstrap_intervals(units, of_draws, rng, resamples, level, method="percentile")
+    intervals = jackknife_intervals(units, of_draws, level)
+    if refits > 2:
+        return intervals
+    return [each if each.estimate is None else replace(each, reason=ONE_PAIR) for each in intervals]
 
 
 def difference_intervals(
@@ -63,7 +79,12 @@ def difference_intervals(
     resamples: int,
     level: float,
 ) -> list[Interval]:
-    """As `refit_intervals`, of the difference second − first of two independent groups of refits, (R, R, ...) each."""
+    """As `refit_intervals`, of the difference second − first of two independent groups of refits, (R, R, ...) each.
+
+    Where either group is small, both have jackknife errors, and degrees of freedom are those of Welch (1947).
+    """
+    if min(len(first), len(second)) < FEW_CLUSTERS:
+        return _welch_intervals(first, second, statistic, level)
     drawn = []
     for pairs in (first, second):
         count = len(pairs)
@@ -79,6 +100,26 @@ def difference_intervals(
         _percentiles(float(estimate), values, level, n, words)
         for estimate, values in zip(two - one, (of_two - of_one).T, strict=True)
     ]
+
+
+def _welch_intervals(first: FloatArray, second: FloatArray, statistic: PairStatistic, level: float) -> list[Interval]:
+    def errors_of(pairs: FloatArray) -> tuple[FloatArray, FloatArray, int]:
+        return jackknife(np.eye(len(pairs)), lambda drawn: statistic(pair_means(pairs, drawn)))
+
+    (one, of_one, n_one), (two, of_two, n_two) = errors_of(first), errors_of(second)
+    words = "Welch's t with jackknife errors over refits"
+    intervals = []
+    for estimate, *errors in zip(two - one, of_one, of_two, strict=True):
+        if not np.isfinite(estimate):
+            found = Interval(None, None, None, level, n_one + n_two, words, "the statistic is undefined")
+        elif not np.isfinite(errors).all():
+            reason = ONE_PAIR if min(n_one, n_two) < 3 else "the statistic is undefined without one of the refits"
+            found = Interval(float(estimate), None, None, level, n_one + n_two, words, reason)
+        else:
+            squares = [float(error) ** 2 for error in errors]
+            found = welch_from_errors(float(estimate), squares, [n_one, n_two], level, words)
+        intervals.append(found)
+    return intervals
 
 
 def _percentiles(estimate: float, drawn: FloatArray, level: float, n: int, words: str) -> Interval:

@@ -134,26 +134,41 @@ def jackknife_intervals(
     """
     from scipy.special import stdtrit
 
-    sample = _ClusterMeans.of(features, statistic, clusters)
-    n, words = sample.n, "Student's t with the jackknife error"
-    observed = sample.outcomes(np.ones((1, n)))[0]
+    observed, errors, n = jackknife(features, statistic, clusters)
+    words = "Student's t with the jackknife error"
     if n < 2:
         reason = "one cluster: no standard error" if n else "no unit has a finite value"
         return [Interval(finite_or_none(value), None, None, level, n, words, reason) for value in observed]
-    (errors,) = sample.jackknife_errors(np.ones((1, n)))
-    sizes = np.abs(sample.outcomes(1.0 - np.eye(n))).max(axis=0)
     factor = float(stdtrit(n - 1, 1 - level / 2))
     intervals = []
-    for estimate, error, size in zip(observed, errors, sizes, strict=True):
+    for estimate, error in zip(observed, errors, strict=True):
         value = finite_or_none(estimate)
         if value is None or not np.isfinite(error):
             undefined = "the statistic is undefined" + ("" if value is None else " without one of the clusters")
             intervals.append(Interval(value, None, None, level, n, words, undefined))
             continue
-        half = 0.0 if error <= ROUNDING * size else factor * float(error)
+        half = factor * float(error)
         same = None if half else "the statistic is the same without any one cluster"
         intervals.append(Interval(value, value - half, value + half, level, n, words, same))
     return intervals
+
+
+def jackknife(
+    features: FloatArray, statistic: Statistic, clusters: Sequence[str | int] | None = None
+) -> tuple[FloatArray, FloatArray, int]:
+    """Outcomes (k,) of a statistic of mean features, their jackknife errors (k,), and the number C of clusters.
+
+    Arguments as for `bootstrap_intervals`. An error is exactly 0 where the outcomes differ by rounding alone, and NaN
+    where one is undefined without one of the clusters or C < 2.
+    """
+    sample = _ClusterMeans.of(features, statistic, clusters)
+    n = sample.n
+    observed = sample.outcomes(np.ones((1, n)))[0]
+    if n < 2:
+        return observed, np.full(len(observed), np.nan), n
+    (errors,) = sample.jackknife_errors(np.ones((1, n)))
+    sizes = np.abs(sample.outcomes(1.0 - np.eye(n))).max(axis=0)
+    return observed, np.where(errors <= ROUNDING * sizes, 0.0, errors), n
 
 
 @dataclass(frozen=True, eq=False)
@@ -286,8 +301,6 @@ def welch_interval(first: npt.ArrayLike, second: npt.ArrayLike, level: float) ->
 
     first, second  (n,) and (m,) one number per unit; those that are not finite are left out
     """
-    from scipy.special import stdtrit
-
     samples = finite_values(first), finite_values(second)
     sizes = [len(sample) for sample in samples]
     estimate = float(samples[0].mean() - samples[1].mean()) if min(sizes) else None
@@ -296,14 +309,27 @@ def welch_interval(first: npt.ArrayLike, second: npt.ArrayLike, level: float) ->
         reason = "a sample of one unit" if min(sizes) else "a sample without a finite value"
         return Interval(estimate, None, None, level, sum(sizes), words, reason)
     errors = [_squared_error(sample) for sample in samples]
-    if sum(errors) == 0:
+    assert estimate is not None
+    return welch_from_errors(estimate, errors, sizes, level, words)
+
+
+def welch_from_errors(
+    estimate: float, squared_errors: Sequence[float], sizes: Sequence[int], level: float, words: str
+) -> Interval:
+    """Interval of a difference from the squared standard errors of two independent estimates of 2 or more units each.
+
+    Degrees of freedom are those of Welch (1947).
+    """
+    from scipy.special import stdtrit
+
+    total = sum(squared_errors)
+    if total == 0:
         reason = "all values within each sample are equal"
         return Interval(estimate, estimate, estimate, level, sum(sizes), words, reason)
     # Each variance is taken relative to their sum: the squares of small variances would underflow.
-    shares = [error / sum(errors) for error in errors]
+    shares = [error / total for error in squared_errors]
     freedom = 1 / sum(share**2 / (size - 1) for share, size in zip(shares, sizes, strict=True))
-    half = float(stdtrit(freedom, 1 - level / 2) * np.sqrt(sum(errors)))
-    assert estimate is not None
+    half = float(stdtrit(freedom, 1 - level / 2) * np.sqrt(total))
     return Interval(estimate, estimate - half, estimate + half, level, sum(sizes), words)
 
 
