@@ -29,9 +29,10 @@ def test_stored_attention_is_that_of_the_model_library(measure: Measure, prompts
         for layer, weights in enumerate(attentions):
             for head in range(4):
                 row = stored.loc[(prompt["id"], layer, head)]
-                expected = weights[0, head].numpy()[rows, columns].astype(np.float16)
+                expected = weights[0, head].numpy()[rows, columns]
                 assert row["tokens"] == tokens.shape[1]
-                np.testing.assert_array_equal(row["weights"], expected)
+                # Within a unit of float16: tiles round scores in another order.
+                np.testing.assert_allclose(row["weights"], expected, rtol=2**-10, atol=2**-24)
 
 
 def test_statistics_follow_from_the_attention(measure: Measure) -> None:

@@ -55,7 +55,8 @@ def extract_attention(
     """Measure the attention of a checkpoint on a prompt set; `loading` says how its weights are brought into memory.
 
     One forward pass per prompt, without padding, in evaluation mode, on one CPU thread, prompts in the order
-    of their ids. Layers stream to the outputs, so that memory holds one layer's attention at a time:
+    of their ids. Statistics are taken from tiles of attention (see `reducing`); whole weights exist only where the
+    architecture gives no others, and the metadata say in `capture` which way was taken. Layers stream to the outputs:
 
     tensors: attention weights (see `store`); None to store none. heads, pairs: statistics of heads and of
         pairs of heads (see `reduce`); `pair_statistics` names those of pairs. descriptors: means over prompts

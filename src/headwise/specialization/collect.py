@@ -14,9 +14,9 @@ from headwise.specialization.measured import Measured
 
 
 class Collector:
-    """Reduces layer after layer, prompt after prompt, as extraction does, and gives what estimators read.
+    """Reduces layer after layer, prompt after prompt, and gives what estimators read.
 
-    Statistics are rounded to float32, as in the files of extraction, so that the same attention gives the same bits.
+    Statistics are rounded to float32, as in the files of extraction, which sums tiles in float32: last digits differ.
     Memory holds statistics alone: attention is let go of with each call.
     """
 
