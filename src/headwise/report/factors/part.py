@@ -139,7 +139,7 @@ PART = Part(
             "factors",
             share_chart,
             "How much of the variance goes with which factor",
-            "Shapley shares of the variance over models and refits, with bootstrap intervals over refits of bases. "
+            "Shapley shares of the variance over models and refits, with intervals over refits of bases. "
             "Grey tick: the mean share when values are shuffled over models.",
         )
     ],
