@@ -309,4 +309,7 @@ def test_fieller_holds_exactly_the_ratios_that_cannot_be_rejected():
         distance = abs(4 - ratio * 2) / np.hypot(0.5, ratio * 0.3)
         assert (distance <= factor) == inside
     assert fieller((4.0, 0.5), (2.0, 2.0), 8, 0.05).low is None
+    for broken in ((np.nan, 0.5), (4.0, np.nan), (np.inf, 0.5)):
+        assert fieller(broken, (2.0, 0.3), 8, 0.05).estimate is None
+        assert fieller((2.0, 0.3), broken, 8, 0.05).reason == "an estimate or error is not finite"
     assert fieller((4.0, 0.5), (0.0, 2.0), 8, 0.05).reason == "the denominator is 0"

@@ -56,6 +56,8 @@ class Decomposition:
         return bool(self.differences) and all(each.low is not None and each.low > 0 for each in self.differences)
 
     def __str__(self) -> str:
+        if self.explained.estimate is None:
+            return str(self.explained)
         shares = ", ".join(f"{name} {self.shares[name].estimate:.3g}" for name in self.order)
         if self.order_kept is None:
             return f"Shares of explained variance: {shares}."
