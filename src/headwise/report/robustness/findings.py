@@ -58,7 +58,7 @@ def _architectures(study: Study, tables: Tables) -> Iterator[Finding]:
         opening = f"Is {plain(str(group))} {question}" if question else ""
         first = told[0]
         attainable = [row["p_attainable"] for row in told if not missing(row["p_attainable"])]
-        hopeless = bool(attainable) and min(attainable) >= study.comparison.level
+        hopeless = bool(attainable) and min(attainable) > study.comparison.level
         verdict = " No data could have shown it: the smallest attainable p is above the level." if hopeless else ""
         yield described(
             first["reason"] or "exploratory",
