@@ -34,6 +34,8 @@ from headwise.stability.summarize import summarize_stability
 from headwise.study.comparison import Comparison
 from headwise.study.data import Corpus, Tokenizer
 from headwise.study.extraction import Extraction
+from headwise.study.models import Loading
+from headwise.study.reading import Reading
 from headwise.study.stability import Stability
 from headwise.study.training import Decoder
 
@@ -221,11 +223,8 @@ def stage() -> None:
             **{table: getattr(files, table) for table in ("residual", "importance", "losses", "norms", "outputs")},
         )
         documents = folder / "documents.jsonl"
-        seconds, _ = timed(
-            lambda: probe_refits(
-                checkpoints, prompts, documents, probes, stability, Extraction(max_tokens=256), metadata
-            )
-        )
+        refits = [Reading(path.name, path, Extraction(max_tokens=256), Loading()) for path in checkpoints]
+        seconds, _ = timed(lambda: probe_refits(refits, prompts, documents, probes, stability, metadata))
         report(
             f"probe_refits, {REFITS} refits, {stability.residual_tokens} tokens, {PROMPTS} prompts", seconds, memory()
         )

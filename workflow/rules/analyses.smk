@@ -1,7 +1,8 @@
 # Paths and settings of the analyses beside specialization. No science, as in common.smk.
 from types import SimpleNamespace
 
-from headwise.study.perturbation import perturbation_settings, perturbed_bases, probed_descendants, reading
+from headwise.study.perturbation import perturbation_settings, perturbed_bases, probed_descendants
+from headwise.study.reading import reading
 
 PERTURBED = ("losses", "specialization", "generated", "duplication")
 PERTURBATION_TABLES = (
