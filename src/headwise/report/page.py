@@ -13,7 +13,7 @@ from headwise.provenance import atomic, read_json
 from headwise.report import page_tables, parts
 from headwise.report.columns import Tables
 from headwise.report.declaration.part import why_undeclared
-from headwise.report.labels import amount, estimator_label, interval, p_value, plain, signed
+from headwise.report.labels import amount, estimator_label, interval, marked_p, p_value, plain, signed
 from headwise.report.tables import read_tables
 from headwise.study.study import Study
 
@@ -37,7 +37,7 @@ def render(context: dict[str, Any]) -> str:
     import vl_convert
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["signed"], environment.filters["p_value"] = signed, p_value
+    environment.filters |= {"signed": signed, "p_value": p_value, "marked_p": marked_p}
     environment.globals["interval"] = interval
     scripts = [
         _script(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")),

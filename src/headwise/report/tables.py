@@ -69,8 +69,6 @@ def build_tables(study: Study, inputs: Inputs) -> dict[str, pd.DataFrame]:
     analyses = {path.stem: analysis_table(study, path) for path in inputs.analyses}
     undeclared = why_undeclared(analyses.get("declaration", pd.DataFrame()))
     comparisons, contrasts = tested_tables(study, inputs.comparisons, inputs.contrasts, undeclared)
-    if (calibration := analyses.get("calibration")) is not None:
-        comparisons, contrasts = marked(comparisons, calibration), marked(contrasts, calibration)
     facts = [read_json(folder / "facts.json") for folder in inputs.checkpoints]
     tables = {
         "models": models_table(study, facts, measured, repeats),
@@ -84,6 +82,8 @@ def build_tables(study: Study, inputs: Inputs) -> dict[str, pd.DataFrame]:
         "agreement": agreement_table(specialization, comparisons, repeats, study.comparison.primary),
     }
     tables |= analyses
+    if (calibration := analyses.get("calibration")) is not None:
+        tables = {name: marked(name, table, calibration) for name, table in tables.items()}
     if "controls" in tables:
         tables["controls"] = control_panel(tables)
     return {name: typed(name, tables.get(name, pd.DataFrame())) for name in parts.TABLES}
