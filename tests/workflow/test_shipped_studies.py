@@ -191,3 +191,12 @@ def test_the_published_pairs_run_from_a_local_mirror(
     assert gemma["longest_prompt_tokens"] < 4096
     comparisons = {path.stem for path in (tmp_path / "results" / "delia2026" / "comparison").glob("*.parquet")}
     assert comparisons == {"llama2-7b-chat", "gemma2-9b-it"}
+
+
+def test_every_study_is_listed_with_what_it_needs(root: Path) -> None:
+    folder = root / "config" / "studies"
+    listed = (folder / "README.md").read_text(encoding="utf-8")
+    for path in folder.glob("*.yaml"):
+        if not path.name.endswith(".lock.yaml"):
+            assert f"| `{path.name}` |" in listed, "what it is"
+            assert f"| `{path.stem}` |" in listed, "what it needs"
