@@ -11,10 +11,10 @@ from headwise.cost.memory import request
 from headwise.cost.plan import Plan
 from headwise.cost.work import counted_seconds, is_counted
 
-# Processor seconds in which a job imports torch and transformers and reads its model; and those that Snakemake takes to
-# start a job, for which it reads the Snakefile once more.
+# Processor seconds in which a job imports torch and transformers and reads its model; and those of Snakemake itself for
+# a job on one machine. On a cluster it starts anew in each.
 STARTING_SECONDS = 6.0
-SNAKEMAKE_SECONDS = 2.5
+SNAKEMAKE_SECONDS = 0.5
 # Of rules whose work is counted: measured seconds over those and the ones to start; of the others: seconds of a job.
 # Measured on benchmarks/pilot.yaml, beside other work, by benchmarks/rates.py; not for downloads and conversion.
 RATES = {

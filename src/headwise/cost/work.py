@@ -32,6 +32,8 @@ WITH_GRADIENT = 3
 LOGIT = 2.6e-8
 # Per byte of text that is collected, or learned a tokenizer from, or cut into tokens before training.
 TOKENIZING = 1e-6
+# Per byte of a checkpoint that is read: its SHA-256.
+READING = 4e-9
 # Per layer and prompt whose attention is reduced to statistics, and per entry of that attention (all T² of a head).
 MEASURED_LAYER, ENTRY = 1e-2, 8e-8
 # Per entry and pair of heads of statistics that take a logarithm of it (js_divergence).
@@ -75,6 +77,10 @@ def _measured(plan: Plan, name: str, tokens: list[int], gpus: int, *, dtype: str
         statistics += entries * (shape.heads - 1) / 2 * PAIR_ENTRY
     passes = sum(_forward(shape, length, gpus) for length in tokens) * (LOW_PRECISION if low else 1)
     return len(tokens) * shape.layers * MEASURED_LAYER + passes + statistics / (GPU_SPEEDUP if gpus else 1)
+
+
+def _reading(plan: Plan, name: str) -> float:
+    return plan.shape(name).stored_bytes * READING
 
 
 def _spread(tokens: list[int], count: int | None) -> list[int]:
@@ -122,13 +128,13 @@ def _fetching(plan: Plan, jobs: Jobs, gpus: int) -> float:
 
 
 def _extraction(plan: Plan, jobs: Jobs, gpus: int) -> float:
-    return _measured(plan, jobs.subject, plan.tokens(jobs.subject), gpus)
+    return _reading(plan, jobs.subject) + _measured(plan, jobs.subject, plan.tokens(jobs.subject), gpus)
 
 
 def _variants(plan: Plan, jobs: Jobs, gpus: int) -> float:
     section, name = plan.study.variants, jobs.subject
     chosen = _spread(plan.tokens(name), section.prompts)
-    seconds = _measured(plan, name, chosen, gpus)
+    seconds = _reading(plan, name) + _measured(plan, name, chosen, gpus)
     for variant in section.protocols:
         lengths = chosen if variant.padding == "none" else [max(length, variant.pad_to) for length in chosen]
         seconds += _measured(plan, name, lengths, gpus, dtype=variant.dtype)
@@ -138,12 +144,13 @@ def _variants(plan: Plan, jobs: Jobs, gpus: int) -> float:
 def _perturbation(plan: Plan, jobs: Jobs, gpus: int) -> float:
     study, name = plan.study, jobs.subject
     noise, probe = study.robustness.noise, study.robustness.probe
-    seconds = 0.0
+    seconds = _reading(plan, name)
     if noise is not None and name in measured_bases(study, noise):
         seconds += _noise(plan, name, noise, gpus) * (2 if name in noise.duplicate else 1)
     if probe is not None and name in measured_bases(study, probe):
         models = [name, *(model.name for model in probed_descendants(study, name, jobs.seeds[0]))]
         chosen = _spread(plan.tokens(name), probe.prompts)
+        seconds += sum(_reading(plan, each) for each in models[1:])
         seconds += (1 + probe.draws) * sum(_measured(plan, each, chosen, gpus) for each in models)
     return seconds
 
@@ -166,7 +173,7 @@ def _recursion(plan: Plan, jobs: Jobs, gpus: int) -> float:
     assert recursion is not None
     steps = recursion.generations * recursion.new_tokens * -(-recursion.prompts // recursion.batch)
     written = [recursion.new_tokens] * recursion.prompts
-    measured = (1 + recursion.generations) * _measured(plan, name, written, gpus)
+    measured = _reading(plan, name) + (1 + recursion.generations) * _measured(plan, name, written, gpus)
     return steps * _forward(plan.shape(name), min(recursion.prompts, recursion.batch), gpus) + measured
 
 
@@ -174,7 +181,8 @@ def _probing(plan: Plan, jobs: Jobs, gpus: int) -> float:
     stability, refits = _group(plan, jobs.subject)
     shape, tokens = plan.shape(refits[0]), plan.tokens(refits[0])
     passes = sum(_forward(shape, length, gpus) for length in tokens)
-    seconds = (len(refits) * 2 + stability.random_refits * 3) * passes
+    seconds = len(refits) * _reading(plan, refits[0])
+    seconds += (len(refits) * 2 + stability.random_refits * 3) * passes
     if "ablation" in stability.analyses:
         # Each head is taken away in a copy of its own: twice from excerpts, once from the prompts of one refit.
         texts = 2 * len(refits) * stability.ablation_excerpts * stability.ablation_tokens + sum(tokens)
