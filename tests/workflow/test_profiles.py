@@ -73,7 +73,8 @@ def test_a_study_is_planned_for_kubernetes_and_an_object_store(root: Path, tmp_p
     environment = {f"SNAKEMAKE_STORAGE_S3_{name}": value for name, value in keys.items()}
     try:
         planned = subprocess.run(
-            [sys.executable, "-m", "snakemake", "--profile", "kubernetes", "-n"],
+            # The models are too small to be given a GPU unless the study says so.
+            [sys.executable, "-m", "snakemake", "--profile", "kubernetes", "-n", "--config", "extraction={device: cuda}"],
             cwd=tmp_path,
             env=os.environ | environment,
             capture_output=True,
