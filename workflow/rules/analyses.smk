@@ -1,7 +1,9 @@
 # Paths and settings of the analyses beside specialization. No science, as in common.smk.
+from glob import glob
 from types import SimpleNamespace
 
-from headwise.study.perturbation import perturbation_settings, perturbed_bases, probed_descendants, reading
+from headwise.study.perturbation import perturbation_settings, perturbed_bases, probed_descendants
+from headwise.study.reading import reading
 
 PERTURBED = ("losses", "specialization", "generated", "duplication")
 PERTURBATION_TABLES = (
@@ -150,3 +152,9 @@ def probing(wildcards, input):
 def controlled():
     """The model that controls look at: the first base that the study trains; none where all are made elsewhere."""
     return next((model for model in study.bases() if model.source == "train"), None)
+
+
+def released_results():
+    """Result files that others released, which controls compute again; none where the study names no folder."""
+    folder = study.controls.released_results
+    return sorted(glob(os.path.join(folder, "**", "*.json"), recursive=True)) if folder else []

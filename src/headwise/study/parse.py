@@ -76,6 +76,8 @@ def check_paths(study: Study, root: Path, source: str) -> None:
     folders, files = [], []
     if study.corpus.source == "text":
         folders.append(("corpus.path", str(study.corpus.path)))
+    if study.controls.released_results:
+        folders.append(("controls.released_results", study.controls.released_results))
     pinned = study.corpus.source != "dataset" or study.corpus.revision or (root / str(study.corpus.path)).is_dir()
     for position, model in enumerate(study.models):
         field = f"models.{position} ('{model.name}')"
