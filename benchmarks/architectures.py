@@ -33,6 +33,7 @@ from attention_examples import token_ids  # noqa: E402, found above
 from measure import cost_of  # noqa: E402, found above
 
 from headwise.attention.capture import CaptureError, attention_layers, capturing  # noqa: E402, keeps imports sorted
+from headwise.attention.reducing import way_of  # noqa: E402, keeps imports sorted
 from headwise.models.architecture import architecture_facts  # noqa: E402, keeps imports sorted
 from headwise.models.load import load_checkpoint  # noqa: E402, keeps imports sorted
 
@@ -81,11 +82,14 @@ def captured_row(name: str, folder: Path) -> str:
     tiny = save_tiny(ARCHITECTURES[name], folder / "tiny")
     comparison = compare_capture(tiny, TOKENS)
     facts = architecture_facts(comparison.model.config)
+    with torch.no_grad():
+        way = way_of(comparison.model)
     layers = attention_layers(comparison.model)
     cells = [
         name,
         f"`{comparison.model.config.model_type}`",
         "interface" if layers[0].uses_interface else "hook",
+        way,
         facts["attention"],
         facts["positions"],
         "yes" if any(facts["windows"]) else "",
@@ -120,9 +124,9 @@ def main() -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     lines = [
-        "| architecture | model type | through | attention | positions | window | attention layers | max difference of"
-        " attention | of logits | memory over weights |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| architecture | model type | through | statistics | attention | positions | window | attention layers"
+        " | max difference of attention | of logits | memory over weights |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name in track(ARCHITECTURES, "captured"):
         with TemporaryDirectory() as folder:

@@ -1,7 +1,7 @@
 """Every architecture, saved and loaded back: what is captured is what the model computes, and the facts are its own."""
 
 import inspect
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from headwise.attention.capture import CaptureError, LayerAttention, attention_layers, capturing
+from headwise.attention.reduce import statistics_of
+from headwise.attention.reducing import ReducedLayer, reducing
+from headwise.attention.sinks import SINKS
 from headwise.models.architecture import architecture_facts
 from headwise.models.windows import windows_act
 
@@ -69,7 +72,7 @@ def test_what_cannot_be_captured_is_refused_by_name(model_type):
 def test_the_document_shows_a_capture_bit_for_bit(name):
     rows = [line for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if line.startswith(f"| {name} | ")]
     assert len(rows) == 1
-    assert rows[0].split(" | ")[7:9] == ["0", "0"]
+    assert rows[0].split(" | ")[8:10] == ["0", "0"]
 
 
 @every_architecture
@@ -79,6 +82,30 @@ def test_attention_and_logits_are_those_of_the_eager_model(name, compared):
         assert layer.weights.dtype == torch.float32
         assert torch.equal(layer.weights, weights)
     assert torch.equal(comparison.captured_logits, comparison.logits)
+
+
+@every_architecture
+def test_statistics_from_tiles_are_those_of_whole_attention(name, compared, monkeypatch):
+    """And the document tells how each architecture is captured for statistics."""
+    monkeypatch.setattr("headwise.attention.tiles.ENTRIES_PER_TILE", 4 * TOKENS * 5)
+    comparison = compared(name)
+    names = ["hellinger", "pattern_correlation", "output_cka"]
+    found: list[ReducedLayer] = []
+    with torch.no_grad(), reducing(comparison.model, names, found.append):
+        logits = comparison.model(input_ids=token_ids(TOKENS), use_cache=False).logits
+    torch.testing.assert_close(logits, comparison.logits, rtol=1e-4, atol=1e-4)
+    same = partial(torch.testing.assert_close, rtol=1e-4, atol=2e-6, equal_nan=True)
+    for layer, attention in zip(found, comparison.layers, strict=True):
+        assert (layer.layer, layer.support) == (attention.layer, attention.support)
+        expected = statistics_of(attention, names)
+        for sink in SINKS:
+            for statistic, values in expected.pairs[sink].items():
+                same(layer.statistics.pairs[sink][statistic], values)
+            for statistic, values in vars(expected.heads[sink]).items():
+                same(getattr(layer.statistics.heads[sink], statistic), values)
+        same(layer.statistics.descriptors, expected.descriptors)
+    row = next(line for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if line.startswith(f"| {name} | "))
+    assert {layer.way for layer in found} == {row.split(" | ")[3]}
 
 
 @every_architecture

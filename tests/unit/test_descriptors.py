@@ -23,6 +23,7 @@ from headwise.attention.descriptors import (
     measure_induction,
     repeated_tokens,
 )
+from headwise.attention.reduce import statistics_of
 
 
 def named(values: Tensor) -> dict[str, float]:
@@ -82,14 +83,14 @@ def test_means_weigh_prompts_equally_and_pass_over_single_tokens():
     layers = [layer_attention(random_attention(2, tokens, "causal", seed=tokens), layer=4) for tokens in (3, 9, 1)]
     means = DescriptorMeans()
     for layer in layers:
-        means.add(layer)
+        means.add(layer.layer, statistics_of(layer, ()))
     expected = (descriptors(layers[0]) + descriptors(layers[1])) / 2
     torch.testing.assert_close(means.of_layer(4), expected)
 
 
 def test_without_a_prompt_of_two_tokens_there_are_no_means():
     means = DescriptorMeans()
-    means.add(layer_attention(torch.ones(2, 1, 1)))
+    means.add(0, statistics_of(layer_attention(torch.ones(2, 1, 1)), ()))
     assert means.of_layer(0).isnan().all()
 
 
@@ -172,7 +173,7 @@ def test_a_model_that_learned_to_repeat_has_an_induction_head_fed_by_a_previous_
     ids = repeated_tokens(range(symbols), INDUCTION_PERIOD, np.random.default_rng(seed))
 
     def receive(attention):
-        means.add(attention)
+        means.add(attention.layer, statistics_of(attention, ()))
         scores[attention.layer] = induction_score(attention.weights, INDUCTION_PERIOD)
 
     with torch.no_grad(), capturing(model.eval(), receive):

@@ -35,6 +35,10 @@ def checkpoint(request, tmp_path_factory) -> Path:
     return save_checkpoint(model, tmp_path_factory.mktemp("checkpoint") / "model")
 
 
+def checkpoint_type(checkpoint: Path) -> str:
+    return json.loads((checkpoint / "config.json").read_text())["model_type"]
+
+
 def prompt_file(folder: Path, lengths: dict[str, int]) -> Path:
     path = folder / "prompts.jsonl"
     lines = [
@@ -89,7 +93,8 @@ def test_tensors_are_the_models_attention_rounded(extracted, reference):
     for prompt, layers in reference.items():
         for layer, weights in enumerate(layers):
             stored = read_layer(extracted["tensors"], prompt, layer)
-            assert np.array_equal(stored, weights.numpy().astype(np.float16).astype(np.float32))
+            # Within a unit of float16: tiles round scores in another order.
+            np.testing.assert_allclose(stored, weights.numpy(), rtol=2**-10, atol=2**-24)
 
 
 def test_head_statistics_come_from_unrounded_attention(extracted, reference):
@@ -99,8 +104,8 @@ def test_head_statistics_come_from_unrounded_attention(extracted, reference):
     ]
     for row in table.itertuples():
         expected = head_statistics(reference[row.prompt][row.layer], row.sink)
-        assert np.array_equal(row.received, expected.received[row.head].float(), equal_nan=True)
-        assert np.array_equal(row.row_entropy_nats, expected.row_entropy_nats[row.head].float(), equal_nan=True)
+        np.testing.assert_allclose(row.received, expected.received[row.head], rtol=1e-5)
+        np.testing.assert_allclose(row.row_entropy_nats, expected.row_entropy_nats[row.head], rtol=1e-5, atol=2e-6)
 
 
 def test_pair_statistics_of_every_prompt_and_layer(extracted, reference):
@@ -140,10 +145,11 @@ def test_every_output_says_where_it_comes_from(checkpoint, extracted):
         facts = {
             **METADATA,
             "weights_digest": weights_digest(checkpoint),
-            "model_type": json.loads((checkpoint / "config.json").read_text())["model_type"],
+            "model_type": checkpoint_type(checkpoint),
             "layers": 3,
             "heads": 4,
             "support": "causal",
+            "capture": "tiled" if checkpoint_type(checkpoint) == "llama" else "exact",
             "dtype": "float32",
             "device": "cpu",
             "template": "raw",

@@ -10,40 +10,20 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from typing import Any, Generic, Literal, TypeVar, cast
 from weakref import WeakSet
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
-from headwise.attention.hooks import computes_attention, taking_weights
-from headwise.attention.interface import eager_attention, intercepting
+from headwise.attention.hooks import taking_weights
+from headwise.attention.interface import EXACT, AttentionCall, intercepting
+from headwise.attention.layers import AttentionLayer, CaptureError, attention_layers, per_head
 from headwise.attention.tiles import row_tiles
 
+__all__ = ["AttentionLayer", "CaptureError", "LayerAttention", "attention_layers", "capturing"]
+
 Support = Literal["causal", "full"]
-
-# What the attention modules of transformers call their output projection W_O.
-OUTPUT_PROJECTIONS = (
-    "o_proj",
-    "out_proj",
-    "c_proj",
-    "dense",
-    "Wo",
-    "out_lin",
-    "o",
-    "proj",
-    "projection",
-    "projection_layer",
-    "linear_out",
-    "output_projection",
-    "output",
-)
-
-
-class CaptureError(ValueError):
-    """Attention that cannot be captured; the message names the model type, the layers and a remedy."""
 
 
 @dataclass(frozen=True)
@@ -79,62 +59,6 @@ class LayerAttention:
 Receiver = Callable[[LayerAttention], None]
 
 
-@dataclass(frozen=True)
-class AttentionLayer:
-    """An attention module of a model.
-
-    index: its layer. projection: its output projection, where that is one module. uses_interface: whether it calls
-        attention through the interface of transformers; else it computes attention itself and returns the weights.
-    """
-
-    index: int
-    module: nn.Module
-    projection: nn.Module | None
-    uses_interface: bool
-
-
-def attention_layers(model: PreTrainedModel) -> list[AttentionLayer]:
-    """The attention layers of a model, by layer index.
-
-    Raises CaptureError for a model without attention that could be captured: without attention at all (Mamba), with
-    an attention module whose output projection lies outside of it and without the interface of transformers (BigBird,
-    Reformer), loaded with flash attention outside that interface, or with several attention modules per layer.
-    """
-    kind = model.config.model_type
-    classes = {type(module) for module in model.modules()}
-    interface_classes = {module_class for module_class in classes if eager_attention(module_class)}  # type: ignore[arg-type]  # a class hashes
-    modules = [(path, module) for path, module in model.named_modules() if type(module) in interface_classes]
-    uses_interface = bool(modules)
-    if not uses_interface:
-        if "flash" in (model.config._attn_implementation or ""):
-            raise CaptureError(
-                f"model type '{kind}' was loaded with flash attention, which has no weights and which this "
-                'architecture cannot change afterwards: load it with attn_implementation="eager".'
-            )
-        modules = [
-            (path, module)
-            for path, module in model.named_modules()
-            if computes_attention(module) and _projection_within(module) is not None
-        ]
-    layers: dict[int, AttentionLayer] = {}
-    for path, module in modules:
-        index = _layer_index(path, module)
-        if index in layers:
-            raise CaptureError(
-                f"model type '{kind}' has several attention modules in layer {index} (an encoder and a "
-                "decoder, or cross-attention): choose a checkpoint with one stack of self-attention layers."
-            )
-        projection = _projection_within(module) or _projection_beside(model, path)
-        layers[index] = AttentionLayer(index, module, projection, uses_interface)
-    if not layers:
-        raise CaptureError(
-            f"model type '{kind}' has no attention that can be captured: none of its modules calls the attention "
-            "interface of transformers, and none computes attention and projects it itself: choose a checkpoint of "
-            "another architecture."
-        )
-    return [layers[index] for index in sorted(layers)]
-
-
 @contextmanager
 def capturing(model: PreTrainedModel, receive: Receiver, *, padded: bool = False) -> Iterator[list[AttentionLayer]]:
     """Within the block, each forward pass of `model` hands the attention of its layers to `receive`.
@@ -150,12 +74,20 @@ def capturing(model: PreTrainedModel, receive: Receiver, *, padded: bool = False
     Raises CaptureError for a model that `attention_layers` refuses, and in a forward pass that is padded unasked or
     does not deliver each layer exactly once.
     """
-    kind = model.config.model_type
     layers = attention_layers(model)
-    modules = [layer.module for layer in layers]
+    with watching(model, _WeightCapture(model.config.model_type, layers, receive, padded), EXACT):
+        yield layers
+
+
+@contextmanager
+def watching(model: PreTrainedModel, capture: "Capture", implementation: str) -> Iterator[None]:
+    """Within the block, forward passes of `model` report to `capture`; `implementation` is the name under which the
+    attention interface knows the way of capture.
+    """
+    layers = list(capture.layers.values())
+    modules = list(capture.layers)
     if any(module in _CAPTURED for module in modules):
-        raise CaptureError(f"model type '{kind}' is being captured already: end that capture first.")
-    capture = _Capture(kind, layers, receive, padded)
+        raise CaptureError(f"model type '{capture.kind}' is being captured already: end that capture first.")
     with ExitStack() as undo:
         for layer in layers:
             _CAPTURED.add(layer.module)
@@ -166,36 +98,56 @@ def capturing(model: PreTrainedModel, receive: Receiver, *, padded: bool = False
         undo.callback(model.register_forward_pre_hook(capture.begin, with_kwargs=True).remove)
         undo.callback(model.register_forward_hook(capture.finish).remove)
         if layers[0].uses_interface:
-            undo.enter_context(intercepting(model, modules, capture.attended))
+            undo.enter_context(intercepting(model, modules, capture.attended, implementation))
         else:
             undo.enter_context(taking_weights(model, modules, capture.returned))
-        yield layers
+        yield
 
 
 # Modules that are being captured.
 _CAPTURED: WeakSet[nn.Module] = WeakSet()
 
+# What is known of a layer's attention once it was computed.
+Seen = TypeVar("Seen")
 
-class _Capture:
+
+class Capture(Generic[Seen]):
     """One forward pass: the layers that were delivered, and the halves of a layer whose other half is still to come.
 
-    Through the interface a layer's weights come first and its output projection reads after that; where a module
-    returns its weights, it has projected before.
+    Through the interface a layer's attention comes first and its output projection reads after that; where a module
+    returns its weights, it has projected before. A subclass says what is seen of attention and what becomes of it.
     """
 
-    def __init__(self, kind: str, layers: list[AttentionLayer], receive: Receiver, padded: bool) -> None:
+    def __init__(self, kind: str, layers: list[AttentionLayer], padded: bool = False) -> None:
         self.kind = kind
         self.layers = {layer.module: layer for layer in layers}
-        self.receive = receive
         self.padded = padded
         self.real: Tensor | None = None  # positions of the real tokens of a padded prompt
         self.delivered: set[int] = set()
-        self.weights: tuple[AttentionLayer, Tensor, Support] | None = None
+        self.seen: tuple[AttentionLayer, tuple[int, int], Seen, Support] | None = None  # with (T, heads)
         self.outputs: tuple[AttentionLayer, Tensor] | None = None
+
+    def see(self, layer: AttentionLayer, call: AttentionCall) -> tuple[Tensor, Seen]:
+        """Compute attention: the heads' outputs (1, T, heads, head width), and what is seen."""
+        raise NotImplementedError
+
+    def see_weights(self, layer: AttentionLayer, weights: Tensor) -> Seen:
+        """What is seen of attention weights (heads, T, T)."""
+        raise NotImplementedError
+
+    def looks_ahead(self, seen: Seen) -> bool:
+        """Whether any query attends to a later key."""
+        raise NotImplementedError
+
+    def deliver(
+        self, layer: AttentionLayer, seen: Seen, outputs: Tensor, projection: Tensor | None, support: Support
+    ) -> None:
+        """Take a complete layer: outputs (T, heads, head width), projection (heads, head width, hidden)."""
+        raise NotImplementedError
 
     def begin(self, model: nn.Module, inputs: Any, options: dict[str, Any]) -> None:
         self.delivered.clear()
-        self.weights = self.outputs = None
+        self.seen = self.outputs = None
         mask = options.get("attention_mask")
         # Masks of more dimensions are a caller's own, and say nothing about padding.
         padded = mask is not None and mask.ndim == 2 and bool((mask == 0).any())
@@ -203,26 +155,28 @@ class _Capture:
         if padded and not self.padded:
             raise self._error("the prompt is padded: give it without padding, or capture with padded=True.")
 
-    def attended(self, module: nn.Module, output: Tensor, weights: Tensor, declared_causal: bool) -> None:
-        """Take the heads' outputs (1, T, heads, head width) and weights (1, heads, T, T) from the interface."""
-        layer = self.layers[module]
-        self._expect(layer, weights)
-        weights = weights[0].detach().float()
-        support = self._support(layer, weights, declared_causal)
+    def attended(self, call: AttentionCall) -> Tensor:
+        """Stand in for the attention of a module: the heads' outputs (1, T, heads, head width)."""
+        layer = self.layers[call.module]
+        self._expect(layer, (*call.query.shape[:3], call.key.shape[2]))
+        output, seen = self.see(layer, call)
+        _, heads, tokens, _ = call.query.shape
+        support = self._support(layer, seen, tokens, call.causal)
         if layer.projection is None:
-            self._deliver(LayerAttention(layer.index, weights, output[0].detach(), None, support))
+            self._join(layer, (tokens, heads), seen, output.detach(), support)
         else:
-            self.weights = layer, weights, support
+            self.seen = layer, (tokens, heads), seen, support
+        return output
 
     def projected(self, layer: AttentionLayer, projection: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         """Take what the output projection reads: the heads' outputs, after the gates of some models."""
         outputs = inputs[0].detach()
         if not layer.uses_interface:
             self.outputs = layer, outputs
-        elif self.weights is not None and self.weights[0] is layer:  # else called outside the model's forward pass
-            _, weights, support = self.weights
-            self.weights = None
-            self._join(layer, weights, outputs, support)
+        elif self.seen is not None and self.seen[0] is layer:  # else called outside the model's forward pass
+            _, shape, seen, support = self.seen
+            self.seen = None
+            self._join(layer, shape, seen, outputs, support)
 
     def returned(self, module: nn.Module, weights: Tensor | None) -> None:
         """Take the weights (1, heads, T, T) that a module returns, which has projected its heads' outputs."""
@@ -237,11 +191,12 @@ class _Capture:
                 f"layer {layer.index}: {type(module).__name__} does not call its output projection as a module (BLOOM: "
                 "set slow_but_exact to false in config.json), so what its heads write is not seen."
             )
-        self._expect(layer, weights)
+        self._expect(layer, weights.shape)
         outputs, self.outputs = self.outputs[1], None
-        weights = weights[0].detach().float()
-        causal = bool(getattr(module, "is_causal", True))
-        self._join(layer, weights, outputs, self._support(layer, weights, causal))
+        seen = self.see_weights(layer, weights[0].detach())
+        _, heads, tokens, _ = weights.shape
+        support = self._support(layer, seen, tokens, bool(getattr(module, "is_causal", True)))
+        self._join(layer, (tokens, heads), seen, outputs, support)
 
     def finish(self, *_: Any) -> None:
         if missing := sorted({layer.index for layer in self.layers.values()} - self.delivered):
@@ -250,26 +205,24 @@ class _Capture:
                 "choose a checkpoint of another architecture."
             )
 
-    def _expect(self, layer: AttentionLayer, weights: Tensor) -> None:
-        """One prompt, each layer once."""
-        if weights.shape[0] != 1 or weights.shape[-2] != weights.shape[-1]:
+    def _expect(self, layer: AttentionLayer, shape: tuple[int, ...]) -> None:
+        """One prompt, each layer once; `shape` is that of its weights."""
+        if shape[0] != 1 or shape[-2] != shape[-1]:
             raise self._error(
-                f"layer {layer.index}: attention weights of shape {tuple(weights.shape)}: "
+                f"layer {layer.index}: attention weights of shape {tuple(shape)}: "
                 "give it one whole prompt at a time, without a cache."
             )
-        if layer.index in self.delivered or self.weights is not None:
+        if layer.index in self.delivered or self.seen is not None:
             raise self._error(
                 f"layer {layer.index}: attention is computed several times in one forward pass, so its heads "
                 "have no single pattern: choose a checkpoint of another architecture."
             )
 
-    def _support(self, layer: AttentionLayer, weights: Tensor, declared_causal: bool) -> Support:
-        """Measured on the weights: a mask that is lost on the way makes a model silently non-causal."""
-        if self.real is not None:
-            weights = weights[:, self.real][:, :, self.real]
-        if weights.shape[-1] == 1:
+    def _support(self, layer: AttentionLayer, seen: Seen, tokens: int, declared_causal: bool) -> Support:
+        """Measured on the attention: a mask that is lost on the way makes a model silently non-causal."""
+        if (tokens if self.real is None else len(self.real)) == 1:
             return "causal" if declared_causal else "full"
-        looks_ahead = _looks_ahead(weights)
+        looks_ahead = self.looks_ahead(seen)
         if looks_ahead and declared_causal:
             raise self._error(
                 f"layer {layer.index}: causal attention looks at future tokens, its mask was lost: use "
@@ -277,56 +230,42 @@ class _Capture:
             )
         return "full" if looks_ahead else "causal"
 
-    def _join(self, layer: AttentionLayer, weights: Tensor, outputs: Tensor, support: Support) -> None:
-        """Deliver a layer whose heads' outputs came as (1, T, heads × head width)."""
-        heads, tokens, _ = weights.shape
-        outputs = outputs.reshape(tokens, heads, -1)
-        projection = None if layer.projection is None else _per_head(layer.projection, heads, outputs.device)
-        self._deliver(LayerAttention(layer.index, weights, outputs, projection, support))
-
-    def _deliver(self, attention: LayerAttention) -> None:
-        self.delivered.add(attention.layer)
-        self.receive(attention)
+    def _join(
+        self, layer: AttentionLayer, shape: tuple[int, int], seen: Seen, outputs: Tensor, support: Support
+    ) -> None:
+        """Deliver a layer whose heads' outputs came as (1, T, heads × head width); `shape` is (T, heads)."""
+        outputs = outputs.reshape(*shape, -1)
+        projection = None if layer.projection is None else per_head(layer.projection, shape[1], outputs.device)
+        self.delivered.add(layer.index)
+        self.deliver(layer, seen, outputs, projection, support)
 
     def _error(self, problem: str) -> CaptureError:
         return CaptureError(f"model type '{self.kind}': {problem}")
 
 
+class _WeightCapture(Capture[Tensor]):
+    """Sees the whole attention weights: float32 (heads, T, T)."""
+
+    def __init__(self, kind: str, layers: list[AttentionLayer], receive: Receiver, padded: bool) -> None:
+        super().__init__(kind, layers, padded)
+        self.receive = receive
+
+    def see(self, layer: AttentionLayer, call: AttentionCall) -> tuple[Tensor, Tensor]:
+        output, weights = call.eagerly()
+        return output, weights[0].detach().float()
+
+    def see_weights(self, layer: AttentionLayer, weights: Tensor) -> Tensor:
+        return weights.float()
+
+    def looks_ahead(self, seen: Tensor) -> bool:
+        return _looks_ahead(seen if self.real is None else seen[:, self.real][:, :, self.real])
+
+    def deliver(
+        self, layer: AttentionLayer, seen: Tensor, outputs: Tensor, projection: Tensor | None, support: Support
+    ) -> None:
+        self.receive(LayerAttention(layer.index, seen, outputs, projection, support))
+
+
 def _looks_ahead(weights: Tensor) -> bool:
     """Whether any query attends to a later key."""
     return any(bool((rows.triu(first + 1) > 0).any()) for first, rows in row_tiles(weights))
-
-
-def _layer_index(path: str, module: nn.Module) -> int:
-    """The module's own count, else the first number in its path (`encoder.layer.3.attention`), else 0."""
-    index = getattr(module, "layer_idx", None)
-    if isinstance(index, int):
-        return index
-    numbers = [int(part) for part in path.split(".") if part.isdecimal()]
-    return numbers[0] if numbers else 0
-
-
-def _projection_within(module: nn.Module) -> nn.Module | None:
-    """W_O as a child of an attention module."""
-    children = (getattr(module, name, None) for name in OUTPUT_PROJECTIONS)
-    return next((child for child in children if isinstance(child, nn.Linear | Conv1D)), None)
-
-
-def _projection_beside(model: nn.Module, path: str) -> nn.Module | None:
-    """W_O in `output.dense` beside an attention module (BERT and its kin)."""
-    parent = model.get_submodule(path.rpartition(".")[0])
-    projection = getattr(getattr(parent, "output", None), "dense", None)
-    return projection if isinstance(projection, nn.Linear | Conv1D) else None
-
-
-def _per_head(projection: Any, heads: int, device: torch.device) -> Tensor | None:
-    """W_O as (heads, head width, hidden); None for one that is no plain matrix, such as a quantized one."""
-    weight = projection.weight
-    if isinstance(weight, Tensor) and weight.is_meta:
-        # Offloaded by accelerate, which brings weights in for the module's own forward pass alone.
-        weight = projection._hf_hook.weights_map["weight"]
-    # One byte per value: an 8-bit float, which means nothing without its scale.
-    if not isinstance(weight, Tensor) or not weight.is_floating_point() or weight.element_size() == 1:
-        return None
-    matrix = weight.detach() if isinstance(projection, Conv1D) else weight.detach().T
-    return matrix.to(device).view(heads, -1, matrix.shape[1])

@@ -15,8 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.attention.capture import LayerAttention, Support, capturing
-from headwise.attention.reduce import entropy_nats
-from headwise.attention.tiles import row_tiles
+from headwise.attention.reduce import LayerStatistics, statistics_of
 from headwise.models.load import input_device
 
 DESCRIPTORS = ("previous_token", "self_attention", "first_token", "distance_tokens", "effective_keys")
@@ -35,21 +34,7 @@ def descriptors(attention: LayerAttention) -> Tensor:
     distance_tokens: mean of |q - k| under the row, in tokens.
     effective_keys: exp of the row's entropy, from 1 to the number of keys.
     """
-    weights = attention.weights
-    entropies, distances = [], []
-    for first, tile in row_tiles(weights):
-        rows = tile.double()
-        queries, keys = (torch.arange(count, device=rows.device) for count in rows.shape[1:])
-        entropies.append(entropy_nats(rows))
-        distances.append((rows * (queries[:, None] + first - keys).abs()).sum(-1))
-    per_row = (
-        weights.diagonal(-1, 1, 2).double(),
-        weights.diagonal(0, 1, 2)[:, 1:].double(),
-        weights[:, 1:, 0].double(),
-        torch.cat(distances, -1)[:, 1:],
-        torch.cat(entropies, -1)[:, 1:].exp(),
-    )
-    return torch.stack(per_row).mean(-1).T
+    return statistics_of(attention, ()).descriptors
 
 
 class DescriptorMeans:
@@ -59,11 +44,11 @@ class DescriptorMeans:
         self._sums: dict[int, Tensor] = {}
         self._prompts: Counter[int] = Counter()
 
-    def add(self, attention: LayerAttention) -> None:
-        """Count in the attention of a layer on one prompt. A prompt of one token says nothing."""
-        values = descriptors(attention).nan_to_num(0)
-        self._sums[attention.layer] = self._sums.get(attention.layer, 0) + values
-        self._prompts[attention.layer] += attention.weights.shape[-1] > 1
+    def add(self, layer: int, statistics: LayerStatistics) -> None:
+        """Count in a layer on one prompt. A prompt of one token says nothing."""
+        values = statistics.descriptors.nan_to_num(0)
+        self._sums[layer] = self._sums.get(layer, 0) + values
+        self._prompts[layer] += statistics.tokens > 1
 
     def of_layer(self, layer: int) -> Tensor:
         """The means of a layer that was counted in: float64 (heads, 5), NaN if no prompt has two tokens."""

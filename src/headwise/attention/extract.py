@@ -9,10 +9,10 @@ from typing import Any, cast
 import numpy as np
 import pyarrow
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from headwise.attention import reduce
-from headwise.attention.capture import LayerAttention, Support, capturing
+from headwise.attention.capture import Support
 from headwise.attention.descriptors import (
     DESCRIPTORS,
     INDUCTION_SEQUENCES,
@@ -21,9 +21,8 @@ from headwise.attention.descriptors import (
     measure_induction,
     model_positions,
 )
-from headwise.attention.reduce import head_statistics
-from headwise.attention.sinks import SINKS
-from headwise.attention.store import HeadStatisticsWriter, PairStatisticsWriter, TensorWriter
+from headwise.attention.reducing import ReducedLayer, reducing, way_of
+from headwise.attention.store import HeadStatisticsWriter, Packing, PairStatisticsWriter, TensorWriter
 from headwise.models.architecture import ArchitectureError, architecture_facts
 from headwise.models.checkpoint import origin, weight_digests
 from headwise.models.load import input_device, load_checkpoint
@@ -87,6 +86,7 @@ def extract_attention(
             "layers": len(induction.scores),
             "heads": len(next(iter(induction.scores.values()))),
             "support": induction.support,
+            "capture": way_of(body),
             "dtype": settings.dtype,
             "device": device.type,
             "quantization": loading.quantization,
@@ -107,7 +107,8 @@ def extract_attention(
             heads=outputs.enter_context(HeadStatisticsWriter.open(unfinished[heads], facts)),
             pairs=outputs.enter_context(PairStatisticsWriter.open(unfinished[pairs], pair_statistics, facts)),
         )
-        with capturing(body, recorder.record):
+        take_tile = recorder.pack if tensors else None
+        with reducing(body, pair_statistics, recorder.record, take_tile):
             for prompt in track(prompts, f"attention of {checkpoint}", len(prompts)):
                 recorder.prompt = prompt.id
                 body(input_ids=torch.tensor([prompt.token_ids], device=device))
@@ -131,31 +132,34 @@ class _Recorder:
     pairs: PairStatisticsWriter
     means: DescriptorMeans = field(default_factory=DescriptorMeans)
     prompt: str = ""
+    packing: Packing | None = None
 
-    def record(self, attention: LayerAttention) -> None:
-        layer, weights = attention.layer, attention.weights
-        # A sum is finite exactly if all of its terms are.
-        if not (weights.sum() + attention.head_outputs.float().sum()).isfinite():
+    def pack(self, layer: int, tokens: int, first: int, tile: Tensor) -> None:
+        """Take a tile of a layer that is recorded once it is complete."""
+        if first == 0:
+            self.packing = Packing(len(tile), tokens, self.support)
+        assert self.packing is not None, "rows come in order"
+        self.packing.add(first, tile)
+
+    def record(self, reduced: ReducedLayer) -> None:
+        layer, statistics = reduced.layer, reduced.statistics
+        if not reduced.finite:
             raise ExtractionError(
                 f"{self.checkpoint}, prompt '{self.prompt}', layer {layer}: attention is not finite: "
                 "set extraction.dtype to float32, or leave the prompt out."
             )
-        if attention.support != self.support:
+        if reduced.support != self.support:
             raise ExtractionError(
-                f"{self.checkpoint}, prompt '{self.prompt}', layer {layer}: attention is {attention.support} "
+                f"{self.checkpoint}, prompt '{self.prompt}', layer {layer}: attention is {reduced.support} "
                 f"here and {self.support} elsewhere: choose a checkpoint whose layers agree."
             )
-        if self.tensors is not None:
-            self.tensors.add(self.prompt, layer, weights)
-        self.heads.add(self.prompt, layer, {sink: head_statistics(weights, sink) for sink in SINKS})
-        self.pairs.add(
-            self.prompt,
-            layer,
-            {sink: reduce.pair_statistics(attention, self.statistics, sink) for sink in SINKS},
-            tokens=weights.shape[-1],
-            heads=len(weights),
-        )
-        self.means.add(attention)
+        if self.tensors is not None and self.packing is not None:
+            self.tensors.add_packed(self.prompt, layer, statistics.tokens, self.packing.packed)
+            self.packing = None
+        self.heads.add(self.prompt, layer, statistics.heads)
+        heads = len(statistics.heads["kept"].received)
+        self.pairs.add(self.prompt, layer, statistics.pairs, tokens=statistics.tokens, heads=heads)
+        self.means.add(layer, statistics)
 
 
 def _architecture(model: PreTrainedModel) -> dict[str, Any] | None:

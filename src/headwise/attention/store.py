@@ -22,6 +22,7 @@ from torch import Tensor
 from headwise.attention.capture import Support
 from headwise.attention.reduce import HeadStatistics, pair_columns
 from headwise.attention.sinks import SINKS, Sink
+from headwise.attention.tiles import row_tiles
 from headwise.provenance import atomic, read_metadata, with_metadata
 
 # A row group is written when so much is buffered; a tensor file also begins one with each prompt.
@@ -59,18 +60,37 @@ PAIR_IDENTITY = (
 )
 
 
+class Packing:
+    """Attention of one layer on its way to `packed`, float16 (heads, entries): the lower triangle row by row, or the
+    whole matrix for "full" support."""
+
+    def __init__(self, heads: int, tokens: int, support: Support) -> None:
+        self.tokens = tokens
+        self.support = support
+        self.packed = np.zeros((heads, _packed_entries(tokens, support)), np.float16)
+
+    def add(self, first: int, tile: Tensor) -> None:
+        """Take in weights (heads, rows, keys) of rows from position `first` on; keys beyond the tile's get nothing."""
+        values = tile.half().cpu().numpy()
+        keys = values.shape[-1]
+        for row in range(values.shape[1]):
+            position = first + row
+            start, visible = position * self.tokens, keys
+            if self.support == "causal":
+                start, visible = position * (position + 1) // 2, min(keys, position + 1)
+            self.packed[:, start : start + visible] = values[:, row, :visible]
+
+
 def pack(weights: Tensor, support: Support) -> NDArray[np.float16]:
     """Attention (heads, T, T) as float16 (heads, entries): the lower triangle row by row, all if `full`."""
-    if support == "full":
-        whole: NDArray[np.float16] = weights.flatten(1).half().cpu().numpy()
-        return whole
-    heads, tokens, _ = weights.shape
-    packed = np.empty((heads, tokens * (tokens + 1) // 2), np.float16)
-    below = np.tri(tokens, dtype=bool)
-    # A head at a time: beside what is kept, memory holds one head's matrix.
-    for head in range(heads):
-        packed[head] = weights[head].half().cpu().numpy()[below]
-    return packed
+    packing = Packing(weights.shape[0], weights.shape[1], support)
+    for first, tile in row_tiles(weights):
+        packing.add(first, tile)
+    return packing.packed
+
+
+def _packed_entries(tokens: int, support: Support) -> int:
+    return tokens * (tokens + 1) // 2 if support == "causal" else tokens**2
 
 
 def unpack(packed: NDArray[np.float16], tokens: int, support: Support) -> NDArray[np.float32]:
@@ -144,12 +164,15 @@ class TensorWriter(_Writer):
 
     def add(self, prompt: str, layer: int, weights: Tensor) -> None:
         """Append the attention weights (heads, T, T) of a layer on a prompt."""
+        self.add_packed(prompt, layer, weights.shape[-1], pack(weights, self._support))
+
+    def add_packed(self, prompt: str, layer: int, tokens: int, packed: NDArray[np.float16]) -> None:
+        """Append what `pack` gives, or a complete `Packing` holds, of a layer on a prompt of that many tokens."""
         if prompt != self._prompt:
             self._write_row_group()
             self._prompt = prompt
-        heads, tokens, _ = weights.shape
-        entries = tokens * (tokens + 1) // 2 if self._support == "causal" else tokens**2
-        if heads * entries > MOST_ENTRIES:
+        heads = len(packed)
+        if packed.size > MOST_ENTRIES:
             raise ValueError(
                 f"prompt '{prompt}', layer {layer}: the weights of {heads} heads on {tokens} tokens are more than one "
                 "row group of a Parquet file can hold: set extraction.store to statistics, or shorten the prompt"
@@ -160,7 +183,7 @@ class TensorWriter(_Writer):
                 _constant(layer, heads, np.int16),
                 pyarrow.array(np.arange(heads, dtype=np.int16)),
                 _constant(tokens, heads, np.int32),
-                _lists(pack(weights, self._support)),
+                _lists(packed),
             ]
         )
 

@@ -11,7 +11,8 @@ import torch
 from transformers import PreTrainedModel
 
 from headwise.attention.capture import LayerAttention, capturing
-from headwise.attention.reduce import Sink, head_statistics, pair_statistics
+from headwise.attention.reduce import statistics_of
+from headwise.attention.sinks import Sink
 from headwise.models.load import input_device
 from headwise.prompts import EncodedPrompt
 from headwise.robustness.dose import Dose, Subject
@@ -100,10 +101,10 @@ def measure(
     def receive(attention: LayerAttention) -> None:
         if not (attention.weights.sum() + attention.head_outputs.float().sum()).isfinite():
             raise NotFiniteError(f"attention of layer {attention.layer} is not finite on '{prompt.id}'")
-        of_heads = head_statistics(attention.weights, SINK)
+        reduced = statistics_of(attention, statistics)
+        of_heads = reduced.heads[SINK]
         found.heads.append((of_heads.row_entropy_nats.cpu().numpy(), of_heads.received.cpu().numpy()))
-        of_pairs = pair_statistics(attention, statistics, SINK)
-        found.pairs.append({name: values.cpu().numpy() for name, values in of_pairs.items()})
+        found.pairs.append({name: values.cpu().numpy() for name, values in reduced.pairs[SINK].items()})
         found.layers.append(attention.layer)
 
     with capturing(body, receive) as layers:

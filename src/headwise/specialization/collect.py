@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 
 from headwise.attention.capture import LayerAttention
-from headwise.attention.reduce import HeadStatistics, head_statistics, pair_statistics
+from headwise.attention.reduce import LayerStatistics, statistics_of
 from headwise.attention.sinks import SINKS, Sink
 from headwise.specialization.measured import Measured
 
@@ -24,28 +24,24 @@ class Collector:
         """`source` names the measurement in messages; `statistics` are those of pairs of heads (see `reduce`)."""
         self.source = source
         self.statistics = list(statistics)
-        # prompt → layer → sink → statistics
-        self._heads: dict[str, dict[int, dict[Sink, HeadStatistics]]] = {}
-        self._pairs: dict[str, dict[int, dict[Sink, dict[str, torch.Tensor]]]] = {}
+        # prompt → layer → statistics
+        self._found: dict[str, dict[int, LayerStatistics]] = {}
 
     def add(self, prompt: str, attention: LayerAttention) -> None:
         """Count in the attention of one layer on one prompt."""
-        heads = {sink: head_statistics(attention.weights, sink) for sink in SINKS}
-        pairs = {sink: pair_statistics(attention, self.statistics, sink) for sink in SINKS}
-        self._heads.setdefault(prompt, {})[attention.layer] = heads
-        self._pairs.setdefault(prompt, {})[attention.layer] = pairs
+        self._found.setdefault(prompt, {})[attention.layer] = statistics_of(attention, self.statistics)
 
     def measured(self, metadata: Mapping[str, Any]) -> Measured:
         """What was gathered, prompts in the order in which they came. Every prompt must have the same layers.
 
         Raises ValueError where no prompt was counted in.
         """
-        if not self._heads:
+        if not self._found:
             raise ValueError(f"{self.source}: no prompt was measured: give at least one")
-        prompts = tuple(self._heads)
-        layers = sorted(self._heads[prompts[0]])
-        shapes = [self._heads[prompt][layers[0]]["kept"].received.shape for prompt in prompts]
-        names = {sink: list(self._pairs[prompts[0]][layers[0]][sink]) for sink in SINKS}
+        prompts = tuple(self._found)
+        layers = sorted(self._found[prompts[0]])
+        shapes = [self._found[prompt][layers[0]].heads["kept"].received.shape for prompt in prompts]
+        names = {sink: list(self._found[prompts[0]][layers[0]].pairs[sink]) for sink in SINKS}
         return Measured(
             source=self.source,
             prompts=prompts,
@@ -64,16 +60,16 @@ class Collector:
     def _by_prompt(self, field: str, sink: Sink, layers: Sequence[int]) -> tuple[npt.NDArray[np.float32], ...]:
         """A statistic of heads: one (layers, heads, tokens) array per prompt."""
         return tuple(
-            _float32(torch.stack([getattr(of_layer[layer][sink], field) for layer in layers]))
-            for of_layer in self._heads.values()
+            _float32(torch.stack([getattr(of_layer[layer].heads[sink], field) for layer in layers]))
+            for of_layer in self._found.values()
         )
 
     def _by_layer(self, name: str, sink: Sink, layers: Sequence[int]) -> npt.NDArray[np.float32]:
         """A statistic of pairs: (prompts, layers, pairs)."""
         return np.stack(
             [
-                _float32(torch.stack([of_layer[layer][sink][name] for layer in layers]))
-                for of_layer in self._pairs.values()
+                _float32(torch.stack([of_layer[layer].pairs[sink][name] for layer in layers]))
+                for of_layer in self._found.values()
             ]
         )
 

@@ -1,0 +1,151 @@
+"""Capture of statistics alone: attention is computed in tiles, and each is counted in while it is at hand.
+
+Statistics are those of `reduce`, from float32 sums within a tile and float64 sums over tiles. Whole weights of a layer
+exist only where a model cannot be asked for tiles: see `Way`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from headwise.attention.capture import Capture, Support, watching
+from headwise.attention.cka import cka_of_writes, write_factors
+from headwise.attention.interface import TILED, AttentionCall
+from headwise.attention.layers import AttentionLayer, attention_layers
+from headwise.attention.reduce import LayerStatistics, no_projection, statistics_from
+from headwise.attention.rows import LayerSums
+from headwise.attention.scratch import Scratch
+from headwise.attention.tiled import Kind, attend_at_once, attend_in_tiles, can_tile, kind_of
+from headwise.attention.tiles import row_tiles
+from headwise.models.load import input_device
+
+# tiled: softmax(scale q k^T + mask) v in tiles. eager_tiled: the model's own eager attention in tiles. exact: the
+# model's own eager attention at once, where it returns its weights outside the attention interface or its rows cannot
+# be taken apart.
+Way = Literal["tiled", "eager_tiled", "exact"]
+WAYS: dict[Kind, Way] = {"plain": "tiled", "own": "eager_tiled"}
+
+
+@dataclass(frozen=True)
+class ReducedLayer:
+    """The statistics of one layer on one prompt.
+
+    layer: index of the layer in the model. finite: whether attention and head outputs are. way: how it was captured.
+    """
+
+    layer: int
+    statistics: LayerStatistics
+    support: Support
+    finite: bool
+    way: Way
+
+
+# Receives a layer, the number of tokens, the position of a tile's first row, and its weights (heads, rows, keys up to
+# the last that any of the rows looks at), overwritten afterwards.
+TakeTile = Callable[[int, int, int, Tensor], None]
+
+
+@contextmanager
+def reducing(
+    model: PreTrainedModel,
+    names: Sequence[str],
+    receive: Callable[[ReducedLayer], None],
+    take_tile: TakeTile | None = None,
+) -> Iterator[list[AttentionLayer]]:
+    """Within the block, each forward pass of `model` hands the statistics of its layers to `receive`.
+
+    As `capture.capturing`, without padding; `names` are the statistics of pairs of heads that are wanted. `take_tile`
+    gets the weights on the way, before `receive` gets the layer. The model's weights do not change within the block.
+
+    Raises CaptureError as `capture.capturing` does, and ValueError for output_cka where an output projection is no
+    plain matrix.
+    """
+    layers = attention_layers(model)
+    capture = _SumCapture(model.config.model_type, layers, names, receive, take_tile)
+    with watching(model, capture, TILED):
+        yield layers
+
+
+def way_of(model: PreTrainedModel) -> Way:
+    """How the attention of a model is captured, told on a prompt of two tokens; the last of `Way` where layers differ.
+
+    Raises CaptureError as `reducing` does.
+    """
+    ways: list[Way] = []
+    with reducing(model, (), lambda layer: ways.append(layer.way)):
+        model(input_ids=torch.zeros(1, 2, dtype=torch.long, device=input_device(model)))
+    return max(ways, key=get_args(Way).index)
+
+
+@dataclass
+class _Seen:
+    sums: LayerSums
+    way: Way
+
+
+class _SumCapture(Capture[_Seen]):
+    """Sees attention in tiles, which are counted in."""
+
+    def __init__(
+        self,
+        kind: str,
+        layers: list[AttentionLayer],
+        names: Sequence[str],
+        receive: Callable[[ReducedLayer], None],
+        take_tile: TakeTile | None,
+    ) -> None:
+        super().__init__(kind, layers)
+        self.names = names
+        self.receive = receive
+        self.take_tile = take_tile
+        self.scratch = Scratch()
+        self.kinds: dict[int, Kind] = {}
+        self.factors: dict[int, Tensor] = {}
+
+    @torch.no_grad()
+    def see(self, layer: AttentionLayer, call: AttentionCall) -> tuple[Tensor, _Seen]:
+        if not can_tile(call):
+            output, weights = attend_at_once(call)
+            return output, self.see_weights(layer, weights[0])
+        if layer.index not in self.kinds:
+            self.kinds[layer.index] = kind_of(call)
+        kind = self.kinds[layer.index]
+        tokens = call.query.shape[2]
+        sums = LayerSums(tokens, self.names, self.scratch)
+        output = attend_in_tiles(call, kind, lambda first, tile: self._count(layer, sums, first, tile), self.scratch)
+        return output, _Seen(sums, WAYS[kind])
+
+    @torch.no_grad()
+    def see_weights(self, layer: AttentionLayer, weights: Tensor) -> _Seen:
+        sums = LayerSums(weights.shape[-1], self.names, self.scratch)
+        for first, tile in row_tiles(weights):
+            self._count(layer, sums, first, tile)
+        return _Seen(sums, "exact")
+
+    def looks_ahead(self, seen: _Seen) -> bool:
+        return seen.sums.looks_ahead
+
+    def deliver(
+        self, layer: AttentionLayer, seen: _Seen, outputs: Tensor, projection: Tensor | None, support: Support
+    ) -> None:
+        cka = None
+        if "output_cka" in self.names:
+            if projection is None:
+                raise ValueError(no_projection(layer.index))
+            if layer.index not in self.factors:
+                self.factors[layer.index] = write_factors(projection, torch.float32)
+            cka = cka_of_writes(outputs, self.factors[layer.index])
+        statistics = statistics_from(seen.sums, support, cka)
+        # A sum is finite exactly if all of its terms are.
+        finite = bool((statistics.heads["kept"].received.sum() + outputs.float().sum()).isfinite())
+        self.receive(ReducedLayer(layer.index, statistics, support, finite, seen.way))
+
+    def _count(self, layer: AttentionLayer, sums: LayerSums, first: int, tile: Tensor) -> None:
+        sums.add(first, tile)
+        if self.take_tile is not None:
+            self.take_tile(layer.index, sums.tokens, first, tile)

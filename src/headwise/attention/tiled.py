@@ -1,0 +1,171 @@
+"""Attention of one layer in tiles of query rows: the heads' outputs, and the weights a tile at a time.
+
+Rows of attention do not depend on one another. So the model's own eager attention can be asked for a few rows at a
+time, and for the keys that these rows may look at alone: scores, softmax, caps and learned sinks are then the model's
+own, whatever they are, and no more than a tile of weights is alive. Where that eager attention is no more than
+softmax(scale q k^T + mask) v, which a small example tells, the same is computed here in memory that is used again at
+every tile, in less time.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from headwise.attention import tiles
+from headwise.attention.interface import AttentionCall
+from headwise.attention.scratch import Scratch
+
+# plain: softmax(scale q k^T + mask) v. own: the model's own eager attention. Either in tiles.
+Kind = Literal["plain", "own"]
+# Receives the position of a tile's first row, and its weights (heads, rows, keys), overwritten afterwards.
+TakeTile = Callable[[int, Tensor], None]
+# Tokens of the example that tells whether attention is plain.
+EXAMPLE_TOKENS = 5
+
+
+def can_tile(call: AttentionCall) -> bool:
+    """Whether rows can be taken apart: beside the mask, nothing that the call carries has queries and keys, as a bias
+    by position would have; GPT-2's second path is not tried."""
+    return not call.upcast and not any(
+        isinstance(option, Tensor) and option.ndim > 2 for option in call.options.values()
+    )
+
+
+def attend_at_once(call: AttentionCall) -> tuple[Tensor, Tensor]:
+    """The heads' outputs (1, T, heads, head width), and all weights (1, heads, T, T)."""
+    seen, hidden = _visible(call, slice(0, call.query.shape[2]))
+    mask = None if hidden is None else _additive(hidden, seen, call.query)
+    return replace(call, mask=mask).eagerly()
+
+
+def attend_in_tiles(call: AttentionCall, kind: Kind, take: TakeTile, scratch: Scratch) -> Tensor:
+    """The heads' outputs (1, T, heads, head width); `take` receives the weights on the way, rows in order."""
+    call = _ungrouped(call)
+    _, heads, tokens, _ = call.query.shape
+    output = call.query.new_empty(1, tokens, heads, call.value.shape[-1])
+    scaled = call.query[0] * _scale(call) if kind == "plain" else call.query[0]
+    at_once = max(1, tiles.ENTRIES_PER_TILE // (heads * tokens))
+    for first in range(0, tokens, at_once):
+        rows = slice(first, min(first + at_once, tokens))
+        seen, hidden = _visible(call, rows)
+        if kind == "plain":
+            weights = _plain(scaled[:, rows], call.key[0, :, :seen], hidden, scratch)
+            written = scratch.tensor("written", (heads, rows.stop - first, output.shape[-1]), weights)
+            torch.bmm(weights, call.value[0, :, :seen], out=written)
+            output[0, rows] = written.transpose(0, 1)
+        else:
+            output[:, rows], whole = call.eager(  # type: ignore[misc]  # only modules that call the interface get here
+                call.module,
+                call.query[:, :, rows],
+                call.key[:, :, :seen],
+                call.value[:, :, :seen],
+                None if hidden is None else _additive(hidden, seen, call.query),
+                **call.options,
+            )
+            weights = whole[0]
+        take(first, weights)
+    return output
+
+
+def kind_of(call: AttentionCall) -> Kind:
+    """Whether the eager attention of a module is plain, told on a small example with this call's options.
+
+    Large scores tell a cap, rows that do not sum to 1 a learned sink. In half precision, attention is the model's own
+    always: where it rounds differs from model to model.
+    """
+    if call.query.dtype != torch.float32:
+        return "own"
+    call = _ungrouped(call)
+    heads, width, value_width = call.query.shape[1], call.query.shape[-1], call.value.shape[-1]
+
+    def example(salt: float, width: int) -> Tensor:
+        values = torch.arange(heads * EXAMPLE_TOKENS * width, device=call.query.device, dtype=torch.float32)
+        return (values * salt).sin().view(1, heads, EXAMPLE_TOKENS, width)
+
+    query, key, value = 5 * example(0.7, width), 5 * example(1.3, width), example(2.1, value_width)
+    small = replace(call, query=query, key=key, value=value, mask=None, causal=True)
+    _, hidden = _visible(small, slice(0, EXAMPLE_TOKENS))
+    assert hidden is not None, "a query must not look ahead"
+    assert call.eager is not None, "only modules that call the interface get here"
+    mask = _additive(hidden, EXAMPLE_TOKENS, query)
+    output, weights = call.eager(call.module, query, key, value, mask, **call.options)
+    plain = _plain(query[0] * _scale(call), key[0], hidden, Scratch())
+    same = torch.allclose(weights[0], plain, rtol=1e-4, atol=1e-6)
+    return "plain" if same and torch.allclose(output[0], (plain @ value[0]).transpose(0, 1), atol=1e-4) else "own"
+
+
+def _plain(scaled: Tensor, key: Tensor, hidden: Tensor | None, scratch: Scratch) -> Tensor:
+    """Softmax over keys, float32 (heads, rows, keys); hidden: see `_visible`."""
+    shape = (scaled.shape[0], scaled.shape[1], key.shape[1])
+    scores = torch.bmm(scaled, key.mT, out=scratch.tensor("scores", shape, scaled))
+    if hidden is not None:
+        if hidden.dtype == torch.bool:
+            scores[..., shape[2] - hidden.shape[-1] :].masked_fill_(hidden[0], torch.finfo(scores.dtype).min)
+        else:
+            scores += hidden[0]
+    return torch.softmax(scores, -1, out=scratch.tensor("weights", shape, scaled))
+
+
+def _visible(call: AttentionCall, rows: slice) -> tuple[int, Tensor | None]:
+    """How many keys these rows may look at, from key 0 on, and which of these are hidden from a row.
+
+    The latter is (1, heads or 1, rows, keys): true where hidden, of the last keys alone where all before are seen, or a
+    mask to be added; None where nothing is hidden.
+    """
+    tokens, mask = call.key.shape[2], call.mask
+    if mask is None:
+        if not call.causal:
+            return tokens, None
+        count = rows.stop - rows.start
+        ahead = torch.ones(count, count, dtype=torch.bool, device=call.query.device).triu(1)
+        return rows.stop, ahead[None, None]
+    mask = mask[:, :, rows]
+    if mask.dtype != torch.bool:
+        seen = _last(mask > torch.finfo(mask.dtype).min / 2)
+        return seen, mask[..., :seen]
+    seen = _last(mask)
+    return seen, ~mask[..., :seen]
+
+
+def _last(visible: Tensor) -> int:
+    """The number of keys up to the last one that any row may look at; all where there is none."""
+    keys = visible.flatten(0, -2).any(0).nonzero()
+    return int(keys[-1]) + 1 if len(keys) else visible.shape[-1]
+
+
+def _additive(hidden: Tensor, keys: int, like: Tensor) -> Tensor:
+    """What eager attention adds to scores of that many keys, from what `_visible` says is hidden."""
+    if hidden.dtype != torch.bool:
+        return hidden
+    mask = like.new_zeros(*hidden.shape[:-1], keys)
+    mask[..., keys - hidden.shape[-1] :].masked_fill_(hidden, torch.finfo(mask.dtype).min)
+    return mask
+
+
+def _scale(call: AttentionCall) -> float:
+    scaling = call.options.get("scaling")
+    return float(call.query.shape[-1] ** -0.5 if scaling is None else scaling)
+
+
+def _ungrouped(call: AttentionCall) -> AttentionCall:
+    """The same call with keys and values of every head, which eager attention would repeat again for every tile."""
+    groups = call.query.shape[1] // call.key.shape[1]
+    if groups == 1:
+        return call
+    key, value = (each.repeat_interleave(groups, dim=1) for each in (call.key, call.value))
+    return replace(call, module=cast(nn.Module, _Ungrouped(call.module)), key=key, value=value)
+
+
+class _Ungrouped:
+    """A module as its eager attention sees it, with as many heads of keys as of queries."""
+
+    num_key_value_groups = 1
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)

@@ -1,0 +1,286 @@
+"""Statistics from tiles are those of whole attention, whatever the tiles, the masks and the model."""
+
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+from architecture_examples import ARCHITECTURES as EVERY_ARCHITECTURE
+from architecture_examples import language_model_class
+from attention_examples import ARCHITECTURES, layer_attention, peak_of, random_attention, tiny_model, token_ids
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from transformers import AutoConfig
+from transformers.models.gemma2.modeling_gemma2 import eager_attention_forward as capped
+from transformers.models.llama.modeling_llama import eager_attention_forward as grouped
+from transformers.models.t5.modeling_t5 import eager_attention_forward as biased
+
+from headwise.attention.capture import CaptureError, LayerAttention, capturing
+from headwise.attention.interface import AttentionCall
+from headwise.attention.reduce import LayerStatistics, statistics_from, statistics_of
+from headwise.attention.reducing import ReducedLayer, reducing, way_of
+from headwise.attention.rows import LayerSums
+from headwise.attention.scratch import Scratch
+from headwise.attention.sinks import SINKS
+from headwise.attention.tiled import attend_in_tiles, can_tile, kind_of
+from headwise.study.specialization import PAIR_STATISTICS
+
+TOKENS = 13
+TILE = "headwise.attention.tiles.ENTRIES_PER_TILE"
+# Where one key has nearly all of a row, or two heads are nearly equal, what is left is rounding of float32.
+ROUNDING = 2e-6
+
+
+def assert_same(found: LayerStatistics, expected: LayerStatistics, relative: float, absolute: float = ROUNDING) -> None:
+    def tables(statistics: LayerStatistics) -> dict[str, Tensor]:
+        by_sink = {
+            f"{name}, {sink}": value
+            for sink in SINKS
+            for name, value in {**vars(statistics.heads[sink]), **statistics.pairs[sink]}.items()
+        }
+        return {**by_sink, "descriptors": statistics.descriptors}
+
+    before, after = tables(expected), tables(found)
+    assert before.keys() == after.keys()
+    for name, values in before.items():
+        np.testing.assert_allclose(after[name], values, rtol=relative, atol=absolute, err_msg=name)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    heads=st.integers(1, 5),
+    tokens=st.integers(1, 23),
+    at_once=st.integers(1, 9),
+    support=st.sampled_from(["causal", "full"]),
+    sharpness=st.sampled_from([0.5, 3.0, 12.0]),
+    share=st.sampled_from([1.0, 0.3]),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
+    trim=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_rows_counted_in_by_tiles(heads, tokens, at_once, support, sharpness, share, dtype, trim, seed):
+    """In float32 and tiles of any size, as in float64 and at once; some rows have all they have on key 0."""
+    weights = random_attention(heads, tokens, support, seed, sharpness) * share
+    weights[0, tokens // 2 :: 3] = torch.eye(tokens)[0] * share
+    weights = weights.to(dtype)
+    layer = layer_attention(weights.float(), support)
+    names = [name for name in PAIR_STATISTICS if name != "output_cka"]
+    sums = LayerSums(tokens, names)
+    for first in range(0, tokens, at_once):
+        rows = weights[:, first : first + at_once]
+        sums.add(first, rows[..., : first + rows.shape[1]] if trim and support == "causal" else rows)
+    assert sums.looks_ahead == (support == "full" and tokens > 1 and bool((weights.triu(1) > 0).any()))
+    # A pattern of few entries may be nearly constant: Pearson then magnifies rounding.
+    assert_same(statistics_from(sums, layer.support, None), statistics_of(layer, names), 1e-4, absolute=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    groups=st.integers(1, 3),
+    key_heads=st.integers(1, 3),
+    tokens=st.integers(1, 19),
+    width=st.sampled_from([1, 4, 7]),
+    entries=st.integers(1, 300),
+    mask=st.sampled_from(["causal", "none", "window", "bias"]),
+    own=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_attention_in_tiles_is_attention(groups, key_heads, tokens, width, entries, mask, own, seed):
+    """Weights and outputs of plain attention and of the model's own in tiles, against softmax(scale q k^T + mask) v."""
+    generator = torch.Generator().manual_seed(seed)
+    heads = groups * key_heads
+    query = torch.randn(1, heads, tokens, width, generator=generator)
+    key, value = torch.randn(2, 1, key_heads, tokens, width, generator=generator)
+    distance = torch.arange(tokens)[:, None] - torch.arange(tokens)
+    visible = {"causal": distance >= 0, "none": distance > -tokens, "window": (distance >= 0) & (distance < 3)}
+    bias = torch.zeros(1, heads, tokens, tokens)
+    given_mask = None
+    if mask == "bias":
+        bias = -0.3 * distance.abs() * torch.arange(1.0, heads + 1)[:, None, None] + bias
+        given_mask = bias = bias.masked_fill(distance < 0, torch.finfo(torch.float32).min)
+    else:
+        bias = bias.masked_fill(~visible[mask], -torch.inf)
+        given_mask = visible[mask][None, None] if mask == "window" else None
+    module = nn.Module()
+    module.num_key_value_groups = groups
+    options = {"scaling": 0.7, "dropout": 0.0}
+    call = AttentionCall(module.eval(), grouped, query, key, value, given_mask, options, mask != "none")
+    expected = (0.7 * query @ key.repeat_interleave(groups, 1).mT + bias).softmax(-1)[0]
+    assert can_tile(call)
+    assert kind_of(call) == "plain"
+    weights = torch.zeros(heads, tokens, tokens)
+
+    def take(first: int, tile: Tensor) -> None:
+        weights[:, first : first + tile.shape[1], : tile.shape[2]] = tile
+
+    with patch(TILE, entries):
+        output = attend_in_tiles(call, "own" if own else "plain", take, Scratch())
+    torch.testing.assert_close(weights, expected, rtol=1e-5, atol=1e-6)
+    written = (expected @ value.repeat_interleave(groups, 1)[0]).transpose(0, 1)
+    torch.testing.assert_close(output[0], written, rtol=1e-5, atol=1e-5)
+
+
+def test_an_example_tells_what_is_not_plain():
+    module = nn.Module().eval()
+    module.num_key_value_groups = 1
+    query = torch.randn(1, 2, 3, 4)
+    call = AttentionCall(module, capped, query, query, query, None, {"scaling": 0.5, "softcap": None}, True)
+    assert kind_of(call) == "plain"
+    call.options["softcap"] = 50.0
+    assert kind_of(call) == "own"
+    call.options["softcap"] = None
+    half = query.bfloat16()
+    assert kind_of(AttentionCall(module, capped, half, half, half, None, call.options, True)) == "own"
+
+
+def test_attention_with_a_bias_of_its_own_is_not_taken_apart():
+    query = torch.randn(1, 2, 3, 4)
+    options = {"position_bias": torch.randn(1, 2, 3, 3), "position_ids": torch.arange(3)[None]}
+    call = AttentionCall(nn.Module(), biased, query, query, query, None, options, True)
+    assert not can_tile(call)
+    del options["position_bias"]
+    assert can_tile(call)
+
+
+MODELS = {
+    **{name: (kind, changes) for name, (kind, changes, _) in ARCHITECTURES.items()},
+    "capped": ("gemma2", dict(num_key_value_heads=2, head_dim=8, sliding_window=4, attn_logit_softcapping=2.0)),
+}
+WAYS = {"gpt2 upcast": "exact", "falcon": "exact", "falcon alibi": "exact", "bloom": "exact"}
+WAYS |= {"gemma2": "eager_tiled", "capped": "eager_tiled"}
+
+
+def both(model, ids: Tensor, entries: int) -> tuple[list[LayerAttention], list[ReducedLayer], list[Tensor]]:
+    whole: list[LayerAttention] = []
+    reduced: list[ReducedLayer] = []
+    with torch.no_grad(), patch(TILE, entries):
+        with capturing(model, whole.append):
+            outputs = [model(input_ids=ids)[0]]
+        with reducing(model, PAIR_STATISTICS, reduced.append):
+            outputs.append(model(input_ids=ids)[0])
+    return whole, reduced, outputs
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("tokens", [1, TOKENS])
+def test_statistics_of_a_model_are_those_of_its_weights(name, tokens):
+    kind, changes = MODELS[name]
+    whole, reduced, outputs = both(tiny_model(kind, **changes), token_ids(tokens), entries=4 * TOKENS * 3)
+    for attention, found in zip(whole, reduced, strict=True):
+        assert (found.layer, found.support, found.finite) == (attention.layer, attention.support, True)
+        assert found.way == WAYS.get(name, "tiled")
+        assert_same(found.statistics, statistics_of(attention, PAIR_STATISTICS), 1e-4)
+    torch.testing.assert_close(*outputs, rtol=1e-4, atol=1e-5)
+
+
+def test_learned_sinks_are_the_models_own():
+    architecture = EVERY_ARCHITECTURE["GPT-OSS"]
+    config = AutoConfig.for_model(architecture.model_type, **architecture.config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = language_model_class(config).from_config(config, attn_implementation="eager").eval()
+    whole, reduced, _ = both(model, token_ids(TOKENS), entries=4 * TOKENS * 3)
+    for attention, found in zip(whole, reduced, strict=True):
+        assert found.way == "eager_tiled"
+        assert found.statistics.heads["kept"].received.sum(-1).max() < 0.99
+        assert_same(found.statistics, statistics_of(attention, PAIR_STATISTICS), 1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ["grouped-query", "gpt2", "bloom"])
+def test_half_precision_is_rounded_as_the_model_rounds(name, dtype):
+    kind, changes = MODELS[name]
+    whole, reduced, _ = both(tiny_model(kind, **changes).to(dtype), token_ids(TOKENS), entries=4 * TOKENS * 3)
+    for attention, found in zip(whole, reduced, strict=True):
+        assert found.way == WAYS.get(name, "eager_tiled")
+        # A score may be rounded the other way, and what follows from it.
+        assert_same(found.statistics, statistics_of(attention, PAIR_STATISTICS), 0.02, absolute=0.01)
+
+
+def test_tiles_come_in_order_before_their_layer():
+    model, events = tiny_model("llama", num_key_value_heads=2), []
+
+    def take_tile(layer: int, tokens: int, first: int, tile: Tensor) -> None:
+        events.append((layer, tokens, first, tuple(tile.shape)))
+
+    with (
+        torch.no_grad(),
+        patch(TILE, 4 * TOKENS * 5),
+        reducing(model, (), lambda layer: events.append(layer.layer), take_tile),
+    ):
+        model(input_ids=token_ids(TOKENS))
+    one = [(0, (4, 5, 5)), (5, (4, 5, 10)), (10, (4, 3, TOKENS))]
+    expected = [[(layer, TOKENS, *tile) for tile in one] + [layer] for layer in range(3)]
+    assert events == [event for of_layer in expected for event in of_layer]
+
+
+def test_memory_does_not_hold_a_layers_weights():
+    tokens, entries = 512, 4 * 512 * 16
+    model = tiny_model("llama", num_key_value_heads=2, max_position_embeddings=tokens)
+    model.set_attn_implementation("sdpa")
+    ids = token_ids(tokens)
+
+    def reduce() -> None:
+        with (
+            patch(TILE, entries),
+            reducing(model, ["hellinger", "pattern_correlation", "output_cka"], lambda each: None),
+        ):
+            model(input_ids=ids)
+
+    with torch.inference_mode():
+        plain = peak_of(lambda: model(input_ids=ids))
+        peak = peak_of(reduce)
+    # Scores, weights, and what is made of them; one layer's weights take 32 tiles.
+    assert peak - plain < 8 * entries * 4 < 4 * tokens**2 * 4
+
+
+@pytest.mark.parametrize(("kind", "within"), [("llama", "headwise_tiled"), ("falcon", "eager")])
+def test_the_model_is_left_as_it_was(kind, within):
+    model, inside = tiny_model(kind), []
+    model.config._attn_implementation = "sdpa"
+    with torch.no_grad(), reducing(model, (), lambda layer: inside.append(model.config._attn_implementation)):
+        model(input_ids=token_ids(TOKENS))
+    assert inside == [within] * 3
+    assert model.config._attn_implementation == "sdpa"
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_gradients_and_inference_mode_may_change_within():
+    model, found = tiny_model("llama", num_key_value_heads=2), []
+    with reducing(model, PAIR_STATISTICS, found.append):
+        with torch.inference_mode():
+            model(input_ids=token_ids(TOKENS))
+        model(input_ids=token_ids(TOKENS))
+    for first, second in zip(found[:3], found[3:], strict=True):
+        assert_same(first.statistics, second.statistics, 0, absolute=0)
+
+
+def test_attention_that_is_not_finite_is_told():
+    model, found = tiny_model("llama", num_key_value_heads=2), []
+    with torch.no_grad():
+        model.model.layers[1].self_attn.q_proj.weight[0, 0] = torch.nan
+        with reducing(model, PAIR_STATISTICS, found.append):
+            model(input_ids=token_ids(TOKENS))
+    assert [layer.finite for layer in found] == [True, False, False]
+
+
+def test_what_cannot_be_measured_is_refused():
+    model = tiny_model("llama", num_key_value_heads=2)
+    ids = token_ids(TOKENS)
+    with torch.no_grad(), reducing(model, (), lambda layer: None):
+        with pytest.raises(CaptureError, match="the prompt is padded"):
+            model(input_ids=ids, attention_mask=torch.tensor([[0] * 3 + [1] * (TOKENS - 3)]))
+        with pytest.raises(CaptureError, match="one whole prompt at a time"):
+            model(input_ids=ids.repeat(2, 1))
+    projection = model.model.layers[2].self_attn.o_proj
+    projection.weight = nn.Parameter(projection.weight.to(torch.int8), requires_grad=False)
+    refused = pytest.raises(ValueError, match=r"layer 2: output_cka needs .*remove output_cka")
+    with torch.no_grad(), reducing(model, ["output_cka"], lambda layer: None), refused:
+        model(input_ids=ids)
+
+
+@pytest.mark.parametrize(("kind", "way"), [("llama", "tiled"), ("gemma2", "eager_tiled"), ("bloom", "exact")])
+def test_a_model_tells_its_way(kind, way):
+    with torch.no_grad():
+        assert way_of(tiny_model(kind, **{"head_dim": 8} if kind == "gemma2" else {})) == way
