@@ -74,7 +74,16 @@ def test_a_study_is_planned_for_kubernetes_and_an_object_store(root: Path, tmp_p
     try:
         planned = subprocess.run(
             # The models are too small to be given a GPU unless the study says so.
-            [sys.executable, "-m", "snakemake", "--profile", "kubernetes", "-n", "--config", "extraction={device: cuda}"],
+            [
+                sys.executable,
+                "-m",
+                "snakemake",
+                "--profile",
+                "kubernetes",
+                "-n",
+                "--config",
+                "extraction={device: cuda}",
+            ],
             cwd=tmp_path,
             env=os.environ | environment,
             capture_output=True,
