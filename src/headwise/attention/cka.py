@@ -1,6 +1,7 @@
 """Linear CKA between what the heads of a layer write."""
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -15,8 +16,15 @@ FEWEST_TOKENS_FOR_CKA = 4
 
 def upper(matrix: Tensor) -> Tensor:
     """The strict upper triangle, row by row."""
-    i, j = torch.triu_indices(len(matrix), len(matrix), offset=1, device=matrix.device)
-    return matrix[i, j]
+    return matrix.flatten()[_upper_entries(len(matrix), matrix.device)]
+
+
+@cache
+def _upper_entries(size: int, device: torch.device) -> Tensor:
+    """Where the strict upper triangle is in a flattened square matrix."""
+    with torch.inference_mode(False):
+        i, j = torch.triu_indices(size, size, offset=1, device=device)
+        return i * size + j
 
 
 def write_factors(output_projection: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:

@@ -64,7 +64,7 @@ class LayerSums:
         self._first: list[Tensor] = []
         self._others: list[Tensor] = []
         self._others_entropy: list[Tensor] = []
-        # By descriptor, tile after tile, from row 1 on.
+        # What descriptors are made of, tile after tile, from row 1 on.
         self._where: list[Tensor] = []
         self._received: Tensor | None = None
         self._waiting: list[_Waiting] = []
@@ -82,7 +82,7 @@ class LayerSums:
             self.heads = heads
             self._received = tile.new_zeros(heads, len(SINKS), self.tokens, dtype=torch.float64)
         if not self.looks_ahead and keys > first + 1:
-            self.looks_ahead = bool((tile[..., first:].triu(1) > 0).any())
+            self.looks_ahead = bool(tile[..., first:].triu(1).max() > 0)
         if self.looks_ahead:
             # Where every query has the same keys, a nearly flat head's variance is a small difference of large sums.
             tile = tile.double()
@@ -95,9 +95,9 @@ class LayerSums:
         if "pattern_correlation" in self.names:
             products = _row_grams(others)
         terms = torch.clamp(tile, min=torch.finfo(tile.dtype).tiny, out=scratch).log_().mul_(tile)
-        self._first.append(tile[..., 0].double())
-        self._others.append(mass.double())
-        self._others_entropy.append(-terms[..., 1:].sum(-1).double())
+        self._first.append(tile[..., 0].clone())  # a view would show what the tile's memory is used for next
+        self._others.append(mass)
+        self._others_entropy.append(terms[..., 1:].sum(-1))
         scale = (mass >= SMALLEST_MASS) / mass.clamp(min=SMALLEST_MASS)
         self._received[..., :keys] += torch.stack([torch.ones_like(scale), scale], 1) @ tile
         self._where.append(_where(first, tile, self._first[-1], self._others[-1]))
@@ -111,7 +111,10 @@ class LayerSums:
 
     def rows(self) -> Rows:
         """What was counted in of single rows."""
-        return Rows(*(torch.cat(each, -1) for each in (self._first, self._others, self._others_entropy)))
+        first, others, terms = (
+            torch.cat(each, -1).double() for each in (self._first, self._others, self._others_entropy)
+        )
+        return Rows(first, others, -terms)
 
     def received(self, sink: Sink) -> Tensor:
         """Attention that each key receives, summed over the rows not left out: float64 (heads, T)."""
@@ -123,7 +126,7 @@ class LayerSums:
 
     def where(self) -> Tensor:
         """What descriptors of each row from row 1 on are: float64 (4, heads, T - 1), see `descriptors`."""
-        return torch.cat(self._where, -1)
+        return torch.cat(self._where, -1).double()
 
     def pairs(self, sink: Sink) -> dict[str, Tensor]:
         """Sums over rows that statistics of pairs are made of: (H, H), but divergences one value per pair.
@@ -163,12 +166,12 @@ class _Waiting:
 
 def _together(waiting: Sequence[_Waiting]) -> _Waiting:
     def joined(tensors: list[Tensor | None]) -> Tensor | None:
-        return torch.cat([each.double() for each in tensors if each is not None]) if tensors[0] is not None else None
+        return torch.cat([each for each in tensors if each is not None]).double() if tensors[0] is not None else None
 
     return _Waiting(
         waiting[0].first_row,
-        torch.cat([each.first for each in waiting], -1),
-        torch.cat([each.others for each in waiting], -1),
+        torch.cat([each.first for each in waiting], -1).double(),
+        torch.cat([each.others for each in waiting], -1).double(),
         joined([each.overlaps for each in waiting]),
         joined([each.products for each in waiting]),
     )
@@ -226,7 +229,7 @@ def _where(first: int, tile: Tensor, first_key: Tensor, others: Tensor) -> Tenso
     away = (positions - first).abs()
     away[first:behind] = 0
     ahead = tile[..., behind:].sum(-1)
-    before = (first_key + others).to(tile.dtype) - own.sum(-1) - ahead
+    before = first_key + others - own.sum(-1) - ahead
     distance = tile @ away + (queries - first) * (before - ahead)
     distance += (own * (queries[:, None] - positions[first:behind]).abs()).sum(-1)
     skipped = 0 if first else 1
@@ -237,7 +240,7 @@ def _where(first: int, tile: Tensor, first_key: Tensor, others: Tensor) -> Tenso
             tile[:, skipped:, 0],
             distance[:, skipped:],
         ]
-    ).double()
+    )
 
 
 def entropy_terms(values: Tensor) -> Tensor:
