@@ -1,6 +1,6 @@
 """What planning a study costs as it grows: time and memory of a dry run, and time to parse the Snakefile.
 
-    python benchmarks/dag.py [--models 121 1210 12100] [--study config/studies/x.yaml ...]
+    python benchmarks/dag.py [--models 121 1210 12100] [--study config/studies/x.yaml ...] [--config "seeds=[1, 2]"]
 
 Half of the models are trained, the other half aligned from them, one refit each; every one is extracted and evaluated,
 every aligned one compared. Prints one row per size or study. Processor seconds are those of a machine that is not busy,
@@ -63,10 +63,11 @@ def plan(folder: Path, study: Path, *arguments: str) -> Cost:
     return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, said)
 
 
-def row(label: str, folder: Path, study: Path) -> str:
+def row(label: str, folder: Path, study: Path, config: list[str]) -> str:
     """A row of the table."""
-    planned = plan(folder, study, "-n", "--quiet", "rules")
-    parsed = plan(folder, study, "--list-rules")
+    changes = ["--config", *config] if config else []
+    planned = plan(folder, study, "-n", "--quiet", "rules", *changes)
+    parsed = plan(folder, study, "--list-rules", *changes)
     jobs = re.search(r"^total\s+(\d+)", planned.output, re.MULTILINE)
     assert jobs is not None, planned.output
     return (
@@ -80,14 +81,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", type=int, nargs="*", default=[121, 1210, 12100])
     parser.add_argument("--study", type=Path, nargs="*", default=[])
+    parser.add_argument("--config", nargs="*", default=[], help="as Snakemake's, for the studies")
     chosen = parser.parse_args()
     print("| study | jobs | dry run, processor (s) | elapsed (s) | memory (MB) | parsing alone, processor (s) |")
     print("|---|---|---|---|---|---|")
     for study in chosen.study:
-        print(row(study.stem, ROOT, study.resolve()), flush=True)
+        print(row(study.stem, ROOT, study.resolve(), chosen.config), flush=True)
     for models in chosen.models:
         with tempfile.TemporaryDirectory() as folder:
-            print(row(f"{models:,} models", Path(folder), write_study(Path(folder), models)), flush=True)
+            print(row(f"{models:,} models", Path(folder), write_study(Path(folder), models), []), flush=True)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def sensitivity(units: int) -> Callable[[np.random.Generator], Rejections]:
             f"{name}: Welch's interval of the ratio of geometric means": _excludes(
                 found.geometric_low, found.geometric_high, 1
             ),
-            f"{name}: bootstrap interval of the log ratio": _excludes(found.log_low, found.log_high, 0),
+            f"{name}: interval of the log ratio of means": _excludes(found.log_low, found.log_high, 0),
         }
 
     return simulate

@@ -34,6 +34,8 @@ from headwise.stability.summarize import summarize_stability
 from headwise.study.comparison import Comparison
 from headwise.study.data import Corpus, Tokenizer
 from headwise.study.extraction import Extraction
+from headwise.study.models import Loading
+from headwise.study.reading import Reading
 from headwise.study.stability import Stability
 from headwise.study.training import Decoder
 
@@ -93,10 +95,10 @@ def shape(refits: int) -> Any:
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Wall seconds of a call, and what it returns."""
-    start = time.perf_counter()
+    """Processor seconds of a call on one thread, and what it returns."""
+    start = time.process_time()
     result = work()
-    return time.perf_counter() - start, result
+    return time.process_time() - start, result
 
 
 def report(what: str, seconds: float, remark: str = "") -> None:
@@ -221,11 +223,8 @@ def stage() -> None:
             **{table: getattr(files, table) for table in ("residual", "importance", "losses", "norms", "outputs")},
         )
         documents = folder / "documents.jsonl"
-        seconds, _ = timed(
-            lambda: probe_refits(
-                checkpoints, prompts, documents, probes, stability, Extraction(max_tokens=256), metadata
-            )
-        )
+        refits = [Reading(path.name, path, Extraction(max_tokens=256), Loading()) for path in checkpoints]
+        seconds, _ = timed(lambda: probe_refits(refits, prompts, documents, probes, stability, metadata))
         report(
             f"probe_refits, {REFITS} refits, {stability.residual_tokens} tokens, {PROMPTS} prompts", seconds, memory()
         )
@@ -254,7 +253,7 @@ PARTS: dict[str, Callable[[], None]] = {"heads": heads, "growth": growth, "resid
 
 
 def main(part: Annotated[list[str] | None, typer.Option(help=f"Of {', '.join(PARTS)}; default: all")] = None) -> None:
-    """Measure on one thread and print a line per measurement."""
+    """Measure on one thread and print a line per measurement, in seconds of processor time."""
     torch.set_num_threads(1)
     for name in part or PARTS:
         PARTS[name]()

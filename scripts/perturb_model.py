@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from headwise.devices import own_devices
 from headwise.logs import logged
 from headwise.provenance import read_json
-from headwise.robustness.experiment import Outputs, Reading, Settings, perturb_refit
+from headwise.robustness.experiment import Outputs, Settings, perturb_refit
+from headwise.study.reading import Reading
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from headwise.devices import own_devices
 from headwise.logs import logged
 from headwise.stability.probe import Probes, probe_refits
-from headwise.study.extraction import Extraction
+from headwise.study.reading import Reading
 from headwise.study.stability import Stability
 
 if TYPE_CHECKING:
@@ -16,11 +16,13 @@ with logged(snakemake.log[0]), own_devices(snakemake.resources.gpu):
     settings, output = snakemake.params.settings, snakemake.output
     tables = ("beginnings", "residual", "importance", "losses", "norms", "outputs")
     probe_refits(
-        [Path(path) for path in snakemake.input.checkpoints],
+        [
+            Reading.of(Path(path), reading)
+            for path, reading in zip(snakemake.input.checkpoints, settings["refits"], strict=True)
+        ],
         Path(snakemake.input.prompts),
         next((Path(path) for path in snakemake.input.documents), None),
         Probes(*(Path(output[table]) for table in tables), random=[Path(path) for path in output.random]),
         Stability(**settings["stability"]),
-        Extraction(**settings["extraction"]),
         settings["metadata"],
     )

@@ -80,6 +80,7 @@ def tiny_content() -> dict[str, Any]:
         ],
         "specialization": {"head_permutations": 20},
         "comparison": {"resamples": 199},
+        "controls": {"learned_circuit": False},
     }
 
 

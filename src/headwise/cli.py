@@ -82,6 +82,43 @@ def verify(study_file: Annotated[Path, typer.Argument(metavar="STUDY", help="Stu
 
 @app.command()
 @errors_as_sentences()
+def cost(
+    study_file: Annotated[Path, typer.Argument(metavar="STUDY", help="Study file (YAML)")],
+    config: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="As Snakemake's --config, once for each: --config 'seeds=[1, 2]'"),
+    ] = None,
+    measured: Annotated[
+        Path | None, typer.Option(help="results/NAME of a run that finished on your machine, to count with its times")
+    ] = None,
+    measured_study: Annotated[
+        Path | None, typer.Option(help="The study file of that run; default: STUDY, as it is written")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON")] = False,
+) -> None:
+    """Estimate what a study takes before anything runs: jobs, hours, memory and disk, rule by rule."""
+    from headwise.cost.estimate import estimate, total
+    from headwise.cost.plan import Plan
+    from headwise.cost.rates import RATES, measured_rates
+    from headwise.cost.table import as_json_text, cost_table
+    from headwise.study.parse import load_study
+
+    plan = Plan(load_study(study_file, config or []), str(study_file))
+    rates = RATES
+    if measured is not None:
+        its_study = measured_study or study_file
+        rates = measured_rates(Plan(load_study(its_study), str(its_study)), measured)
+    elif measured_study is not None:
+        raise ValueError("--measured-study says what --measured ran: give --measured results/NAME as well, or neither.")
+    rows = estimate(plan, rates)
+    if as_json:
+        print(as_json_text(plan, rows))
+        return
+    terminal().print(cost_table(plan, rows, total(rows)))
+
+
+@app.command()
+@errors_as_sentences()
 def extract(
     checkpoint: Checkpoint,
     output: Annotated[Path, typer.Option(help="Folder to write to")],

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
+# Where statements hold statements.
+STATEMENTS = ("body", "orelse", "handlers", "finalbody", "cases")
 
 
 def import_closure(path: Path, package: Path = PACKAGE) -> list[Path]:
@@ -57,10 +59,12 @@ def _imported_modules(path: Path, package: Path) -> Iterator[str]:
 
 
 def _executed_imports(nodes: Iterable[ast.AST]) -> Iterator[ast.Import | ast.ImportFrom]:
+    # Through statements alone, which imports are: expressions are most of a file.
     for node in nodes:
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield node
         elif isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
             yield from _executed_imports(node.orelse)
         else:
-            yield from _executed_imports(ast.iter_child_nodes(node))
+            for field in STATEMENTS:
+                yield from _executed_imports(getattr(node, field, ()))

@@ -12,7 +12,8 @@ from headwise.provenance import read_metadata
 from headwise.report.robustness.part import PART
 from headwise.report.tables import analysis_table, typed
 from headwise.robustness.noise_tables import AS_MADE, DUPLICATED
-from headwise.study.perturbation import perturbation_settings, reading
+from headwise.study.perturbation import perturbation_settings
+from headwise.study.reading import reading
 from headwise.study.study import Study
 from rules.conftest import Measurement, RunScript, describe
 

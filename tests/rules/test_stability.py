@@ -15,6 +15,7 @@ from headwise.provenance import read_metadata
 from headwise.report.stability.part import PART
 from headwise.report.tables import typed
 from headwise.stability.group import GroupFiles
+from headwise.study.reading import reading
 from headwise.study.stability import Stability
 from headwise.study.study import Study
 
@@ -60,7 +61,7 @@ def products(
         output={**probed, "random": random},
         settings={
             "stability": SETTINGS.model_dump(),
-            "extraction": study.extraction.model_dump(),
+            "refits": [reading(study, study.model("multi_head"))] * 2,
             "metadata": METADATA,
         },
     )

@@ -23,7 +23,7 @@ faults = FaultTable()
 WITH_GPU = ("--set-resources", "extract_attention:gpu=1")
 # The jobs that share the last Slurm job; those of one line run side by side.
 REPORT = [
-    ("check_declaration", "run_controls", "contrast_models"),
+    ("check_declaration", "run_controls", "contrast_models", "analyse_factors"),
     ("aggregate",),
     ("draw_figures",),
     ("write_report",),

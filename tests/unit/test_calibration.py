@@ -1,24 +1,49 @@
 """Calibration: rates with their bands, and that a test which breaks its promise is caught and marked."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
-from report_examples import example_study
+from report_examples import example_study, write_inputs
 
-from headwise.calibration import between, within
-from headwise.calibration.rates import PROMPTS, Rate, attainable_level, rate
+from headwise.calibration import between, refits, within
+from headwise.calibration.rates import (
+    BY_LAYER,
+    CONFIRMATORY_SET,
+    CORRELATION,
+    DOMAINS,
+    EQUIVALENCE,
+    FACTOR,
+    FAMILIES,
+    PROMPTS,
+    RANDOM_EFFECTS,
+    REFITS,
+    ROC_AREA,
+    TWO_SAMPLES,
+    Rate,
+    attainable_level,
+    rate,
+)
 from headwise.calibration.shape import Shape, shape_of
-from headwise.report.calibration.marks import MARK, marked, procedure_of
+from headwise.calibration.within import swap_p
+from headwise.provenance import write_table
+from headwise.report.calibration.marks import marked
 from headwise.report.calibration.part import calibration_chart, calibration_findings, passages
-from headwise.report.tables import typed
+from headwise.report.findings import findings
+from headwise.report.labels import DAGGER, OUT_OF_BAND, marked_p
+from headwise.report.page_tables import comparisons_view
+from headwise.report.parts import TABLES
+from headwise.report.tables import build_tables, typed
 from headwise.study.calibration import Calibration
 
 SHAPE = Shape(domains=("a", "b", "c", "d", "e", "f") * 5, layers=3, heads=4, refits=6, families=6, pairs=2)
 SETTINGS = Calibration(simulations=400, effects=[1.0], domain_correlations=[0.5])
 WORDS = {"procedure": PROMPTS, "quantity": "rejection", "scenario": "none", "units": "30 prompts"}
+
+
+OVER_REFITS = (refits.pair_intervals, refits.layer_trends, refits.factor_orders)
 
 
 def generator():
@@ -76,7 +101,7 @@ def test_every_procedure_keeps_what_it_promises(check):
 
 def test_slow_procedures_keep_what_they_promise():
     few = SETTINGS.model_copy(update={"simulations": 120})
-    for check in (within.profile_tests, between.further_tests):
+    for check in (within.profile_tests, between.further_tests, *OVER_REFITS):
         for found in check(SHAPE, few, 0.05, generator()):
             assert found.kept != "no", found
 
@@ -109,24 +134,77 @@ def test_p_values_of_a_broken_procedure_are_marked():
     tests = pd.DataFrame(
         {"unit": ["prompt", "refit", "prompt"], "p": [0.01, 0.25, None], "verdict": ["decreased", "undecidable", "-"]}
     ).assign(reason=None)
-    found = marked(tests, calibration_table())
-    assert found["verdict"].tolist() == [f"decreased ({MARK})", "undecidable", "-"]
+    found = marked("comparisons", tests, calibration_table())
+    assert found["verdict"].tolist() == [f"decreased ({OUT_OF_BAND})", "undecidable", "-"]
     assert "rejects 11 % where it promises exactly 5 %" in found["reason"].iloc[0]
-    pd.testing.assert_frame_equal(marked(tests, calibration_table(kept="yes")), tests)
+    assert [marked_p(row) for row in found.to_dict("records")] == [f"0.01 {DAGGER}", "0.25", "–"]
+    pd.testing.assert_frame_equal(marked("comparisons", tests, calibration_table(kept="yes")), tests)
 
 
-def test_every_kind_of_contrast_has_a_procedure():
-    names = {
-        procedure_of({"kind": kind, "unit": unit})
-        for kind, unit in (
-            ("architecture", "refit"),
-            ("architecture_by_seed", "seed"),
-            ("alignment_pooled", "family"),
-            ("alignment_random_effects", "family"),
-        )
-    }
-    assert len(names) == 4
-    assert None not in names
+# A row of every table that has p-values, and the procedure behind each of them.
+ROWS = [
+    ("comparisons", {"unit": "prompt"}, "p", PROMPTS),
+    ("comparisons", {"unit": "refit"}, "p", REFITS),
+    ("comparisons", {"unit": "prompt"}, "p_domains", DOMAINS),
+    ("comparisons", {"unit": "prompt"}, "p_equivalence", EQUIVALENCE),
+    ("comparisons", {"unit": "prompt", "role": "confirmatory"}, "p_adjusted", CONFIRMATORY_SET),
+    ("comparisons", {"unit": "prompt", "role": "exploratory"}, "p_adjusted", BY_LAYER),
+    ("contrasts", {"unit": "refit", "kind": "architecture"}, "p", TWO_SAMPLES),
+    ("contrasts", {"unit": "seed", "kind": "architecture_by_seed"}, "p", REFITS),
+    ("contrasts", {"unit": "refit", "kind": "alignment_difference"}, "p", TWO_SAMPLES),
+    ("contrasts", {"unit": "family", "kind": "alignment_pooled"}, "p", FAMILIES),
+    ("contrasts", {"unit": "family", "kind": "alignment_random_effects"}, "p", RANDOM_EFFECTS),
+    ("contrasts", {"unit": "family", "kind": "alignment_without_family"}, "p", FAMILIES),
+    ("factors", {}, "p", FACTOR),
+    ("noise_contrasts", {}, "p", TWO_SAMPLES),
+    ("probe_discrimination", {}, "p", ROC_AREA),
+    ("recursion_durations", {"test": "two-sided sign-flip test, exact"}, "p", REFITS),
+    ("recursion_durations", {"test": "two-sided two-sample permutation test"}, "p", TWO_SAMPLES),
+    ("stability", {"method": "two-sided permutation test of Pearson's r, exact"}, "p", CORRELATION),
+]
+
+
+@pytest.mark.parametrize(("table", "row", "column", "procedure"), ROWS)
+def test_a_broken_procedure_is_marked_wherever_its_p_value_is(table, row, column, procedure):
+    tests = pd.DataFrame([{**row, column: 0.01, "reason": "few units"}])
+    found = marked(table, tests, calibration_table(procedure=procedure))["reason"].iloc[0]
+    assert found.startswith("few units; ")
+    assert "out of its calibration band: it rejects 11 %" in found
+    other = marked(table, tests, calibration_table(procedure="another procedure"))
+    assert other["reason"].iloc[0] == "few units"
+
+
+def test_every_table_with_p_values_is_marked():
+    tables = {name for name, columns in TABLES.items() if "p" in {column.name for column in columns}}
+    assert tables == {table for table, *_ in ROWS}
+
+
+def test_a_test_that_rejects_too_often_is_caught_and_marked_in_the_report(tmp_path, monkeypatch):
+    """A label swap whose p-values are a third of what they should be, from its calibration to the page's finding."""
+
+    def too_small(values, rng, clusters=None):
+        return swap_p(values, rng, clusters) / (1 if clusters else 3)
+
+    monkeypatch.setattr(within, "swap_p", too_small)
+    rates = list(within.prompt_tests(SHAPE, SETTINGS, 0.05, generator()))
+    assert [row.kept for row in rates[:2]] == ["no", "yes"]
+    study = example_study()
+    inputs = write_inputs(study, tmp_path, np.random.default_rng(1))
+    path = tmp_path / "calibration.parquet"
+    write_table(pd.DataFrame([asdict(row) for row in rates]), path, {"study": study.name})
+    tables = build_tables(study, replace(inputs, analyses=[path]))
+    tests = tables["comparisons"]
+    over_prompts = tests["unit"].eq("prompt") & tests["p"].notna()
+    assert tests.loc[over_prompts, "verdict"].str.endswith(f"({OUT_OF_BAND})").all()
+    assert not tests.loc[~over_prompts, "verdict"].str.contains(OUT_OF_BAND).any()
+    view = comparisons_view(study, tables, confirmatory=True)
+    column = list(view.head).index("p")
+    assert all(cell.endswith(DAGGER) for cell in (row[column] for row in view.rows))
+    found = findings(study, tables)
+    assert any(finding.headline and "outside: label swap over prompts" in finding.sentence for finding in found)
+    # On the page, the p of each such finding has a dagger as well.
+    of_prompts = [finding.model_dump() for finding in found if finding.p is not None and finding.unit == "prompt"]
+    assert all(DAGGER in marked_p(finding) for finding in of_prompts)
 
 
 def test_the_report_names_what_is_outside_its_band():

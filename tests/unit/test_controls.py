@@ -1,13 +1,17 @@
 """Controls fail where they should, and the panel reads what other analyses measured."""
 
+import json
+
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from report_examples import example_study
 
 from headwise.controls import made_up, of_model
-from headwise.controls.control import within
+from headwise.controls.control import above, within
 from headwise.controls.made_up import made_up_controls
+from headwise.controls.released import released_control
 from headwise.report.controls.panel import control_panel
 from headwise.report.controls.part import control_findings, passages
 
@@ -97,6 +101,32 @@ def test_the_chance_level_is_read_from_the_stability_table(corrected, outcome):
         }
     )
     assert rows.loc["stability of heads of random weights", "outcome"] == outcome
+
+
+def test_a_bound_is_not_met_by_nothing():
+    assert above("a", "b", 0.5, 0.6).outcome == "pass"
+    assert above("a", "b", 0.5, 0.5).outcome == "fail"
+    assert above("a", "b", 0.5, float("nan")).outcome == "fail"
+
+
+@pytest.mark.parametrize(("error", "outcome"), [(0.0, "pass"), (1e-9, "fail")])
+def test_released_indices_are_computed_again(tmp_path, error, outcome):
+    entropies = np.random.default_rng(5).uniform(size=(6, 3))
+    correlations = np.corrcoef(entropies.T)[np.triu_indices(3, 1)]
+    released = {"entropies": entropies.tolist(), "specialization_index": 1 - correlations.mean() + error}
+    (tmp_path / "model.json").write_text(json.dumps({"base": released, "other": {"specialization_index": 0.5}}))
+    control = released_control(str(tmp_path))
+    assert (control.outcome, control.tolerance) == (outcome, 1e-12)
+    assert control.found == pytest.approx(error, abs=1e-13)
+    assert control.basis.startswith("1 ")
+
+
+def test_a_study_without_released_files_says_how_to_name_them(tmp_path):
+    assert "controls.released_results" in released_control(None).reason
+    (tmp_path / "empty.json").write_text("{}")
+    nothing = released_control(str(tmp_path))
+    assert nothing.outcome == "not run"
+    assert "holds a printed index" in nothing.reason
 
 
 def test_a_control_that_fails_is_on_the_first_screen():

@@ -103,7 +103,38 @@ def test_clusters_are_drawn_whole():
         clusters=np.repeat(np.arange(6), 4).tolist(),
     )
     assert copies.shares["first"].estimate == pytest.approx(once.shares["first"].estimate)
-    assert copies.shares["first"].high - copies.shares["first"].low > 0.1
+    assert copies.shares["first"].low == pytest.approx(once.shares["first"].low)
+    assert copies.shares["first"].high == pytest.approx(once.shares["first"].high)
+
+
+def test_intervals_over_few_clusters_are_the_jackknifes():
+    rng = np.random.default_rng(5)
+    first, second = np.tile([0.0, 1.0], 6), np.repeat([0.0, 1.0], 6)
+    outcome = first + second + 0.2 * rng.normal(size=12)
+    found = decompose(outcome, {"first": first.tolist(), "second": second.tolist()}, generator(), 9, 0.05)
+
+    def share_of_first(chosen):
+        def explained(*columns):
+            design = np.column_stack([np.ones(chosen.sum()), *(column[chosen] for column in columns)])
+            residuals = outcome[chosen] - design @ np.linalg.lstsq(design, outcome[chosen], rcond=None)[0]
+            return 1 - residuals.var() / outcome[chosen].var()
+
+        return (explained(first) + explained(first, second) - explained(second)) / 2
+
+    left_out = np.array([share_of_first(np.arange(12) != unit) for unit in range(12)])
+    error = np.sqrt(11 / 12 * np.sum((left_out - left_out.mean()) ** 2))
+    estimate, half = share_of_first(np.ones(12, dtype=bool)), scipy.stats.t.ppf(0.975, 11) * error
+    share = found.shares["first"]
+    assert (share.estimate, share.low, share.high) == pytest.approx((estimate, estimate - half, estimate + half))
+    assert "jackknife" in share.method
+
+
+def test_from_forty_clusters_on_intervals_are_resampled():
+    rng = np.random.default_rng(6)
+    levels = np.tile([0.0, 1.0], 20)
+    found = decompose(levels + rng.normal(size=40), {"first": levels.tolist()}, generator(), 99, 0.05)
+    assert "percentile bootstrap" in found.shares["first"].method
+    assert found.shares["first"].low < found.shares["first"].estimate < found.shares["first"].high
 
 
 @pytest.mark.parametrize(

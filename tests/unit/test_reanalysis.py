@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 from headwise.cli import app
 from headwise.provenance import read_metadata
+from headwise.reanalysis.indices import index_rows
 from headwise.reanalysis.reanalyse import reanalyse
-from headwise.reanalysis.release import read_release
+from headwise.reanalysis.release import Place, items_of, read_release
 from headwise.statistics.ratio import fieller
 
 LAYERS, HEADS = 9, 4
@@ -209,6 +210,91 @@ def test_the_command_writes_table_and_page_and_repeats_them(release, tmp_path):
     assert read_metadata(tmp_path / "once" / "reanalysis.parquet")["release_digest"]
 
 
+def as_layers(matrix):
+    return {f"layer_{layer}": row for layer, row in enumerate(matrix)}
+
+
+def as_heads(matrix):
+    return {str(layer): {f"head_{head}": each for head, each in enumerate(row)} for layer, row in enumerate(matrix)}
+
+
+def as_objects(matrix):
+    return [{"layer": layer, "entropies": row} for layer, row in enumerate(matrix)]
+
+
+@pytest.mark.parametrize("form", [lambda matrix: matrix, as_layers, as_heads, as_objects, lambda matrix: [matrix] * 3])
+@pytest.mark.parametrize("key", ["entropies", "head_entropies"])
+@pytest.mark.parametrize(("layers", "heads"), [(2, 2), (12, 3), (11, 16)])
+def test_a_matrix_is_found_in_any_shape(form, key, layers, heads):
+    rows = np.random.default_rng(layers).uniform(size=(layers, heads))
+    correlations = np.corrcoef(rows.T)[np.triu_indices(heads, 1)]
+    side = {"specialization_index": 1 - correlations.mean(), key: form(rows.tolist())}
+    (index,) = items_of({"results": {"base": side}}, Place("file.json", (), None, None, None))
+    np.testing.assert_allclose(index.entropies, rows)
+    recomputed = next(iter(index_rows(index)))
+    assert (recomputed.agreement, recomputed.n) == ("yes", layers)
+
+
+POINTS = [[0.0, 2.0], [0.1, 3.0], [0.2, 7.0]]
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [
+        POINTS,
+        {str(dose): value for dose, value in POINTS},
+        [{"sigma": dose, "mean": value} for dose, value in POINTS],
+        [{"noise": dose, "ppl": value} for dose, value in POINTS],
+    ],
+)
+def test_a_curve_is_found_in_any_shape(curve):
+    (found,) = items_of({"model": {"ppl_curve": curve}}, Place("file.json", (), None, None, None))
+    assert np.column_stack([found.sigmas, found.perplexities]).tolist() == POINTS
+
+
+BAD = {
+    "truncated.json": b'{"base": {"entropies": [[0.1, 0.2], [0.',
+    "binary.json": b"\xff\xfe\x00\x01",
+    "nothing.json": b"",
+    "deep.json": b"[" * 100_000 + b"]" * 100_000,
+    "scalar.json": b"3",
+    "null.json": b"null",
+    "list.json": b"[]",
+}
+ODD = {
+    "ragged": {"base": {"specialization_index": 0.4, "entropies": [[0.1, 0.2], [0.3]]}},
+    "one_layer": {"base": {"specialization_index": None, "entropies": [[0.1, 0.2, 0.3]]}},
+    "one_head": {"base": {"specialization_index": 0.2, "entropies": [[0.1], [0.2], [0.3]]}},
+    "constant": {"base": {"specialization_index": 0.2, "entropies": [[0.1, 0.1]] * 4}},
+    "missing_numbers": {"base": {"specialization_index": 0.2, "entropies": [[0.1, None], [0.1, 0.3], [0.2, 0.1]]}},
+    "text": {"base": {"specialization_index": "0.2"}, "chat": {"specialization_index": 0.3}, "delta_si": "0.1"},
+    "empty_matrix": {"base": {"specialization_index": 0.2, "entropies": []}},
+    "two_points": {"ppl_curve": [{"sigma": 0, "mean": 1}, {"sigma": 0.1, "mean": 2}]},
+    "no_points": {"ppl_curve": []},
+    "odd_p": {"first": {"p_value": "<0.05"}, "second": {"p_value": 2.0}, "third": {"p_value": 0.01, "n": 0}},
+    "one_seed": {"seed_results": [{"seed": 1, "si": 0.1}, {"seed": 2}], "per_seed": {"42": {"si": 0.3}}},
+}
+
+
+def test_a_folder_of_odd_files_is_read_as_far_as_it_goes(tmp_path):
+    """Every file appears, what it lacks is named, and nothing stops the others or warns."""
+    for name, content in BAD.items():
+        (tmp_path / name).write_bytes(content)
+    for name, content in ODD.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    (tmp_path / "marked.json").write_bytes(b"\xef\xbb\xbf" + json.dumps({"specialization_index": 0.3}).encode())
+    table = reanalyse(tmp_path, tmp_path / "again")
+    assert set(table["file"]) == {path.name for path in tmp_path.glob("*.json")}
+    unused = table[table["kind"] == "not used"].set_index("file")["remark"]
+    assert set(BAD) <= set(unused.index)
+    assert unused["deep.json"] == "nested too deeply to be read"
+    rest = table[table["kind"].isin(["index", "noise slope"]) & table["value"].isna()]
+    assert set(rest["file"]) >= {"ragged.json", "one_head.json", "constant.json", "two_points.json", "no_points.json"}
+    assert rest["remark"].notna().all()
+    assert table.loc[table["file"] == "marked.json", "printed"].tolist() == [0.3]
+    assert not table["p"].gt(1).any()
+
+
 def test_a_folder_without_results_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"holds no \.json file"):
         read_release(tmp_path)
@@ -223,4 +309,7 @@ def test_fieller_holds_exactly_the_ratios_that_cannot_be_rejected():
         distance = abs(4 - ratio * 2) / np.hypot(0.5, ratio * 0.3)
         assert (distance <= factor) == inside
     assert fieller((4.0, 0.5), (2.0, 2.0), 8, 0.05).low is None
+    for broken in ((np.nan, 0.5), (4.0, np.nan), (np.inf, 0.5)):
+        assert fieller(broken, (2.0, 0.3), 8, 0.05).estimate is None
+        assert fieller((2.0, 0.3), broken, 8, 0.05).reason == "an estimate or error is not finite"
     assert fieller((4.0, 0.5), (0.0, 2.0), 8, 0.05).reason == "the denominator is 0"

@@ -24,6 +24,10 @@ FILES = {
         "if typing.TYPE_CHECKING:\n    import pack.late\n"
     ),
     "guarded.py": "try:\n    import pack.alone\nexcept Exception:\n    if 1:\n        import pack.late\n",
+    "nested.py": (
+        "class A:\n    async def f(self):\n        with self:\n            while 0:\n              import pack.alone\n"
+        "try:\n    pass\nfinally:\n    match 1:\n        case 1:\n            import pack.late\n"
+    ),
     "circle_a.py": "import pack.circle_b\n",
     "circle_b.py": "import pack.circle_a\n",
 }
@@ -54,6 +58,7 @@ def package(tmp_path: Path) -> Path:
         ("import pack.late\n", {"__init__.py", "late.py", "alone.py"}),
         ("import pack.typed\n", {"__init__.py", "typed.py", "alone.py"}),
         ("import pack.guarded\n", {"__init__.py", "guarded.py", "late.py", "alone.py"}),
+        ("import pack.nested\n", {"__init__.py", "nested.py", "late.py", "alone.py"}),
         ("import pack.circle_a\n", {"__init__.py", "circle_a.py", "circle_b.py"}),
     ],
 )

@@ -15,7 +15,14 @@ from headwise.models.tokenizer import load_tokenizer
 from headwise.models.zoo import build_decoder
 from headwise.prompts import EncodedPrompt
 from headwise.stability.ablation import ablated_losses, mean_outputs
-from headwise.stability.cka import LINEAR_DEBIASED, RBF_BIASED, RBF_DEBIASED, cka, median_squared_distance
+from headwise.stability.cka import (
+    LINEAR_DEBIASED,
+    RBF_BIASED,
+    RBF_DEBIASED,
+    SAMPLED_EXAMPLES,
+    cka,
+    median_squared_distance,
+)
 from headwise.stability.names import AFTER, BEFORE
 from headwise.stability.probe import random_model, write_attention
 from headwise.stability.residual import residual_streams
@@ -251,3 +258,12 @@ def test_random_weights_depend_on_their_seed_alone_and_keep_silence(tokenizer, t
         ("b", 0, (4, 2, 2)),
         ("b", 1, (4, 2, 2)),
     ]
+
+
+def test_the_median_distance_is_found_where_a_few_examples_mislead():
+    x = np.zeros((200, 1))
+    # Every example that the guess is made from lies at one place, and nearly all others far apart.
+    chosen = np.unique(np.linspace(0, 199, SAMPLED_EXAMPLES).astype(int))
+    x[np.setdiff1d(np.arange(200), chosen), 0] = np.random.default_rng(0).normal(1e3, 300, size=200 - len(chosen))
+    distances = (x - x.T) ** 2
+    assert median_squared_distance(x) == pytest.approx(np.median(distances), rel=1e-9)

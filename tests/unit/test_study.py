@@ -219,6 +219,12 @@ MEANING_ERRORS = [  # content, field, problem and remedy; beyond what a schema c
         "models.2 ('public').quantization",
         "leave output_cka out of specialization.estimators, or the quantization out",
     ),
+    (
+        with_hub(device_map="auto", seeds=[1, 2])
+        | {"stability": {"groups": [{"name": "refits", "models": ["public"]}]}},
+        "stability.groups.0 ('refits').models",
+        "leave it out of the group, or remove its quantization and device_map",
+    ),
     (with_lens(config=None), "models.2", "give the configuration once: `config` on disk, or `repository_config`"),
     (with_lens(tokenizer=None), "models.2", "give the tokenizer once: `tokenizer` on disk, or `tokenizer_repository`"),
     (

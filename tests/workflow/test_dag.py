@@ -6,7 +6,11 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+from dry_run import job_counts, most_memory
 
+from headwise.cost.estimate import estimate
+from headwise.cost.plan import Plan
+from headwise.cost.rates import RATES
 from headwise.study.parse import load_study
 
 Run = Callable[..., CompletedProcess[str]]
@@ -19,12 +23,6 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     for name in ("config", "prompts"):
         (folder / name).symlink_to(root / name)
     return folder
-
-
-def job_counts(dry_run: str) -> dict[str, int]:
-    """The table of rules and jobs that a dry run prints."""
-    table = dry_run.split("Job stats:")[1].split("total")[0]
-    return {rule: int(count) for rule, count in re.findall(r"^(\w+)\s+(\d+)\s*$", table, re.MULTILINE)}
 
 
 def test_job_counts_follow_from_models_and_seeds(checkout: Path, root: Path, snakemake: Run) -> None:
@@ -61,6 +59,16 @@ def test_job_counts_follow_from_models_and_seeds(checkout: Path, root: Path, sna
         "write_report": 1,
         "all": 1,
     }
+
+
+def test_headwise_cost_counts_jobs_as_a_dry_run_does(
+    checkout: Path, root: Path, snakemake: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(checkout)
+    rows = estimate(Plan(load_study("config/config.yaml"), "config/config.yaml"), RATES)
+    planned = snakemake(checkout, "-n").stdout
+    assert {row.rule: row.jobs for row in rows} == job_counts(planned)
+    assert {row.rule: row.memory_mb for row in rows if row.memory_mb} == most_memory(planned)
 
 
 def test_data_flow_in_one_direction(checkout: Path, snakemake: Run) -> None:

@@ -73,7 +73,17 @@ def test_a_study_is_planned_for_kubernetes_and_an_object_store(root: Path, tmp_p
     environment = {f"SNAKEMAKE_STORAGE_S3_{name}": value for name, value in keys.items()}
     try:
         planned = subprocess.run(
-            [sys.executable, "-m", "snakemake", "--profile", "kubernetes", "-n"],
+            # The models are too small to be given a GPU unless the study says so.
+            [
+                sys.executable,
+                "-m",
+                "snakemake",
+                "--profile",
+                "kubernetes",
+                "-n",
+                "--config",
+                "extraction={device: cuda}",
+            ],
             cwd=tmp_path,
             env=os.environ | environment,
             capture_output=True,
@@ -87,3 +97,13 @@ def test_a_study_is_planned_for_kubernetes_and_an_object_store(root: Path, tmp_p
     assert re.search(r"output: s3://headwise/results/default/attention/\S+ \(send to storage\)", extraction)
     assert "gpu=1" in extraction
     assert "s3://headwise/src" not in planned.stdout, "jobs have the library with the workflow"
+
+
+def test_on_slurm_what_follows_the_comparisons_shares_one_job(root: Path) -> None:
+    # Rules that gather are short; alone, each would wait in the queue. `calibrate` runs on request and takes long.
+    ungrouped = {"verify_prompts", "build_corpus", "build_grammar", "train_tokenizer", "declare", "calibrate"}
+    rules = "".join(path.read_text() for path in (root / "workflow" / "rules").glob("*.smk"))
+    blocks = re.findall(r"rule (\w+):\n((?:(?!\nrule ).)*)", rules, re.DOTALL)
+    once = {name for name, block in blocks if "script:" in block and not re.search(r"log:\s+results\(.*\{", block)}
+    groups = yaml.safe_load((root / "slurm" / "config.yaml").read_text())["groups"]
+    assert once - ungrouped == {rule for rule, group in groups.items() if group == "report"}

@@ -1,6 +1,5 @@
 """The studies under config/studies: their models, their facts, what they would run, and one of them run for real."""
 
-import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -9,11 +8,15 @@ from subprocess import CompletedProcess
 import pandas as pd
 import pytest
 import yaml
+from dry_run import job_counts, most_memory
 from mirror import SMALLEST_VOCABULARY, build_mirror
 from published import PUBLISHED_BILLIONS, published_config
 from tiny import write_prompts
 from transformers import Gemma2Config, LlamaConfig
 
+from headwise.cost.estimate import estimate
+from headwise.cost.plan import Plan
+from headwise.cost.rates import RATES
 from headwise.models.architecture import architecture_facts
 from headwise.study.lock import read_lock
 from headwise.study.models import HubModel
@@ -82,8 +85,12 @@ def test_a_dry_run_plans_every_job_without_a_network(
     for folder in ("config", "prompts"):
         (tmp_path / folder).symlink_to(root / folder)
     plan = snakemake(tmp_path, "-n", "--configfile", f"config/studies/{name}.yaml").stdout
-    table = plan.split("Job stats:")[1].split("total")[0]
-    assert {rule: int(n) for rule, n in re.findall(r"^(\w+)\s+(\d+)\s*$", table, re.MULTILINE)} == ONCE | JOBS[name]
+    assert job_counts(plan) == ONCE | JOBS[name]
+    # What `headwise cost` says beforehand.
+    monkeypatch.chdir(tmp_path)
+    rows = estimate(Plan(shipped(name), name), RATES)
+    assert {row.rule: row.jobs for row in rows} == ONCE | JOBS[name]
+    assert {row.rule: row.memory_mb for row in rows if row.memory_mb} == most_memory(plan)
     # Nothing is left open until a file is there: a cluster can be asked before anything is fetched.
     assert "TBD" not in plan
 
@@ -184,3 +191,12 @@ def test_the_published_pairs_run_from_a_local_mirror(
     assert gemma["longest_prompt_tokens"] < 4096
     comparisons = {path.stem for path in (tmp_path / "results" / "delia2026" / "comparison").glob("*.parquet")}
     assert comparisons == {"llama2-7b-chat", "gemma2-9b-it"}
+
+
+def test_every_study_is_listed_with_what_it_needs(root: Path) -> None:
+    folder = root / "config" / "studies"
+    listed = (folder / "README.md").read_text(encoding="utf-8")
+    for path in folder.glob("*.yaml"):
+        if not path.name.endswith(".lock.yaml"):
+            assert f"| `{path.name}` |" in listed, "what it is"
+            assert f"| `{path.stem}` |" in listed, "what it needs"

@@ -1,7 +1,9 @@
 # Paths and settings of the analyses beside specialization. No science, as in common.smk.
+from glob import glob
 from types import SimpleNamespace
 
-from headwise.study.perturbation import perturbation_settings, perturbed_bases, probed_descendants, reading
+from headwise.study.perturbation import perturbation_settings, perturbed_bases, probed_descendants
+from headwise.study.reading import reading
 
 PERTURBED = ("losses", "specialization", "generated", "duplication")
 PERTURBATION_TABLES = (
@@ -127,24 +129,32 @@ def writer_of(wildcards):
 
 def perturbing(wildcards, input):
     """What a base under noise and the probe of its descendants need."""
-    return perturbation_needs([extraction(wildcards, input)] * (1 + len(descendants_of(wildcards))))
+    seed = int(wildcards.seed)
+    return perturbation_request(
+        study, wildcards.model, seed, shape(wildcards, input.checkpoint), PROMPT_COUNT
+    )
 
 
 def recursing(wildcards, input):
     """What an arm of recursive generation needs."""
-    return perturbation_needs([extraction(writer_of(wildcards), input)])
+    writer = writer_of(wildcards)
+    return recursion_request(study, writer.model, shape(writer, input.checkpoint), PROMPT_COUNT)
 
 
 def probing(wildcards, input):
     """What a group of refits needs."""
     refits = study.refits_of(REFIT_GROUPS[wildcards.group])
     places = [SimpleNamespace(model=model, seed=seed) for model, seed in refits]
-    checkpoints = [SimpleNamespace(checkpoint=checkpoint) for checkpoint in input.checkpoints]
-    each = [extraction(place, checkpoint) for place, checkpoint in zip(places, checkpoints)]
-    tokens = study.stability.residual_tokens or PROMPT_COUNT * study.extraction.max_tokens
-    return refits_needs(each, shape(places[0], input.checkpoints[0]), tokens)
+    shapes = [shape(place, checkpoint) for place, checkpoint in zip(places, input.checkpoints)]
+    return refits_request(study, [place.model for place in places], shapes, PROMPT_COUNT)
 
 
 def controlled():
     """The model that controls look at: the first base that the study trains; none where all are made elsewhere."""
     return next((model for model in study.bases() if model.source == "train"), None)
+
+
+def released_results():
+    """Result files that others released, which controls compute again; none where the study names no folder."""
+    folder = study.controls.released_results
+    return sorted(glob(os.path.join(folder, "**", "*.json"), recursive=True)) if folder else []

@@ -5,19 +5,19 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.io import sourcecache_entry
 
-from headwise.models.files import checkpoint_files, tokenizer_files
-from headwise.models.resources import (
-    alignment_needs,
-    conversion_needs,
-    corpus_bytes,
-    extraction_needs,
-    fetching_needs,
-    perturbation_needs,
-    refits_needs,
-    training_needs,
-    variants_needs,
+from headwise.models.files import checkpoint_files, corpus_files, tokenizer_files
+from headwise.models.requests import (
+    alignment_request,
+    extraction_request,
+    fetching_request,
+    perturbation_request,
+    recursion_request,
+    refits_request,
+    training_request,
+    variants_request,
 )
-from headwise.models.shape import shape_of, shape_of_facts
+from headwise.models.resources import conversion_needs
+from headwise.models.shape import shape_of
 from headwise.prompts import PromptError, is_url, load_verified
 from headwise.sources import PACKAGE, import_closure
 from headwise.study.lock import check_fetched, lock_path
@@ -139,14 +139,9 @@ def fetched(*sources):
     ]
 
 
-def corpus_files(wildcards):
-    """The files of a corpus that lies in a folder; the other sources have none there."""
-    if study.corpus.source == "standard_library":
-        return []
-    files = [path for path in Path(study.corpus.path).rglob("*") if path.is_file()]
-    return sorted(
-        str(path) for path in files if study.corpus.source == "dataset" or path.suffix in (".txt", ".md")
-    )
+def corpus_text(wildcards):
+    """The files of a corpus that lies in a folder."""
+    return list(map(str, corpus_files(study.corpus)))
 
 
 def unconverted(wildcards):
@@ -217,55 +212,27 @@ def shape(wildcards, checkpoint):
 
 def extraction(wildcards, input):
     """What one forward pass per prompt needs, of a rule whose input `checkpoint` is the model."""
-    model = study.model(wildcards.model)
-    return extraction_needs(
-        shape(wildcards, input.checkpoint),
-        study.extraction_of(model),
-        study.loading_of(model),
-        PROMPT_COUNT,
-        study.specialization.pair_statistics(),
-    )
+    return extraction_request(study, wildcards.model, shape(wildcards, input.checkpoint), PROMPT_COUNT)
 
 
 def variants(wildcards, input):
-    """What the variants of the extraction need: the most that one does, and the time of all."""
-    model = study.model(wildcards.model)
-    return variants_needs(
-        shape(wildcards, input.checkpoint),
-        study.extraction_of(model),
-        study.loading_of(model),
-        study.variants.protocols,
-        PROMPT_COUNT,
-        study.specialization.pair_statistics(),
-    )
+    """What the variants of the extraction need."""
+    return variants_request(study, wildcards.model, shape(wildcards, input.checkpoint), PROMPT_COUNT)
 
 
 def training(wildcards, input):
     """What training from scratch needs."""
-    return training_needs(
-        shape(wildcards, ""),
-        study.training_of(study.model(wildcards.model)),
-        study.tokenizer.vocabulary,
-        corpus_bytes(study.corpus, map(Path, corpus_files(wildcards))),
-    )
+    return training_request(study, wildcards.model)
 
 
 def alignment(wildcards, input):
     """What making a descendant needs."""
-    model = study.model(wildcards.model)
-    return alignment_needs(
-        shape(wildcards, ""),
-        getattr(study.alignment, model.method),
-        study.decoder_of(study.model(model.base)).positions,
-        study.tokenizer.vocabulary,
-        corpus_bytes(study.corpus, map(Path, corpus_files(wildcards))),
-    )
+    return alignment_request(study, wildcards.model)
 
 
 def fetching(wildcards, input):
-    """What a download needs; nothing of a model is there yet but the facts in the study."""
-    facts = study.model(wildcards.model).facts
-    return fetching_needs(shape_of_facts(facts) if facts else None)
+    """What a download needs."""
+    return fetching_request(study, wildcards.model)
 
 
 def conversion(wildcards, input):

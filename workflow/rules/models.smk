@@ -13,7 +13,7 @@ rule build_corpus:
     input:
         # A gate, not data: new prompts retrain nothing. Local prompts were verified before any job.
         verified=[ancient(results("prompts.json"))] if DOWNLOADED_PROMPTS else [],
-        text=corpus_files,
+        text=corpus_text,
         library=library("build_corpus.py"),
     output:
         documents=results("corpus/documents.jsonl"),

@@ -38,7 +38,10 @@ rule probe_refits:
             "stability": stability_settings(
                 "analyses", "words", "residual_tokens", "ablation_excerpts", "ablation_tokens"
             ),
-            "extraction": study.extraction.model_dump(),
+            "refits": [
+                reading(study, study.model(name))
+                for name, _ in study.refits_of(REFIT_GROUPS[wildcards.group])
+            ],
             "metadata": describe_group(wildcards),
         },
     script:

@@ -78,6 +78,7 @@ rule run_controls:
         ),
         summaries=per_seed(study.models, "specialization/{model}/seed{seed}/summary.parquet"),
         prompts=rules.verify_prompts.output.prompts,
+        released=released_results(),
         library=library("run_controls.py", *estimator_files()),
     output:
         table=results("analyses/controls.parquet"),

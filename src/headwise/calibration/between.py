@@ -7,9 +7,12 @@ import numpy as np
 
 from headwise.arrays import FloatArray
 from headwise.calibration.rates import (
+    CONFIRMATORY_SET,
+    FACTOR,
     FAMILIES,
     RANDOM_EFFECTS,
     REFITS,
+    ROC_AREA,
     TWO_SAMPLES,
     Promise,
     Rate,
@@ -128,7 +131,7 @@ def confirmatory_set(shape: Shape, settings: Calibration, level: float, rng: np.
     ]
     rejected = [holm(p, level).rejected.any() for p in np.column_stack([*within, pooled])]
     yield rate(
-        rejected, level, "at most", procedure="Holm over the confirmatory set", quantity="rejection",
+        rejected, level, "at most", procedure=CONFIRMATORY_SET, quantity="rejection",
         scenario="no model changes", units=f"{tests} tests over prompts, 1 over families",
     )  # fmt: skip
 
@@ -140,7 +143,7 @@ def further_tests(shape: Shape, settings: Calibration, level: float, rng: np.ran
         roc_area(rng.normal(size=n), rng.normal(size=n), rng, RESAMPLES // 10, level)
         for _ in range(settings.simulations)
     ]
-    yield from _level_and_coverage("ROC area", areas, 0.5, "at least", f"{n} + {n} units", level)
+    yield from _level_and_coverage(ROC_AREA, areas, 0.5, "at least", f"{n} + {n} units", level)
     times = []
     for _ in range(settings.simulations):
         groups = [_censored(n, rng) for _ in range(2)]
@@ -156,7 +159,7 @@ def further_tests(shape: Shape, settings: Calibration, level: float, rng: np.ran
         for sample in 3.0 * blocks["other"].sum(axis=1) + rng.normal(size=(settings.simulations, len(factor)))
     ]
     yield rate(
-        [decided(p, level) for p in p_values], level, "at most", procedure="share of a factor", quantity="rejection",
+        [decided(p, level) for p in p_values], level, "at most", procedure=FACTOR, quantity="rejection",
         scenario="another factor has an effect", units=f"{models} models of {shape.refits} refits",
     )  # fmt: skip
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headwise.calibration import between, within
+from headwise.calibration import between, refits, within
 from headwise.calibration.rates import Rate
 from headwise.calibration.shape import Shape, shape_of
 from headwise.progress import track
@@ -27,6 +27,9 @@ CHECKS = (
     between.family_summaries,
     between.confirmatory_set,
     between.further_tests,
+    refits.pair_intervals,
+    refits.layer_trends,
+    refits.factor_orders,
 )
 
 

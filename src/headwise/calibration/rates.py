@@ -10,6 +10,9 @@ import numpy.typing as npt
 PROMPTS, DOMAINS = "label swap over prompts", "label swap over prompt domains"
 REFITS, FAMILIES = "sign flip over refits", "sign flip over families"
 TWO_SAMPLES, RANDOM_EFFECTS = "two samples of refits", "random effects over families"
+EQUIVALENCE, ROC_AREA = "equivalence over prompt domains", "ROC area"
+FACTOR, CORRELATION = "share of a factor", "correlation over layers"
+CONFIRMATORY_SET, BY_LAYER = "Holm over the confirmatory set", "Benjamini–Hochberg over layers"
 
 OUTSIDE = 1e-3  # chance that a procedure which keeps its promise falls outside of its band
 Quantity = Literal["rejection", "coverage", "power"]

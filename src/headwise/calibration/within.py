@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from headwise.arrays import FloatArray
-from headwise.calibration.rates import DOMAINS, PROMPTS, Rate, attainable_level, rate
+from headwise.calibration.rates import BY_LAYER, DOMAINS, EQUIVALENCE, PROMPTS, Rate, attainable_level, rate
 from headwise.calibration.shape import Shape
 from headwise.specialization.registry import estimator
 from headwise.statistics.equivalence import equivalence
@@ -93,7 +93,7 @@ def layer_tests(shape: Shape, settings: Calibration, level: float, rng: np.rando
     ]
     rejected = [benjamini_hochberg(p, level).rejected.any() for p in np.transpose(layers)]
     yield rate(
-        rejected, level, "at most", procedure="Benjamini–Hochberg over layers", quantity="rejection",
+        rejected, level, "at most", procedure=BY_LAYER, quantity="rejection",
         scenario="layers correlated 0.5", units=f"{shape.layers} layers, {shape.prompts} prompts",
     )  # fmt: skip
 
@@ -133,7 +133,7 @@ def equivalence_tests(shape: Shape, settings: Calibration, level: float, rng: np
         null = quantity == "rejection"
         yield rate(
             rejected, level if null else None, "at most" if null else "none",
-            procedure="equivalence over prompt domains", quantity="rejection" if null else "power",
+            procedure=EQUIVALENCE, quantity="rejection" if null else "power",
             scenario="change at the margin of 0.5 deviations" if null else "no change, margin of 0.5 deviations",
             units=units, effect=effect,
         )  # fmt: skip

@@ -13,7 +13,7 @@ class Control:
     basis      what it was asked of: made-up attention, a model of the study, its results, or simulations
     expected   the known answer, in words
     found      the number that was found; None where the control was not run
-    tolerance  how far `found` may lie from the known answer; None where the control was not run
+    tolerance  how far `found` may lie from the known answer; None where that is a bound, or the control was not run
     outcome    pass, fail, or not run
     reason     why it was not run, or what the number is
     """
@@ -33,6 +33,11 @@ def within(
     """A control that passes where the number found is within a tolerance of the known one."""
     passed = abs(found - known) <= tolerance
     return Control(control, basis, expected, found, tolerance, PASS if passed else FAIL, reason)
+
+
+def above(control: str, basis: str, least: float, found: float, reason: str | None = None) -> Control:
+    """A control that passes where the number found is above a bound."""
+    return Control(control, basis, f"above {least:.3g}", found, None, PASS if found > least else FAIL, reason)
 
 
 def not_run(control: str, expected: str, reason: str) -> Control:

@@ -5,10 +5,12 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headwise.controls.circuit import circuit_controls, circuit_not_run
 from headwise.controls.control import Control
 from headwise.controls.made_up import made_up_controls
 from headwise.controls.of_model import model_controls
 from headwise.controls.of_results import head_orders, itself
+from headwise.controls.released import released_control
 from headwise.provenance import write_table
 from headwise.study.study import Study
 
@@ -37,6 +39,8 @@ def run_controls(
         *made_up_controls(names),
         *head_orders(summaries, names),
         *(control for name, checkpoint in models for control in model_controls(checkpoint, prompts, name)),
+        released_control(study.controls.released_results),
+        *(circuit_controls() if study.controls.learned_circuit else [circuit_not_run()]),
     ]
     write_table(_table(controls), table, {"study": study.name})
 

@@ -1,4 +1,4 @@
-"""Which files of a checkpoint matter: its configuration, its weights in safetensors, its tokenizer.
+"""Which files of a checkpoint matter: its configuration, its weights in safetensors, its tokenizer; those of a corpus.
 
 Imported by the Snakefile, so nothing heavy is imported here.
 """
@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import Path
+
+from headwise.study.data import Corpus
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -67,3 +69,11 @@ def checkpoint_files(folder: str | Path) -> list[Path]:
 def pickled_weights(names: Iterable[str]) -> list[str]:
     """Those of some file names that are weights to unpickle, sorted."""
     return sorted(name for name in names if name.endswith(PICKLED))
+
+
+def corpus_files(corpus: Corpus) -> list[Path]:
+    """The files of a corpus that lies in a folder; the other sources have none there."""
+    if corpus.path is None or corpus.source not in ("text", "dataset"):
+        return []
+    files = (path for path in Path(corpus.path).rglob("*") if path.is_file())
+    return sorted(path for path in files if corpus.source == "dataset" or path.suffix in (".txt", ".md"))

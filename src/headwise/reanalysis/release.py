@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from headwise.arrays import FloatArray
+from headwise.reanalysis.shapes import curve, first_number, matrix, matrix_under, mean_matrix, number
 
 SIDES = {"base": "base", "instruct": "aligned", "aligned": "aligned", "chat": "aligned"}
 INDEX = ("specialization_index", "si_mean")
 CHANGES = ("delta_si", "delta_specialization")
+SHORT_INDEX = "si"
 RELATIVE = ("delta_si_pct",)
 RATIOS = ("ppl_ratio", "ratio_gqa_mha")
 
@@ -131,12 +133,16 @@ def read_release(folder: Path) -> list[Item]:
             found.append(Unread(name, "not a JSON file"))
             continue
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            # Some editors begin a file with a byte order mark.
+            content = json.loads(path.read_text(encoding="utf-8-sig"))
+            seed = content.get("seed") if isinstance(content, dict) else None
+            items = list(items_of(content, Place(name, (), None, None, seed if isinstance(seed, int) else None)))
         except (UnicodeDecodeError, json.JSONDecodeError) as error:
             found.append(Unread(name, f"not readable as JSON: {error}"))
             continue
-        seed = content.get("seed") if isinstance(content, dict) else None
-        items = list(items_of(content, Place(name, (), None, None, seed if isinstance(seed, int) else None)))
+        except RecursionError:
+            found.append(Unread(name, "nested too deeply to be read"))
+            continue
         found += items or [Unread(name, "holds no index, change, noise curve, seeds or p-value that is known here")]
     return found
 
@@ -155,13 +161,17 @@ def items_of(value: Any, place: Place, names: Mapping[str, str] | None = None) -
         yield index
     yield from _pair(value, place, names)
     yield from _noise(value, place)
-    if (ratio := _first(value, RATIOS)) is not None:
+    if (ratio := first_number(value, RATIOS)) is not None:
         yield Ratio(place, ratio)
     yield from _claims(value, place)
     yield from _seeds(value, place)
     for key, each in value.items():
         # The numbers of a matrix, and what an index already took, are not walked through.
-        if key in ("entropies", "head_correlation_matrix") or (index is not None and key == "specialization"):
+        if (
+            "entrop" in key.lower()
+            or key == "head_correlation_matrix"
+            or (index is not None and key == "specialization")
+        ):
             continue
         yield from items_of(each, _inner(place, key, each, names), names)
 
@@ -189,13 +199,15 @@ def _names(value: Mapping[str, Any]) -> dict[str, str]:
 def _index(value: Mapping[str, Any], place: Place) -> Index | None:
     inner = value.get("specialization")
     described = inner if isinstance(inner, dict) else value
-    printed = _first(described, INDEX)
-    if not any(key in described for key in INDEX) and "entropies" not in value:
+    # "si" alone also stands in lists of seeds and doses: it is the index of an object that is a side.
+    names = (*INDEX, SHORT_INDEX) if place.keys and place.keys[-1] in SIDES else INDEX
+    printed = first_number(described, names)
+    if not any(key in described for key in names) and "entropies" not in value:
         return None
-    entropies = _matrix(value.get("entropies"))
+    entropies = matrix_under(value)
     if entropies is None and isinstance(value.get("seed_results"), list):
-        entropies = _mean_matrix([row.get("entropies") for row in value["seed_results"] if isinstance(row, dict)])
-    return Index(place, printed, entropies, _matrix(described.get("head_correlation_matrix")))
+        entropies = mean_matrix([row.get("entropies") for row in value["seed_results"] if isinstance(row, dict)])
+    return Index(place, printed, entropies, matrix(described.get("head_correlation_matrix")))
 
 
 def _pair(value: Mapping[str, Any], place: Place, names: Mapping[str, str]) -> Iterator[Pair]:
@@ -208,7 +220,7 @@ def _pair(value: Mapping[str, Any], place: Place, names: Mapping[str, str]) -> I
         return
     verdict = value.get("verdict")
     stated = {**value, **verdict} if isinstance(verdict, dict) else value
-    absolute, relative = (_first(stated, keys) for keys in (CHANGES, RELATIVE))
+    absolute, relative = (first_number(stated, keys) for keys in (CHANGES, RELATIVE))
     yield Pair(place, base, aligned, absolute, relative)
 
 
@@ -222,20 +234,19 @@ def _index_below(value: Mapping[str, Any], place: Place) -> Index | None:
 
 
 def _noise(value: Mapping[str, Any], place: Place) -> Iterator[NoiseCurve]:
-    curve = value.get("ppl_curve")
-    if not isinstance(curve, list) or not all(isinstance(each, dict) for each in curve):
+    points = curve(value["ppl_curve"]) if "ppl_curve" in value else None
+    if points is None:
         return
-    points = [(_number(each.get("sigma")), _number(each.get("mean"))) for each in curve]
-    usable = [(sigma, mean) for sigma, mean in points if sigma is not None and mean is not None]
     slope = value.get("ppl_slope")
-    printed = _first(slope, ("slope",)) if isinstance(slope, dict) else _number(slope)
-    sigmas, means = np.array(usable, dtype=np.float64).reshape(-1, 2).T
+    printed = first_number(slope, ("slope",)) if isinstance(slope, dict) else number(slope)
+    sigmas, means = np.array(points, dtype=np.float64).reshape(-1, 2).T
     architecture = value.get("architecture")
     yield NoiseCurve(place, architecture if isinstance(architecture, str) else None, sigmas, means, printed)
 
 
 def _claims(value: Mapping[str, Any], place: Place) -> Iterator[Claim]:
-    p = _first(value, ("p_value", "p", "p_val"))
+    p = first_number(value, ("p_value", "p", "p_val"))
+    p = p if p is not None and 0 <= p <= 1 else None
     units = next((value[key] for key in ("n", "n_samples", "n_models") if isinstance(value.get(key), int)), None)
     quantity = place.keys[-1] if place.keys else "result"
     if p is not None:
@@ -248,43 +259,14 @@ def _claims(value: Mapping[str, Any], place: Place) -> Iterator[Claim]:
 def _seeds(value: Mapping[str, Any], place: Place) -> Iterator[Seeds]:
     for key in ("seed_results", "per_seed"):
         rows = value.get(key)
+        if isinstance(rows, dict):  # by seed
+            rows = list(rows.values())
         if not isinstance(rows, list) or len(rows) < 2 or not all(isinstance(row, dict) for row in rows):
             continue
         inner_rows = [row["specialization"] if isinstance(row.get("specialization"), dict) else {} for row in rows]
         flat = [{**row, **inner} for row, inner in zip(rows, inner_rows, strict=True)]
         for name in flat[0]:
-            values = [_number(row.get(name)) for row in flat]
+            values = [number(row.get(name)) for row in flat]
             if name not in ("seed", "num_layers", "num_heads") and all(each is not None for each in values):
                 inner = Place(place.file, (*place.keys, key), place.model, place.side, None)
                 yield Seeds(inner, name, tuple(each for each in values if each is not None))
-
-
-def _first(value: Mapping[str, Any], names: tuple[str, ...]) -> float | None:
-    return next((number for name in names if (number := _number(value.get(name))) is not None), None)
-
-
-def _number(value: Any) -> float | None:
-    """A finite number; None for anything else, also for a truth value."""
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
-    return float(value) if usable else None
-
-
-def _matrix(value: Any) -> FloatArray | None:
-    """A rectangular matrix of numbers; None for anything else."""
-    if not isinstance(value, list) or not value or not all(isinstance(row, list) for row in value):
-        return None
-    if len({len(row) for row in value}) != 1:
-        return None
-    try:
-        return np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        return None
-
-
-def _mean_matrix(values: list[Any]) -> FloatArray | None:
-    """The mean of matrices of one shape; None where one of them is none, or where there are none."""
-    matrices = [_matrix(value) for value in values]
-    usable = [matrix for matrix in matrices if matrix is not None]
-    if not usable or len(usable) < len(matrices) or len({matrix.shape for matrix in usable}) > 1:
-        return None
-    return np.asarray(np.mean(usable, axis=0), dtype=np.float64)

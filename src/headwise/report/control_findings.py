@@ -15,7 +15,7 @@ from headwise.report.labels import (
     number,
     sink_label,
 )
-from headwise.report.verdicts import CONFIRMATORY
+from headwise.report.tested import within_refits
 from headwise.study.study import Study
 
 # Standard deviations within which a value is like that of heads in random orders.
@@ -147,9 +147,9 @@ def _head_permutation(tables: Tables) -> Iterator[Finding]:
 
 def _domains(study: Study, tables: Tables) -> Iterator[Finding]:
     """Whether significance within refits rests on prompts of a domain changing independently of each other."""
-    tests = tables["comparisons"]
     level = study.comparison.level
-    found = tests[tests["role"].eq(CONFIRMATORY) & tests["p"].le(level) & tests["p_domains"].notna()]
+    tests = within_refits(study, tables)
+    found = tests[tests["p"].le(level) & tests["p_domains"].notna()]
     if found.empty or float(found["p_domains_attainable"].max()) > level:
         return
     kept = int(found["p_domains"].le(level).sum())

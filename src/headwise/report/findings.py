@@ -25,7 +25,8 @@ from headwise.report.labels import (
     signed,
     titled,
 )
-from headwise.report.verdicts import CONFIRMATORY
+from headwise.report.tested import within_refits
+from headwise.report.verdicts import CONFIRMATORY, REPEAT
 from headwise.study.study import Study
 
 MOST_HEADLINES_OF_A_KIND = 4
@@ -47,22 +48,24 @@ def findings(study: Study, tables: Tables) -> list[Finding]:
 
 
 def _alignment(study: Study, tables: Tables) -> Iterator[Finding]:
-    """How many confirmatory tests say what."""
-    tests = _confirmatory(tables)
+    """How many tests of single refits say what."""
+    tests = within_refits(study, tables)
     if tests.empty:
         return
     prompts = amount(int(tests["n"].max()), "prompt")
+    confirmatory = bool(tests["role"].eq(CONFIRMATORY).all())
+    kind, adjusted = ("confirmatory", "Holm") if confirmatory else ("exploratory", "Benjamini–Hochberg")
     yield described(
         "a count of verdicts",
-        confirmatory=True,
+        confirmatory=confirmatory,
         id="alignment",
         topic="alignment",
         headline=True,
         sentence=(
             f"{estimator_title(study.comparison.primary)} under alignment, "
-            f"{amount(len(tests), 'confirmatory test')} "
+            f"{amount(len(tests), f'{kind} test')} "
             f"({amount(tests['aligned'].nunique(), 'aligned model')}, each refit tested on its own over "
-            f"{prompts}; Holm-adjusted, level {study.comparison.level:g}): {_tally(tests['verdict'])}."
+            f"{prompts}; {adjusted}-adjusted, level {study.comparison.level:g}): {_tally(tests['verdict'])}."
         ),
         n=len(tests),
         unit="test",
@@ -95,7 +98,7 @@ def _bases(study: Study, tables: Tables) -> Iterator[Finding]:
 def _methods(study: Study, tables: Tables) -> Iterator[Finding]:
     """Mean change under each method: over families, over all refits, and in how many refits."""
     pooled = _contrasts(study, tables, "alignment_pooled")
-    tests = _confirmatory(tables)
+    tests = within_refits(study, tables)
     for row in records(pooled[pooled["unit"] == "family"]):
         method = method_label(row["method"])
         own = tests.loc[tests["method"].map(method_label) == method, "verdict"]
@@ -184,7 +187,7 @@ def _models(study: Study, tables: Tables) -> Iterator[Finding]:
     tests = tests[_primary(study, tests) & tests["level"].eq("model") & tests["delta_absolute"].notna()]
     tests = tests.assign(estimate=tests["delta_absolute"])
     for aligned, own in tests.groupby("aligned", sort=False):
-        refits, over = own[own["role"] == CONFIRMATORY], own[own["scope"] == "refits"]
+        refits, over = own[own["scope"].eq("refit") & own["role"].ne(REPEAT)], own[own["scope"] == "refits"]
         several = len(refits) > 1 and len(over) > 0
         for row in records((over if several else refits).head(1)):
             within = f" Within refits: {_tally(refits['verdict'])}." if several else ""
@@ -198,11 +201,6 @@ def _models(study: Study, tables: Tables) -> Iterator[Finding]:
                     f"over {units(row)}: {said(row)}.{within}"
                 ),
             )
-
-
-def _confirmatory(tables: Tables) -> pd.DataFrame:
-    tests = tables["comparisons"]
-    return tests[tests["role"] == CONFIRMATORY]
 
 
 def _contrasts(study: Study, tables: Tables, kind: str) -> pd.DataFrame:

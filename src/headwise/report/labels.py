@@ -1,5 +1,8 @@
 """Names for people: what the report calls estimators, models, methods and descriptors."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 ESTIMATORS = {
@@ -21,6 +24,8 @@ DESCRIPTORS = {
 METHODS = {"sft": "SFT", "dpo": "DPO"}
 BASE = "base"
 MINUS = "−"
+DAGGER = "†"
+OUT_OF_BAND = "the test is out of its calibration band"
 
 
 def plain(name: str) -> str:
@@ -79,6 +84,12 @@ def p_value(p: object) -> str:
         return "–"
     value = float(str(p))
     return "< 0.0001" if value < 1e-4 else f"{value:.3g}"
+
+
+def marked_p(row: Mapping[str, Any]) -> str:
+    """The p-value of a row, with a dagger where its test does not keep what it promises."""
+    said = f"{row.get('reason')} {row.get('verdict')}"
+    return p_value(row["p"]) + (f" {DAGGER}" if OUT_OF_BAND in said else "")
 
 
 def interval(low: object, high: object, digits: int = 4) -> str:

@@ -12,7 +12,8 @@ from markupsafe import Markup
 from headwise.provenance import atomic, read_json
 from headwise.report import page_tables, parts
 from headwise.report.columns import Tables
-from headwise.report.labels import amount, estimator_label, interval, p_value, plain, signed
+from headwise.report.declaration.part import why_undeclared
+from headwise.report.labels import amount, estimator_label, interval, marked_p, p_value, plain, signed
 from headwise.report.tables import read_tables
 from headwise.study.study import Study
 
@@ -36,7 +37,7 @@ def render(context: dict[str, Any]) -> str:
     import vl_convert
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["signed"], environment.filters["p_value"] = signed, p_value
+    environment.filters |= {"signed": signed, "p_value": p_value, "marked_p": marked_p}
     environment.globals["interval"] = interval
     scripts = [
         _script(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")),
@@ -55,6 +56,7 @@ def page_context(study: Study, tables: Tables, results: dict[str, Any], figures:
         "primary": estimator_label(study.comparison.primary),
         "coverage": f"{100 * (1 - study.comparison.level):g} %",
         "measured": results["measured"],
+        "undeclared": why_undeclared(tables["declaration"]),
         "counts": _counts(results["measured"]),
         "headlines": [finding for finding in results["findings"] if finding["headline"]],
         "others": [finding for finding in results["findings"] if not finding["headline"]],

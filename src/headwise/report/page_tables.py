@@ -8,6 +8,7 @@ from headwise.report.labels import (
     amount,
     estimator_title,
     interval,
+    marked_p,
     method_label,
     missing,
     number,
@@ -194,7 +195,7 @@ def _contrast(row: Row) -> str:
 def _test_columns() -> list[ColumnView]:
     return [
         ("Units", units, NUMBER),
-        ("p", lambda row: p_value(row["p"]), NUMBER),
+        ("p", marked_p, NUMBER),
         ("Smallest attainable p", lambda row: p_value(row["p_attainable"]), NUMBER),
         ("Adjusted p", lambda row: p_value(row["p_adjusted"]), NUMBER),
         # Why it is undecidable, the column of attainable p shows.

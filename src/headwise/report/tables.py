@@ -17,6 +17,7 @@ from headwise.report.agreement import agreement_table
 from headwise.report.calibration.marks import marked
 from headwise.report.columns import COLUMNS, IDENTITY, TYPES, Tables
 from headwise.report.controls.panel import control_panel
+from headwise.report.declaration.part import why_undeclared
 from headwise.report.model_facts import models_table
 from headwise.report.tested import tested_tables
 from headwise.study.study import Study
@@ -66,9 +67,8 @@ def build_tables(study: Study, inputs: Inputs) -> dict[str, pd.DataFrame]:
     repeats = repeated_refits(measured)
     specialization, checks = split_checks(gather(study, inputs.summaries))
     analyses = {path.stem: analysis_table(study, path) for path in inputs.analyses}
-    comparisons, contrasts = tested_tables(study, inputs.comparisons, inputs.contrasts)
-    if (calibration := analyses.get("calibration")) is not None:
-        comparisons, contrasts = marked(comparisons, calibration), marked(contrasts, calibration)
+    undeclared = why_undeclared(analyses.get("declaration", pd.DataFrame()))
+    comparisons, contrasts = tested_tables(study, inputs.comparisons, inputs.contrasts, undeclared)
     facts = [read_json(folder / "facts.json") for folder in inputs.checkpoints]
     tables = {
         "models": models_table(study, facts, measured, repeats),
@@ -82,6 +82,8 @@ def build_tables(study: Study, inputs: Inputs) -> dict[str, pd.DataFrame]:
         "agreement": agreement_table(specialization, comparisons, repeats, study.comparison.primary),
     }
     tables |= analyses
+    if (calibration := analyses.get("calibration")) is not None:
+        tables = {name: marked(name, table, calibration) for name, table in tables.items()}
     if "controls" in tables:
         tables["controls"] = control_panel(tables)
     return {name: typed(name, tables.get(name, pd.DataFrame())) for name in parts.TABLES}

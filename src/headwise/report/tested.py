@@ -6,7 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from headwise.provenance import read_metadata
-from headwise.report.verdicts import ADJUSTED, adjust, roles, verdicts
+from headwise.report.columns import Tables, records
+from headwise.report.verdicts import ADJUSTED, REPEAT, adjust, roles, verdicts
+from headwise.statistics.result import joined
 from headwise.study.study import Study
 
 # Exploratory tests that agree in these columns are adjusted together: of the comparisons, and of the contrasts.
@@ -14,23 +16,29 @@ WITHIN = ["estimator", "level", "scope", "sink"]
 BETWEEN = ["kind", "estimator", "sink", "unit"]
 
 
-def tested_tables(study: Study, comparisons: Iterable[Path], contrasts: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+def tested_tables(
+    study: Study, comparisons: Iterable[Path], contrasts: Path, undeclared: str | None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """All tests of a study, with role, adjusted p-values and verdict: (comparisons with bases, contrasts).
+
+    undeclared  why no test counts as declared in advance; None where the declaration stands
 
     Confirmatory are those that the study file declares (`comparison.confirmatory`): of the primary estimator with all
     keys kept, over whole models, within one refit or between models; pooled changes over families, not over refits,
     which say nothing about another family. All of them together are one set for Holm's method. All others are
     exploratory, adjusted within estimator, sink, and kind of test. A refit with the weights of an earlier one is no
-    test of its own.
+    test of its own. Where no test counts as declared in advance all are exploratory, and the reason of those that the
+    study file names says why.
     """
     within, between = _comparisons(study, comparisons), pd.read_parquet(contrasts)
     if not within.empty:
         declared = within["level"].eq("model") & within["scope"].eq("refit") & _primary(study, within)
-        within["role"] = roles(declared & ("comparison" in study.comparison.confirmatory), within.pop("repeat"))
+        declared &= "comparison" in study.comparison.confirmatory
+        within = _with_roles(within, declared, undeclared, within.pop("repeat"))
     if not between.empty:
         over_refits = between["kind"].eq("alignment_pooled") & between["unit"].ne("family")
         declared = _primary(study, between) & between["kind"].isin(study.comparison.confirmatory)
-        between["role"] = roles(declared & ~over_refits)
+        between = _with_roles(between, declared & ~over_refits, undeclared)
     parts = [
         tests.assign(table=name, family=[str(key) for key in tests[columns].itertuples(index=False, name=None)])
         for name, tests, columns in (("within", within, WITHIN), ("between", between, BETWEEN))
@@ -53,6 +61,28 @@ def tested_tables(study: Study, comparisons: Iterable[Path], contrasts: Path) ->
         estimates = tests if name == "between" else tests.assign(estimate=tests["delta_absolute"])
         found.append(tests.assign(verdict=verdicts(estimates, study.comparison, kinds)))
     return found[0], found[1]
+
+
+def within_refits(study: Study, tables: Tables) -> pd.DataFrame:
+    """Comparisons of whole models within one refit, of the primary estimator with all keys kept; no repeats."""
+    tests = tables["comparisons"]
+    chosen = tests["level"].eq("model") & tests["scope"].eq("refit") & tests["role"].ne(REPEAT)
+    return tests[chosen & _primary(study, tests)]
+
+
+def _with_roles(
+    tests: pd.DataFrame, declared: "pd.Series[bool]", undeclared: str | None, repeat: "pd.Series[bool] | None" = None
+) -> pd.DataFrame:
+    """The tests with their roles; those of `declared` that do not count as declared in advance say why."""
+    if undeclared is None:
+        return tests.assign(role=roles(declared, repeat))
+    named = declared & tests["p"].notna()
+    reasons = [
+        joined(row["reason"], undeclared) if each else row["reason"]
+        for row, each in zip(records(tests[["reason"]]), named, strict=True)
+    ]
+    role = roles(declared & False, repeat)
+    return tests.assign(role=role, reason=pd.array(reasons, dtype="string"))
 
 
 def _comparisons(study: Study, paths: Iterable[Path]) -> pd.DataFrame:

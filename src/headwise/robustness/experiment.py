@@ -35,8 +35,7 @@ from headwise.robustness.noise import (
 from headwise.robustness.noise_tables import AS_MADE, DUPLICATED
 from headwise.robustness.response import SpecializationUnderNoise, responses, spread
 from headwise.robustness.sites import PerturbationError
-from headwise.study.extraction import Extraction
-from headwise.study.models import Loading
+from headwise.study.reading import Reading
 from headwise.study.robustness import Noise, Probe
 
 TEXT_COLUMNS = ("model", "heads", "experiment", "site", "scale", "region", "estimator", "prompt", "reason")
@@ -75,23 +74,6 @@ class Settings:
             duplicate=sections["duplicate"],
             estimators=sections["estimators"],
         )
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A checkpoint as `load_checkpoint` takes it, the precision and template that it is measured with, and how its
-    weights are brought into memory."""
-
-    name: str
-    checkpoint: Path
-    extraction: Extraction
-    loading: Loading
-
-    @classmethod
-    def of(cls, checkpoint: Path, sections: Mapping[str, Any]) -> "Reading":
-        """From plain values: name, and the sections extraction and loading."""
-        extraction, loading = Extraction(**sections["extraction"]), Loading(**sections["loading"])
-        return cls(sections["name"], checkpoint, extraction, loading)
 
 
 @one_thread()

@@ -47,7 +47,9 @@ def generation_rows(chains: pd.DataFrame) -> pd.DataFrame:
 def onsets(chains: pd.DataFrame, settings: Recursion) -> pd.DataFrame:
     """When each chain degrades: columns arm, seed, prompt, generation, happened."""
     rows = []
-    for (arm, seed, prompt), chain in chains.sort_values("generation").groupby(["arm", "seed", "prompt"], sort=False):
+    for (arm, seed, prompt), chain in chains.sort_values("generation", kind="stable").groupby(
+        ["arm", "seed", "prompt"], sort=False
+    ):
         states = [bool(state) for state in chain["degraded"]]
         generation, happened = onset(states, settings.generations, settings.degradation.consecutive)
         rows.append({"arm": arm, "seed": seed, "prompt": prompt, "generation": generation, "happened": happened})

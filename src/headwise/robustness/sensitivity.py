@@ -9,7 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headwise.statistics.intervals import t_interval, welch_interval
+from headwise.statistics.intervals import (
+    FEW_CLUSTERS,
+    Interval,
+    jackknife,
+    t_interval,
+    welch_from_errors,
+    welch_interval,
+)
 from headwise.statistics.permutation import FloatArray, two_sample
 from headwise.statistics.result import finite_or_none, joined
 
@@ -23,7 +30,7 @@ class SensitivityContrast:
     ratio_of_means, median_of_ratios, geometric_mean  as D'Elia (2026) lists them: mean over mean; median over units of
                   the same seed of their ratios (None where seeds differ); ratio of geometric means (None where an area
                   is not positive)
-    log_ratio     ln of the ratio of means, with its bootstrap interval log_low, log_high over units
+    log_ratio     ln of the ratio of means, with its interval log_low, log_high over units (`log_ratio_interval`)
     geometric_low, geometric_high  Welch's interval of the ratio of geometric means, which suits few units better
     p, p_attainable  two-sided permutation test of ln areas; of areas where one is not positive
     verdict       the ratio in words: a number, or that it is unbounded, because the interval of the reference's mean
@@ -80,7 +87,7 @@ def contrast(
 ) -> SensitivityContrast:
     """Compare areas, or other positive numbers, of units by seed; those that are not finite are left out and counted.
 
-    rng, resamples  for the bootstrap, and for the test where it is not exact
+    rng, resamples  for the test where it is not exact, and for the bootstrap of many units
     level           intervals cover 1 − level
     """
     ours, theirs = ({seed: value for seed, value in each.items() if np.isfinite(value)} for each in (group, reference))
@@ -101,7 +108,7 @@ def contrast(
     paired = [ours[seed] / theirs[seed] for seed in shared if theirs[seed] != 0]
     complete = len(paired) == n == m
     log_ratio = None if ratio is None or ratio <= 0 else float(np.log(ratio))
-    low, high = _bootstrap_log_ratio(first, second, rng, resamples, level) if log_ratio is not None else (None, None)
+    of_means = log_ratio_interval(first, second, rng, resamples, level)
     welch = welch_interval(one, other, level) if positive else None
     bounded = why is None
     return SensitivityContrast(
@@ -109,8 +116,8 @@ def contrast(
         median_of_ratios=float(np.median(paired)) if complete else None,
         geometric_mean=float(np.exp(one.mean() - other.mean())) if positive else None,
         log_ratio=log_ratio,
-        log_low=low if bounded else None,
-        log_high=high if bounded else None,
+        log_low=of_means.low if bounded and log_ratio is not None else None,
+        log_high=of_means.high if bounded and log_ratio is not None else None,
         geometric_low=float(np.exp(welch.low)) if bounded and welch and welch.low is not None else None,
         geometric_high=float(np.exp(welch.high)) if bounded and welch and welch.high is not None else None,
         p=test.p,
@@ -118,8 +125,8 @@ def contrast(
         n=n,
         n_reference=m,
         verdict=f"{UNBOUNDED}: {why}" if why else _in_words(ratio),
-        method=f"{test.method} of {'ln areas' if positive else 'areas'}; percentile bootstrap of the log ratio, "
-        f"{resamples:,} resamples; Welch's t of ln areas",
+        method=f"{test.method} of {'ln areas' if positive else 'areas'}; {of_means.method} of the log ratio; "
+        "Welch's t of ln areas",
         reason=joined(remark, test.reason, None if complete else "seeds differ: no ratio per seed"),
     )
 
@@ -137,23 +144,41 @@ def unbounded_because(reference: FloatArray, level: float) -> str | None:
     return None
 
 
-def _bootstrap_log_ratio(
+def log_ratio_interval(
     first: FloatArray, second: FloatArray, rng: np.random.Generator, resamples: int, level: float
-) -> tuple[float | None, float | None]:
-    """Percentiles of ln(mean / mean) over resamples drawn within each sample; None below two units in either."""
-    if min(len(first), len(second)) < 2:
-        return None, None
+) -> Interval:
+    """Interval of ln(mean of first / mean of second) over units, (n,) and (m,); none where a mean is not positive.
+
+    With `FEW_CLUSTERS` units or more in both, percentiles over resamples drawn within each; with fewer that is too
+    narrow, and the interval is Welch's t with jackknife errors.
+    """
+    n = len(first) + len(second)
+    jackknifed = [jackknife(sample[:, None], _log_of_mean) for sample in (first, second)]
+    estimate = float(jackknifed[0][0][0] - jackknifed[1][0][0])
+    errors = [float(error[0]) for _, error, _ in jackknifed]
+    if min(len(first), len(second)) < FEW_CLUSTERS:
+        words = "Welch's t with jackknife errors"
+        if not np.isfinite([estimate, *errors]).all():
+            reason = "one unit, or a mean that is not positive"
+            return Interval(finite_or_none(estimate), None, None, level, n, words, reason)
+        squares = [error**2 for error in errors]
+        return welch_from_errors(estimate, squares, [len(first), len(second)], level, words)
     means = [
         rng.multinomial(len(sample), np.full(len(sample), 1 / len(sample)), size=resamples) @ sample / len(sample)
         for sample in (first, second)
     ]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        drawn = np.log(means[0] / means[1])
+    drawn = _log_of_mean(means[0]) - _log_of_mean(means[1])
     drawn = drawn[np.isfinite(drawn)]
+    words = f"percentile bootstrap, {resamples:,} resamples"
     if not len(drawn):
-        return None, None
+        return Interval(finite_or_none(estimate), None, None, level, n, words, "no mean is positive")
     low, high = np.quantile(drawn, [level / 2, 1 - level / 2])
-    return float(low), float(high)
+    return Interval(finite_or_none(estimate), float(low), float(high), level, n, words)
+
+
+def _log_of_mean(means: FloatArray) -> FloatArray:
+    """ln, NaN where a mean is not positive."""
+    return np.log(np.where(means > 0, means, np.nan))
 
 
 def _in_words(ratio: float | None) -> str:

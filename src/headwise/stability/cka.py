@@ -16,9 +16,9 @@ from headwise.statistics.permutation import FloatArray
 
 RBF_BIASED, RBF_DEBIASED, LINEAR_DEBIASED = "rbf_biased", "rbf_debiased", "linear_debiased"
 FEWEST_EXAMPLES = 4  # unbiased HSIC divides by n (n − 3)
-BINS = 2**16
-# Kernel values per block and refit: 1 MB, so that they stay in the processor's cache from step to step.
-BLOCK_VALUES = 2**17
+SAMPLED_EXAMPLES = 64  # for a guess at where the median distance lies
+# Kernel values per block and refit, 4 MB: fewer make thin matrix products, which are slow.
+BLOCK_VALUES = 2**19
 
 
 def cka(streams: Sequence[FloatArray]) -> dict[str, FloatArray]:
@@ -67,8 +67,8 @@ def rbf_cka(streams: Sequence[FloatArray]) -> dict[str, FloatArray]:
 def median_squared_distance(stream: FloatArray) -> float:
     """Median of all N² squared distances between examples, those of an example to itself included.
 
-    Found without holding or sorting them: a histogram over blocks of examples tells the bin of the median, and a second
-    pass collects what is in it.
+    Exact, in one pass that neither holds nor sorts them: distances from a few examples say between which values the
+    median lies, and only those between are collected. Where the few mislead, a wider range is tried.
     """
     examples = len(stream)
     # The N zeros of the diagonal come first, then every other distance twice.
@@ -76,21 +76,30 @@ def median_squared_distance(stream: FloatArray) -> float:
     ranks = [(middle - examples) // 2 for middle in middles if middle >= examples]
     if not ranks:
         return 0.0
-    largest = 4 * float(_squared_lengths(stream).max())
-    if largest == 0:
-        return 0.0
-    counts = np.zeros(BINS + 1, dtype=np.int64)
+    few = stream[np.unique(np.linspace(0, examples - 1, SAMPLED_EXAMPLES).astype(np.intp))]
+    distances = _squared_lengths(few)[:, None] - 2 * few @ stream.T + _squared_lengths(stream)
+    for half_width in (0.05, 0.2):
+        low, high = np.quantile(distances, [0.5 - half_width, 0.5 + half_width])
+        found = _at_ranks(stream, ranks, float(low), float(high))
+        if found is not None:
+            return sum(found) / len(middles)
+    found = _at_ranks(stream, ranks, -np.inf, np.inf)
+    assert found is not None, "every distance was collected"
+    return sum(found) / len(middles)
+
+
+def _at_ranks(stream: FloatArray, ranks: Sequence[int], low: float, high: float) -> list[float] | None:
+    """Of the sorted distances of all pairs those at these ranks; None where one lies outside of low to high."""
+    below, collected = 0, []
     for distances in _upper_distances(stream):
-        counts += np.bincount((distances * (BINS / largest)).astype(np.int32), minlength=BINS + 1)
-    ends = np.cumsum(counts)
-    first, last = (int(np.searchsorted(ends, rank, side="right")) for rank in (ranks[0], ranks[-1]))
-    found = []
-    for distances in _upper_distances(stream):
-        places = (distances * (BINS / largest)).astype(np.int32)
-        found.append(distances[(places >= first) & (places <= last)])
-    candidates = np.sort(np.concatenate(found))
-    below = int(ends[first - 1]) if first else 0
-    return float(sum(candidates[rank - below] for rank in ranks) / len(middles))
+        small = distances < low
+        below += int(np.count_nonzero(small))
+        collected.append(distances[~small & (distances <= high)])
+    within = np.concatenate(collected)
+    if ranks[0] < below or ranks[-1] >= below + len(within):
+        return None
+    places = [rank - below for rank in ranks]
+    return [float(value) for value in np.partition(within, places)[places]]
 
 
 def _blocks(examples: int) -> Iterator[tuple[int, int]]:

@@ -33,6 +33,7 @@ from headwise.stability.packed import StabilityError
 from headwise.stability.residual import residual_streams
 from headwise.stability.weights import layer_norms
 from headwise.study.extraction import Extraction
+from headwise.study.reading import Reading
 from headwise.study.stability import Stability
 
 TEXTS_AT_ONCE = 16
@@ -88,15 +89,14 @@ COLUMNS = {
 
 
 def probe_refits(
-    checkpoints: Sequence[Path],
+    refits: Sequence[Reading],
     prompts: Path,
     documents: Path | None,
     probes: Probes,
     settings: Stability,
-    extraction: Extraction,
     metadata: Mapping[str, Any],
 ) -> None:
-    """Measure the models of a group of refits, which are numbered from 0 in the order of `checkpoints`.
+    """Measure the models of a group of refits, which are numbered from 0 in their order.
 
     documents  the corpus, for its held-out text; None where heads are not ablated. Raises StabilityError where refits
                read different tokens, CorpusError where there is too little held-out text, CaptureError for an
@@ -109,14 +109,15 @@ def probe_refits(
     tokens_of_first = None
     wanted = set(settings.analyses)
     with one_thread():
-        for refit, checkpoint in enumerate(checkpoints):
-            model, tokenizer = load_checkpoint(checkpoint, extraction.dtype, extraction.device)
+        for refit, reading in enumerate(refits):
+            checkpoint, extraction = reading.checkpoint, reading.extraction
+            model, tokenizer = load_checkpoint(checkpoint, extraction.dtype, extraction.device, reading.loading)
             encoded = encode(texts, tokenizer, extraction.template, extraction.max_tokens)
             tokens = [prompt.token_ids for prompt in encoded]
             tokens_of_first = tokens_of_first or tokens
             if tokens != tokens_of_first:
                 raise StabilityError(
-                    f"{checkpoints[0]} and {checkpoint} read different tokens: give refits one tokenizer, "
+                    f"{refits[0].checkpoint} and {checkpoint} read different tokens: give refits one tokenizer, "
                     "or put these two into different groups"
                 )
             if refit == 0:

@@ -4,16 +4,18 @@ R² never falls when a factor is added, so that a factor without any effect gets
 stands beside the one that it has on average when the outcome is shuffled.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from headwise.arrays import FloatArray
-from headwise.statistics.intervals import is_constant
+from headwise.statistics.intervals import FEW_CLUSTERS, is_constant
 from headwise.statistics.permutation import TIE_TOLERANCE
 from headwise.statistics.result import Result, joined
 from headwise.statistics.shapley import columns_of, freedman_lane, r_squared, shapley_shares, subsets_of
@@ -39,8 +41,8 @@ class Decomposition:
     shares      by factor, in the order given; they sum to `explained`
     order       factors by falling share
     order_kept  share of resamples with that very order; None where there are no resamples
-    differences share of each factor in `order` minus that of the next, with the interval of the resamples, which
-                covers 1 − level for all of them together (Bonferroni)
+    differences share of each factor in `order` minus that of the next, with an interval; the intervals cover 1 − level
+                for all of them together (Bonferroni)
     """
 
     explained: Result
@@ -54,6 +56,8 @@ class Decomposition:
         return bool(self.differences) and all(each.low is not None and each.low > 0 for each in self.differences)
 
     def __str__(self) -> str:
+        if self.explained.estimate is None:
+            return str(self.explained)
         shares = ", ".join(f"{name} {self.shares[name].estimate:.3g}" for name in self.order)
         if self.order_kept is None:
             return f"Shares of explained variance: {shares}."
@@ -82,7 +86,9 @@ def decompose(
     clusters   (n,) label of each unit's cluster, drawn whole; None: every unit is a cluster of its own
 
     A share is the mean, over all orders of adding the factors, of what R² gains when the factor is added. Intervals
-    are percentiles over resamples of clusters: descriptive, since R² of few units is too high. p of a share: shuffles
+    are Student's t with the jackknife error over clusters, cut at what is possible, and percentiles over resamples from
+    `FEW_CLUSTERS` clusters on: with 12 of them, percentiles told an order apart in 10 % of simulations where there was
+    none. They are descriptive, since R² of few units is too high. p of a share: shuffles
     of the residuals without the factor (Freedman & Lane 1983) whose R² gain is as large; of `explained`: shuffles of
     the outcome. The order of factors is distinguishable where all differences of neighbours exclude 0.
     """
@@ -106,7 +112,9 @@ def decompose(
     labels = np.unique(labels[finite], return_inverse=True)[1]
     n, count = len(values), len(np.unique(labels))
     unit = "units" if clusters is None else f"{count} clusters of units"
-    words = f"Shapley shares of R², percentile bootstrap over {unit}, {resamples:,} resamples"
+    few = count < FEW_CLUSTERS
+    how = "Student's t with the jackknife error" if few else f"percentile bootstrap, {resamples:,} resamples,"
+    words = f"Shapley shares of R², {how} over {unit}"
     why = "no unit has a finite value" if n == 0 else "all values are equal" if is_constant(values) else None
     if why is not None:
         return _undefined(list(blocks), level, n, words, joined(remark, why))
@@ -119,18 +127,28 @@ def decompose(
     drawn = shapley_shares(r_squared(values[None], weights, blocks, subsets), len(names))
     usable = np.isfinite(drawn).all(axis=1) & (count > 1)
     if count < 2:
-        remark = joined(remark, "one cluster: nothing to resample")
+        remark = joined(remark, "one cluster: nothing to leave out")
     elif not usable.all():
         remark = joined(remark, f"resamples without variance, left out: {int((~usable).sum()):,}")
     drawn = drawn[usable]
 
-    def result(name: str, estimate: float, sample: FloatArray, accepted: float, p: float | None = None) -> Result:
-        low, high = np.quantile(sample, [accepted / 2, 1 - accepted / 2]) if len(sample) else (None, None)
+    left = shapley_shares(r_squared(values[None], (1.0 - np.eye(count))[:, labels], blocks, subsets), len(names))
+
+    def result(
+        name: str,
+        estimate: float,
+        of: Callable[[FloatArray], FloatArray],
+        accepted: float,
+        p: float | None = None,
+        least: float = 0.0,
+    ) -> Result:
+        """`of` maps shares (r, factors) to (r,), which lie within `least`…1."""
+        ends = _jackknifed(float(estimate), of(left), accepted) if few else _percentiles(of(drawn), accepted)
         return Result(
             name=name,
             estimate=float(estimate),
-            low=None if low is None else float(low),
-            high=None if high is None else float(high),
+            low=None if ends is None else max(least, ends[0]),
+            high=None if ends is None else min(1.0, ends[1]),
             level=accepted,
             p=p,
             p_attainable=None if p is None else 1 / (resamples + 1),
@@ -140,15 +158,14 @@ def decompose(
         )
 
     as_large = np.sum(shuffled[:, -1] >= observed[0, -1] - TIE_TOLERANCE)
-    explained = result(
-        "Explained variance", observed[0, -1], drawn.sum(axis=1), level, float((as_large + 1) / (resamples + 1))
-    )
+    p_explained = float((as_large + 1) / (resamples + 1))
+    explained = result("Explained variance", observed[0, -1], lambda shares: shares.sum(axis=1), level, p_explained)
     (found,) = shapley_shares(observed, len(names))
     by_chance = shapley_shares(shuffled, len(names)).mean(axis=0)
     shares = {}
     for position, name in enumerate(names):
         p = freedman_lane(values, blocks, name, rng, resamples)
-        own = result(f"Share of {name}", found[position], drawn[:, position], level, p)
+        own = result(f"Share of {name}", found[position], itemgetter((slice(None), position)), level, p)
         constant = "one level only" if blocks[name].shape[1] == 0 else None
         share = {**vars(own), "reason": joined(remark, constant), "by_chance": float(by_chance[position])}
         shares[name] = Share(**share)
@@ -158,14 +175,38 @@ def decompose(
         result(
             f"Share of {names[one]} minus that of {names[other]}",
             found[one] - found[other],
-            drawn[:, one] - drawn[:, other],
+            partial(_difference, one, other),
             together,
+            least=-1.0,
         )
         for one, other in pairwise(order)
     )
     kept = np.all(np.diff(drawn[:, order], axis=1) < 0, axis=1)
     order_kept = float(kept.mean()) if len(drawn) and len(order) > 1 else None
     return Decomposition(explained, shares, tuple(names[position] for position in order), order_kept, differences)
+
+
+def _difference(one: int, other: int, shares: FloatArray) -> FloatArray:
+    return shares[:, one] - shares[:, other]
+
+
+def _percentiles(sample: FloatArray, level: float) -> tuple[float, float] | None:
+    if not len(sample):
+        return None
+    low, high = np.quantile(sample, [level / 2, 1 - level / 2])
+    return float(low), float(high)
+
+
+def _jackknifed(estimate: float, left: FloatArray, level: float) -> tuple[float, float] | None:
+    """Student's interval from the values without each cluster, (clusters,); none where one of them is undefined."""
+    from scipy.special import stdtrit
+
+    count = len(left)
+    if count < 2 or not np.isfinite(left).all():
+        return None
+    error = np.sqrt((count - 1) / count * np.sum((left - left.mean()) ** 2))
+    half = float(stdtrit(count - 1, 1 - level / 2) * error)
+    return estimate - half, estimate + half
 
 
 def _undefined(names: Sequence[str], level: float, n: int, words: str, reason: str | None) -> Decomposition:

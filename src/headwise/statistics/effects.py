@@ -126,6 +126,8 @@ def _paule_mandel(values: FloatArray, errors: FloatArray) -> tuple[float, float,
     """Mean effect, its standard error, variance between families, and I²."""
     from statsmodels.stats.meta_analysis import combine_effects
 
+    if is_constant(values):  # nothing between families; statsmodels divides by their heterogeneity, which is 0
+        return float(values.mean()), float(np.sqrt(1 / np.sum(1 / errors))), 0.0, 0.0
     # Effects in units of their own size: the search for the variance stops at an absolute tolerance.
     scale = float(np.sqrt(np.mean(errors) + values.var()))
     fit = combine_effects(values / scale, errors / scale**2, method_re="iterated", use_t=False)

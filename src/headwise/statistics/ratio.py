@@ -1,5 +1,7 @@
 """A ratio of two estimates, which has no bounds where the denominator could be zero."""
 
+from math import isfinite
+
 from scipy.special import stdtrit
 
 from headwise.statistics.result import Result
@@ -19,6 +21,8 @@ def fieller(
     (a, a_error), (b, b_error) = numerator, denominator
     method = f"Fieller's interval, {freedom} degrees of freedom"
     n = freedom + 2
+    if not all(map(isfinite, (a, a_error, b, b_error))):
+        return Result(name, None, None, None, level, None, None, n, method, reason="an estimate or error is not finite")
     if b == 0:
         return Result(name, None, None, None, level, None, None, n, method, reason="the denominator is 0")
     factor = float(stdtrit(freedom, 1 - level / 2))

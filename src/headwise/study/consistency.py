@@ -121,6 +121,14 @@ def _stability_problems(study: "Study") -> list[str]:
             problems.append(f"{field}: a model is listed twice: remove one")
         elif len(study.refits_of(group)) < 2:
             problems.append(f"{field}: a group of one refit has nothing to compare: add models or seeds")
+        problems += [
+            f"{field}: '{model.name}' is quantized or spread over devices, and whole matrices of weights are read and "
+            "copied here: leave it out of the group, or remove its quantization and device_map"
+            for model in study.models
+            if model.name in group.models
+            and isinstance(model, LoadedModel)
+            and (model.quantization or model.device_map)
+        ]
     if problems:
         return problems
     names = Counter(group.name for group in study.refit_groups())

@@ -1,6 +1,6 @@
 """Reading a study file: from YAML to a validated study, or to an error with one line per problem."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,11 @@ def parse_study(content: Any, source: str) -> Study:
         raise StudyError("\n".join(lines)) from None
 
 
-def load_study(path: str | Path) -> Study:
-    """Read and validate a study file. Raises StudyError, naming the file, also where it is missing or no YAML."""
+def load_study(path: str | Path, changes: Sequence[str] = ()) -> Study:
+    """Read and validate a study file. Raises StudyError, naming the file, also where it is missing or no YAML.
+
+    changes  sections or fields of the file as Snakemake's `--config` replaces them: "name=pilot", "seeds=[1, 2]"
+    """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -48,7 +51,21 @@ def load_study(path: str | Path) -> Study:
         raise StudyError(f"{path}: not UTF-8: save the file in that encoding") from None
     except yaml.YAMLError as error:
         raise StudyError(f"{path}: not valid YAML: {' '.join(str(error).split())}: correct the file") from None
+    if isinstance(content, Mapping):
+        content = {**content, **dict(map(_change, changes))}
     return parse_study(content, str(path))
+
+
+def _change(change: str) -> tuple[str, Any]:
+    key, equals, value = change.partition("=")
+    try:
+        if equals:
+            return key.strip(), yaml.safe_load(value)
+    except yaml.YAMLError:
+        pass
+    raise StudyError(
+        f"--config {change}: not KEY=VALUE with a value in YAML: write it as in --config 'seeds=[1, 2, 3]'"
+    )
 
 
 def check_paths(study: Study, root: Path, source: str) -> None:
@@ -59,6 +76,8 @@ def check_paths(study: Study, root: Path, source: str) -> None:
     folders, files = [], []
     if study.corpus.source == "text":
         folders.append(("corpus.path", str(study.corpus.path)))
+    if study.controls.released_results:
+        folders.append(("controls.released_results", study.controls.released_results))
     pinned = study.corpus.source != "dataset" or study.corpus.revision or (root / str(study.corpus.path)).is_dir()
     for position, model in enumerate(study.models):
         field = f"models.{position} ('{model.name}')"

@@ -32,12 +32,6 @@ def probed_descendants(study: "Study", base: str, seed: int) -> list[Model]:
     ]
 
 
-def reading(study: "Study", model: Model) -> dict[str, Any]:
-    """How a model is read: its name, and the sections extraction and loading as they hold for it."""
-    sections = {"extraction": study.extraction_of(model).model_dump(), "loading": study.loading_of(model).model_dump()}
-    return {"name": model.name, **sections}
-
-
 def perturbation_settings(study: "Study", base: str) -> dict[str, Any]:
     """What the experiments on a base need: sections `noise` and `probe`, None where they leave it out, whether its key
     and value heads are duplicated, and the names of estimators."""

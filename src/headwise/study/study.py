@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from headwise.study.calibration import Calibration
 from headwise.study.comparison import Comparison
 from headwise.study.consistency import consistency_problems
+from headwise.study.controls import Controls
 from headwise.study.data import Corpus, Prompts, Tokenizer
 from headwise.study.extraction import Extraction
 from headwise.study.models import (
@@ -48,6 +49,7 @@ class Study(Section):
     stability: Stability | None = Field(None, description="Default: no comparison of heads across refits")
     variants: Variants = Variants()
     calibration: Calibration = Calibration()
+    controls: Controls = Controls()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Study":

@@ -9,7 +9,7 @@ import pandas as pd
 from headwise.report.calibration.columns import CALIBRATION
 from headwise.report.columns import Tables, records
 from headwise.report.finding import Finding, described
-from headwise.report.labels import amount, missing
+from headwise.report.labels import DAGGER, amount, missing
 from headwise.report.part import Chart, Part, Passage
 from headwise.report.style import COLOURS, GREY, ROW
 from headwise.report.view import NAME, NUMBER, TEXT, View, view
@@ -39,7 +39,7 @@ def calibration_findings(study: Study, tables: Tables) -> Iterator[Finding]:
         sentence=(
             f"{len(promised) - len(broken)} of {amount(len(promised), 'rate')} of false rejections and coverage lie in "
             f"their binomial band, over {int(rows['simulations'].max()):,} simulated data sets of this study's shape"
-            f"{f'; outside: {named}' if named else ''}."
+            f"{f'; outside: {named}. p-values of such a test are marked {DAGGER}' if named else ''}."
         ),
         n=len(promised),
         unit="rate",

@@ -22,7 +22,6 @@ def control_panel(tables: Tables) -> pd.DataFrame:
         *_duplication(tables),
         *_false_rejections(tables),
         *_chance_level(tables),
-        *_elsewhere(),
     ]
     rows = pd.DataFrame([asdict(control) for control in found])
     own = tables.get("controls", pd.DataFrame())
@@ -98,16 +97,4 @@ def _chance_level(tables: Tables) -> Iterator[Control]:
     yield Control(
         control, f"{amount(len(rows), 'measure')} of stability", expected, largest, CHANCE,
         PASS if largest <= CHANCE else FAIL, "the one farthest from 0",
-    )  # fmt: skip
-
-
-def _elsewhere() -> Iterator[Control]:
-    """Controls that need data or models which no study has."""
-    yield not_run(
-        "published indices from released matrices", "equal to 1e-12",
-        "needs the released data: `headwise reanalyse FOLDER`",
-    )  # fmt: skip
-    yield not_run(
-        "a model that has learned induction", "descriptors find its heads",
-        "needs a model trained on repeated tokens: tests/unit/test_descriptors.py trains one",
     )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import pandas as pd
+
 from headwise.report.columns import Column, Tables, records
 from headwise.report.finding import Finding, described
 from headwise.report.labels import plain
@@ -18,8 +20,23 @@ COLUMNS = (
     Column("current_digest", str, "SHA-256 of what today's study file declares"),
     Column("results_existed", str, "yes: results were there before the declaration was written"),
 )
-NOTHING = "No test here was declared in advance"
+NOTHING = "No test counts as declared in advance"
 LATE = "the declaration was written when results were there already"
+RESTORE = "With these fields as they were, tests count as declared again"
+
+
+def why_undeclared(rows: pd.DataFrame) -> str | None:
+    """Why no test counts as declared in advance, from the table of the declaration; None where it stands.
+
+    It stands or falls as a whole: a set of tests from which one is dropped, or another estimator, level or margin, is
+    another declaration.
+    """
+    if rows.empty:
+        return None
+    if rows["results_existed"].eq("yes").any():
+        return LATE
+    changed = rows.loc[rows["changed"].eq("yes"), "field"]
+    return None if changed.empty else f"declared otherwise before results were there: {', '.join(map(plain, changed))}"
 
 
 def declaration_findings(study: Study, tables: Tables) -> Iterator[Finding]:
@@ -29,11 +46,11 @@ def declaration_findings(study: Study, tables: Tables) -> Iterator[Finding]:
         return
     changed = records(rows[rows["changed"] == "yes"])
     late = bool(rows["results_existed"].eq("yes").any())
-    if changed:
-        named = "; ".join(f"{plain(row['field'])} was {row['declared']}, is {row['now']}" for row in changed)
-        sentence = f"The declaration was changed after the study first ran: {named}. {NOTHING}."
-    elif late:
-        sentence = f"{NOTHING}: {LATE}."
+    named = "; ".join(f"{plain(row['field'])} was {row['declared']}, is {row['now']}" for row in changed)
+    if late:
+        sentence = f"{NOTHING}: {LATE}.{f' It has changed since: {named}.' if changed else ''}"
+    elif changed:
+        sentence = f"The declaration was changed after the study first ran: {named}. {NOTHING}. {RESTORE}."
     else:
         sentence = "What the study declares is what it declared before attention was measured."
     yield described(

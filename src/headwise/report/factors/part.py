@@ -8,7 +8,7 @@ import pandas as pd
 
 from headwise.report.columns import Column, Tables, records
 from headwise.report.finding import Finding, described
-from headwise.report.labels import amount, estimator_label, interval, missing, number, p_value, plain, signed, titled
+from headwise.report.labels import amount, estimator_label, interval, marked_p, missing, number, plain, signed, titled
 from headwise.report.part import Chart, Part, Passage
 from headwise.report.style import COLOURS, GREY, ROW
 from headwise.report.view import NAME, NUMBER, TEXT, view
@@ -97,7 +97,7 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
             ("Against", lambda row: "–" if missing(row["reference_level"]) else row["reference_level"], NAME),
             ("Effect", lambda row: signed(row["estimate"]), NUMBER),
             (coverage, lambda row: interval(row["ci_low"], row["ci_high"]), NUMBER),
-            ("p of the factor", lambda row: p_value(row["p"]), NUMBER),
+            ("p of the factor", marked_p, NUMBER),
             ("Remark", lambda row: row["reason"] or "", TEXT),
         ],
     )
@@ -108,7 +108,7 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
             ("Share", lambda row: number(row["estimate"]), NUMBER),
             (coverage, lambda row: f"{number(row['ci_low'])} to {number(row['ci_high'])}", NUMBER),
             ("By chance", lambda row: number(row["by_chance"]), NUMBER),
-            ("p", lambda row: p_value(row["p"]), NUMBER),
+            ("p", marked_p, NUMBER),
             ("Remark", lambda row: row["reason"] or "", TEXT),
         ],
     )
@@ -139,7 +139,7 @@ PART = Part(
             "factors",
             share_chart,
             "How much of the variance goes with which factor",
-            "Shapley shares of the variance over models and refits, with bootstrap intervals over refits of bases. "
+            "Shapley shares of the variance over models and refits, with intervals over refits of bases. "
             "Grey tick: the mean share when values are shuffled over models.",
         )
     ],

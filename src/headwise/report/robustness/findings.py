@@ -8,7 +8,7 @@ import pandas as pd
 
 from headwise.report.columns import Tables, records
 from headwise.report.finding import Finding, described
-from headwise.report.labels import amount, estimator_label, missing, number, p_value, plain, signed, titled
+from headwise.report.labels import amount, estimator_label, marked_p, missing, number, p_value, plain, signed, titled
 from headwise.report.view import Row
 from headwise.robustness.noise_tables import ARCHITECTURE
 from headwise.robustness.published import RATIO_OF_MEANS, published_slopes
@@ -40,7 +40,7 @@ def ratio_words(row: Row) -> str:
     ends = ""
     if not missing(row["geometric_low"]):
         ends = f", interval {number(row['geometric_low'], 2)} to {number(row['geometric_high'], 2)}"
-    p = f"p = {p_value(row['p'])}, smallest attainable {p_value(row['p_attainable'])}"
+    p = f"p = {marked_p(row)}, smallest attainable {p_value(row['p_attainable'])}"
     return f"{number(ratio, 2)} times as sensitive{ends}, {p}"
 
 
@@ -58,7 +58,7 @@ def _architectures(study: Study, tables: Tables) -> Iterator[Finding]:
         opening = f"Is {plain(str(group))} {question}" if question else ""
         first = told[0]
         attainable = [row["p_attainable"] for row in told if not missing(row["p_attainable"])]
-        hopeless = bool(attainable) and min(attainable) >= study.comparison.level
+        hopeless = bool(attainable) and min(attainable) > study.comparison.level
         verdict = " No data could have shown it: the smallest attainable p is above the level." if hopeless else ""
         yield described(
             first["reason"] or "exploratory",
@@ -155,7 +155,7 @@ def _discrimination(study: Study, rows: pd.DataFrame) -> Iterator[Finding]:
             headline=False,
             sentence=(
                 f"The probe ({estimator_label(row['estimator'])}, one declared dose), {row['task']}: ROC area "
-                f"{number(row['area'], 2)}, {ends}, p = {p_value(row['p'])} ({row['n']} against {row['n_reference']} "
+                f"{number(row['area'], 2)}, {ends}, p = {marked_p(row)} ({row['n']} against {row['n_reference']} "
                 "models, each refit counted); 0.5 would tell nothing apart."
             ),
             estimate=row["area"],
@@ -194,7 +194,7 @@ def _recursion(rows: pd.DataFrame) -> Iterator[Finding]:
         against = ""
         if not missing(row["difference"]):
             against = (
-                f"; {signed(row['difference'], 2)} against {plain(row['reference'])}, p = {p_value(row['p'])} "
+                f"; {signed(row['difference'], 2)} against {plain(row['reference'])}, p = {marked_p(row)} "
                 "(smallest "
                 f"attainable {p_value(row['p_attainable'])}; unit: refit)"
             )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from headwise.report.columns import Tables
-from headwise.report.labels import estimator_title, missing, number, p_value, plain, signed
+from headwise.report.labels import estimator_title, marked_p, missing, number, p_value, plain, signed
 from headwise.report.part import Passage
 from headwise.report.robustness.findings import REGION, ratio_words
 from headwise.report.view import NAME, NUMBER, TEXT, Row, View, view
@@ -111,7 +111,7 @@ def _discrimination(tables: Tables) -> View:
             ("Task", lambda row: row["task"], NAME),
             ("ROC area", lambda row: number(row["area"], 2), NUMBER),
             ("Interval", lambda row: _ends(row["ci_low"], row["ci_high"], 2), NUMBER),
-            ("p", lambda row: p_value(row["p"]), NUMBER),
+            ("p", marked_p, NUMBER),
             ("Smallest p", lambda row: p_value(row["p_attainable"]), NUMBER),
             ("Models", lambda row: f"{row['n']} + {row['n_reference']}", NUMBER),
         ],
@@ -128,7 +128,7 @@ def _durations(tables: Tables) -> View:
             ("Mean onset", lambda row: number(row["mean_generations"], 2), NUMBER),
             ("Interval", lambda row: _ends(row["ci_low"], row["ci_high"], 2), NUMBER),
             ("Against the first arm", lambda row: signed(row["difference"], 2), NUMBER),
-            ("p", lambda row: p_value(row["p"]), NUMBER),
+            ("p", marked_p, NUMBER),
             ("Smallest p", lambda row: p_value(row["p_attainable"]), NUMBER),
         ],
     )

@@ -1,0 +1,96 @@
+"""What the jobs of a study ask for: the sections of the study file that `resources` needs, put together rule by rule.
+
+Imported by the Snakefile, so nothing heavy is imported here.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from headwise.models.files import corpus_files
+from headwise.models.resources import (
+    Needs,
+    alignment_needs,
+    corpus_bytes,
+    extraction_needs,
+    fetching_needs,
+    perturbation_needs,
+    refits_needs,
+    training_needs,
+    variants_needs,
+)
+from headwise.models.shape import Shape, shape_of, shape_of_facts
+from headwise.study.models import AlignedModel, TrainedModel
+from headwise.study.perturbation import probed_descendants
+from headwise.study.study import Study
+
+
+def training_request(study: Study, name: str) -> Needs:
+    """For training a base from scratch."""
+    model = study.model(name)
+    assert isinstance(model, TrainedModel), f"rule train_model makes no {model.source}"
+    return training_needs(
+        shape_of(study, model, 0, Path()),
+        study.training_of(model),
+        study.tokenizer.vocabulary,
+        corpus_bytes(study.corpus, corpus_files(study.corpus)),
+    )
+
+
+def alignment_request(study: Study, name: str) -> Needs:
+    """For making a descendant."""
+    model = study.model(name)
+    assert isinstance(model, AlignedModel), f"rule align_model makes no {model.source}"
+    base = study.model(model.base)
+    assert isinstance(base, TrainedModel), "a study with another base was refused"
+    return alignment_needs(
+        shape_of(study, model, 0, Path()),
+        getattr(study.alignment, model.method),
+        study.decoder_of(base).positions,
+        study.tokenizer.vocabulary,
+        corpus_bytes(study.corpus, corpus_files(study.corpus)),
+    )
+
+
+def fetching_request(study: Study, name: str) -> Needs:
+    """For a download; nothing of the model is there yet but the facts in the study."""
+    facts = getattr(study.model(name), "facts", None)
+    return fetching_needs(shape_of_facts(facts) if facts else None)
+
+
+def extraction_request(study: Study, name: str, shape: Shape, prompts: int) -> Needs:
+    """For one forward pass per prompt."""
+    model = study.model(name)
+    statistics = study.specialization.pair_statistics()
+    return extraction_needs(shape, study.extraction_of(model), study.loading_of(model), prompts, statistics)
+
+
+def variants_request(study: Study, name: str, shape: Shape, prompts: int) -> Needs:
+    """For the variants of the extraction: the most memory that one takes, and the time of all."""
+    model = study.model(name)
+    return variants_needs(
+        shape,
+        study.extraction_of(model),
+        study.loading_of(model),
+        study.variants.protocols,
+        prompts,
+        study.specialization.pair_statistics(),
+    )
+
+
+def perturbation_request(study: Study, base: str, seed: int, shape: Shape, prompts: int) -> Needs:
+    """For a base under noise and the probe of its descendants."""
+    measured = 1 + len(probed_descendants(study, base, seed))
+    return perturbation_needs([extraction_request(study, base, shape, prompts)] * measured)
+
+
+def recursion_request(study: Study, name: str, shape: Shape, prompts: int) -> Needs:
+    """For an arm of recursive generation, which the model of that name writes."""
+    return perturbation_needs([extraction_request(study, name, shape, prompts)])
+
+
+def refits_request(study: Study, names: Sequence[str], shapes: Sequence[Shape], prompts: int) -> Needs:
+    """For a group of refits, given the model and the shape of each; the section `stability` is there."""
+    assert study.stability is not None
+    each = [extraction_request(study, name, shape, prompts) for name, shape in zip(names, shapes, strict=True)]
+    tokens = study.stability.residual_tokens or prompts * study.extraction.max_tokens
+    return refits_needs(each, shapes[0], tokens)

@@ -1,0 +1,35 @@
+"""How a model of a study is read: what a rule tells a job in plain values, and what the job makes of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headwise.study.extraction import Extraction
+from headwise.study.models import Loading, Model
+
+if TYPE_CHECKING:
+    from headwise.study.study import Study
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A checkpoint as `load_checkpoint` takes it, the precision and template that it is measured with, and how its
+    weights are brought into memory."""
+
+    name: str
+    checkpoint: Path
+    extraction: Extraction
+    loading: Loading
+
+    @classmethod
+    def of(cls, checkpoint: Path, sections: Mapping[str, Any]) -> "Reading":
+        """From what `reading` gives."""
+        extraction, loading = Extraction(**sections["extraction"]), Loading(**sections["loading"])
+        return cls(sections["name"], checkpoint, extraction, loading)
+
+
+def reading(study: "Study", model: Model) -> dict[str, Any]:
+    """How a model is read: its name, and the sections extraction and loading as they hold for it."""
+    sections = {"extraction": study.extraction_of(model).model_dump(), "loading": study.loading_of(model).model_dump()}
+    return {"name": model.name, **sections}
