@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -62,7 +63,8 @@ def test_variants_of_a_trained_model_and_what_they_move(
     own = table[table["variant"].eq("right") & table["model"].eq("multi_head")].set_index(["estimator", "sink"])
     summary = pd.read_parquet(measure("multi_head", 1).summary)
     expected = summary[summary["scope"] == "model"].set_index(["estimator", "sink"])["value"]
-    assert own["reference_value"].to_dict() == expected.to_dict()
+    # Extraction sums tiles in float32, variants whole weights in float64.
+    assert own["reference_value"].to_dict() == pytest.approx(expected.to_dict(), rel=1e-4, abs=1e-6)
 
     # Attention that pads and real tokens receive, averaged over all 128 queries, from the model library.
     made = measure("multi_head", 1)
