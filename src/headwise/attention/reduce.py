@@ -24,6 +24,9 @@ from headwise.attention.sinks import SINKS, Sink
 from headwise.attention.tiles import row_tiles
 from headwise.study.specialization import PAIR_STATISTICS
 
+# Variance below this share of the mean square is rounding where squares were summed in float32 (7 digits).
+SMALLEST_VARIANCE_OF_TILES = 1e-6
+
 
 @dataclass(frozen=True)
 class HeadStatistics:
@@ -78,7 +81,8 @@ def statistics_from(sums: LayerSums, support: Support, cka: Tensor | None) -> La
             row_entropy_nats=entropies[sink],
             received=sums.received(sink) / counted[:, None],
         )
-        pairs[sink] = _pair_statistics(sums.pairs(sink), sums.names, support)
+        smallest = SMALLEST_VARIANCE if sums.exact else SMALLEST_VARIANCE_OF_TILES
+        pairs[sink] = _pair_statistics(sums.pairs(sink), sums.names, support, smallest)
     if cka is not None:
         pairs["kept"]["output_cka"] = cka
     effective_keys = entropies["kept"][:, 1:].exp()
@@ -139,7 +143,9 @@ def _sums(weights: Tensor, names: Sequence[str]) -> LayerSums:
     return sums
 
 
-def _pair_statistics(sums: Mapping[str, Tensor], names: Sequence[str], support: Support) -> dict[str, Tensor]:
+def _pair_statistics(
+    sums: Mapping[str, Tensor], names: Sequence[str], support: Support, smallest_variance: float
+) -> dict[str, Tensor]:
     statistics: dict[str, Tensor] = {}
     if not sums:
         return statistics
@@ -152,13 +158,13 @@ def _pair_statistics(sums: Mapping[str, Tensor], names: Sequence[str], support: 
             statistics[name] = (sums["divergences"] / (2 * upper(later_rows))).clamp(0, 1)
         elif name == "pattern_correlation":
             within = "causal_entries" if support == "causal" else "all_entries"
-            statistics[name] = upper(_pearson(sums, within))
-            statistics["pattern_correlation_full"] = upper(_pearson(sums, "all_entries"))
+            statistics[name] = upper(_pearson(sums, within, smallest_variance))
+            statistics["pattern_correlation_full"] = upper(_pearson(sums, "all_entries", smallest_variance))
     return statistics
 
 
-def _pearson(sums: Mapping[str, Tensor], entries: str) -> Tensor:
-    """Pearson over the entries that count, (H, H).
+def _pearson(sums: Mapping[str, Tensor], entries: str, smallest_variance: float) -> Tensor:
+    """Pearson over the entries that count, (H, H); NaN below this share of variance in the mean square.
 
     These differ from pair to pair where heads leave out different rows, so sums run over row sums: `sums[i, j]` is the
     sum of head i's entries in the rows that head j counts too.
@@ -166,5 +172,5 @@ def _pearson(sums: Mapping[str, Tensor], entries: str) -> Tensor:
     total, count = sums["sums"], sums[entries]
     covariance = sums["products"] - total * total.T / count
     variance = sums["squares"] - total.square() / count
-    variance = variance.masked_fill(variance <= SMALLEST_VARIANCE * sums["squares"], math.nan)
+    variance = variance.masked_fill(variance <= smallest_variance * sums["squares"], math.nan)
     return (covariance / (variance * variance.T).sqrt()).clamp(-1, 1)

@@ -60,6 +60,7 @@ class LayerSums:
         self.names = names
         self.heads = 0
         self.looks_ahead = False  # whether any query attends to a later key
+        self.exact = True  # whether sums over keys are in float64
         self._scratch = scratch or Scratch()
         self._first: list[Tensor] = []
         self._others: list[Tensor] = []
@@ -86,6 +87,7 @@ class LayerSums:
         if self.looks_ahead:
             # Where every query has the same keys, a nearly flat head's variance is a small difference of large sums.
             tile = tile.double()
+        self.exact = self.exact and tile.dtype == torch.float64
         others = tile[..., 1:]
         mass = others.sum(-1)
         scratch = self._scratch.tensor("rows", tile.shape, tile)
