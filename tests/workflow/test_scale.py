@@ -11,10 +11,11 @@ from dag import plan, write_study
 
 
 @pytest.mark.slow
-def test_a_study_of_1210_models_is_planned_within_a_minute_and_a_gigabyte(tmp_path: Path) -> None:
+def test_a_study_of_1210_models_is_planned_in_little_time_and_memory(tmp_path: Path) -> None:
     cost = plan(tmp_path, write_study(tmp_path, 1210), "-n", "--quiet", "rules")
     assert "extract_attention           1210" in cost.output
-    assert cost.processor_seconds < 60
+    # 40 alone (docs/scale.md); two busy threads of one core take up to twice as long.
+    assert cost.processor_seconds < 100
     assert cost.memory_mb < 1000
 
 
