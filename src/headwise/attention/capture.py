@@ -7,6 +7,7 @@ weights are alive at any moment.
 """
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -111,7 +112,7 @@ _CAPTURED: WeakSet[nn.Module] = WeakSet()
 Seen = TypeVar("Seen")
 
 
-class Capture(Generic[Seen]):
+class Capture(ABC, Generic[Seen]):
     """One forward pass: the layers that were delivered, and the halves of a layer whose other half is still to come.
 
     Through the interface a layer's attention comes first and its output projection reads after that; where a module
@@ -127,23 +128,23 @@ class Capture(Generic[Seen]):
         self.seen: tuple[AttentionLayer, tuple[int, int], Seen, Support] | None = None  # with (T, heads)
         self.outputs: tuple[AttentionLayer, Tensor] | None = None
 
+    @abstractmethod
     def see(self, layer: AttentionLayer, call: AttentionCall) -> tuple[Tensor, Seen]:
         """Compute attention: the heads' outputs (1, T, heads, head width), and what is seen."""
-        raise NotImplementedError
 
+    @abstractmethod
     def see_weights(self, layer: AttentionLayer, weights: Tensor) -> Seen:
         """What is seen of attention weights (heads, T, T)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def looks_ahead(self, seen: Seen) -> bool:
         """Whether any query attends to a later key."""
-        raise NotImplementedError
 
+    @abstractmethod
     def deliver(
         self, layer: AttentionLayer, seen: Seen, outputs: Tensor, projection: Tensor | None, support: Support
     ) -> None:
         """Take a complete layer: outputs (T, heads, head width), projection (heads, head width, hidden)."""
-        raise NotImplementedError
 
     def begin(self, model: nn.Module, inputs: Any, options: dict[str, Any]) -> None:
         self.delivered.clear()

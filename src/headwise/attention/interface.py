@@ -51,7 +51,7 @@ class AttentionCall:
     def eagerly(self) -> tuple[Tensor, Tensor]:
         """The module's own eager attention: heads' outputs (1, T, heads, head width), weights (1, heads, T, T)."""
         if self.upcast:
-            return self.module._upcast_and_reordered_attn(self.query, self.key, self.value, self.mask)  # type: ignore[operator]
+            return self.module._upcast_and_reordered_attn(self.query, self.key, self.value, self.mask)  # type: ignore[operator]  # a method, by its name
         assert self.eager is not None, "only modules that call the interface get here"
         return self.eager(self.module, self.query, self.key, self.value, self.mask, **self.options)
 

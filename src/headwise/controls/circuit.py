@@ -101,7 +101,7 @@ def repeated_symbols(count: int, period: int, generator: torch.Generator) -> tor
 @one_thread()
 def train_to_repeat(seed: int) -> PreTrainedModel:
     """A model of `SHAPE` that predicts the second half of repeated symbols."""
-    model = build_decoder(SHAPE, Symbols(), seed).train()  # type: ignore[arg-type]
+    model = build_decoder(SHAPE, Symbols(), seed).train()  # type: ignore[arg-type]  # has what is asked of a tokenizer
     optimizer, generator = adamw(model, 0.0), torch.Generator().manual_seed(seed)
     for step in range(STEPS):
         period = int(torch.randint(PERIODS[0], PERIODS[1] + 1, (1,), generator=generator))

@@ -50,7 +50,7 @@ class Row:
 
 def row(place: Place, kind: str, quantity: str, **values: object) -> Row:
     """A row about a place, with its agreement filled in."""
-    found = Row(kind, place.file, str(place), place.model, place.seed, quantity, **values)  # type: ignore[arg-type]
+    found = Row(kind, place.file, str(place), place.model, place.seed, quantity, **values)  # type: ignore[arg-type]  # fields of a row, by name
     if found.agreement:
         return found
     if found.printed is None or found.value is None:

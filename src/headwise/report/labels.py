@@ -60,7 +60,7 @@ def method_label(method: object) -> str:
 
 def missing(value: object) -> bool:
     """Whether a cell of a table is empty."""
-    return bool(pd.isna(value))  # type: ignore[call-overload]
+    return bool(pd.isna(value))  # type: ignore[call-overload]  # a scalar, of any kind
 
 
 def number(value: object, digits: int = 3) -> str:
