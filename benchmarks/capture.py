@@ -2,8 +2,8 @@
 
     python benchmarks/capture.py
 
-A GPT-2 with random weights, 6 layers of 8 heads, width 512, float32, one thread, one prompt of each length, all
-statistics of an ordinary study: those of heads, descriptors, hellinger, pattern_correlation and output_cka, with key 0
+A GPT-2 with random weights, 6 layers of 8 heads, width 512, the vocabulary of GPT-2, float32, one thread, one prompt of
+each length, all statistics of an ordinary study: those of heads, descriptors, hellinger, pattern_correlation and output_cka, with key 0
 and without. Times are processor time, which other processes do not lengthen by making this one wait (they do so by
 using caches): medians over rounds in which all ways take turns, as ratios to the forward pass under
 scaled_dot_product_attention in the same round. Memory is what torch allocates at its peak, less what it is for that
@@ -25,7 +25,7 @@ from tempfile import TemporaryDirectory
 import torch
 import transformers
 from torch import Tensor
-from transformers import GPT2Config, GPT2Model, PreTrainedModel
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -41,7 +41,7 @@ from headwise.attention.store import Packing, TensorWriter  # noqa: E402, keeps 
 
 TOKENS = (128, 512, 1024, 2048)
 NAMES = ("hellinger", "pattern_correlation", "output_cka")
-VOCABULARY = 1000
+VOCABULARY = 50257
 # Statistics below this are compared absolutely.
 SMALL = 0.01
 
@@ -51,7 +51,7 @@ def random_gpt2(layers: int = 6, heads: int = 8, width: int = 512, tokens: int =
     config = GPT2Config(vocab_size=VOCABULARY, n_layer=layers, n_head=heads, n_embd=width, n_positions=tokens)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = GPT2Model(config).eval()
+        model = GPT2LMHeadModel(config).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "c_attn.weight" in name:

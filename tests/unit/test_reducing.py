@@ -76,7 +76,7 @@ def test_rows_counted_in_by_tiles(heads, tokens, at_once, support, sharpness, sh
         sums.add(first, rows[..., : first + rows.shape[1]] if trim and support == "causal" else rows)
     assert sums.looks_ahead == (support == "full" and tokens > 1 and bool((weights.triu(1) > 0).any()))
     # A pattern of few entries may be nearly constant: Pearson then magnifies rounding.
-    assert_same(statistics_from(sums, layer.support, None), statistics_of(layer, names), 1e-4, absolute=1e-5)
+    assert_same(statistics_from([sums], layer.support, None)[0], statistics_of(layer, names), 1e-4, absolute=1e-5)
 
 
 @settings(max_examples=60, deadline=None)
@@ -215,8 +215,10 @@ def test_tiles_come_in_order_before_their_layer():
     ):
         model(input_ids=token_ids(TOKENS))
     one = [(0, (4, 5, 5)), (5, (4, 5, 10)), (10, (4, 3, TOKENS))]
-    expected = [[(layer, TOKENS, *tile) for tile in one] + [layer] for layer in range(3)]
-    assert events == [event for of_layer in expected for event in of_layer]
+    for layer in range(3):
+        of_layer = [event for event in events if event == layer or (isinstance(event, tuple) and event[0] == layer)]
+        assert of_layer == [*((layer, TOKENS, *tile) for tile in one), layer]
+    assert [event for event in events if isinstance(event, int)] == [0, 1, 2]
 
 
 def test_memory_does_not_hold_a_layers_weights():
@@ -235,8 +237,8 @@ def test_memory_does_not_hold_a_layers_weights():
     with torch.inference_mode():
         plain = peak_of(lambda: model(input_ids=ids))
         peak = peak_of(reduce)
-    # Scores, weights, and what is made of them; one layer's weights take 32 tiles.
-    assert peak - plain < 8 * entries * 4 < 4 * tokens**2 * 4
+    # Scores, weights, what is made of them, and rows of layers that wait; one layer's weights take 32 tiles.
+    assert peak - plain < 12 * entries * 4 < 4 * tokens**2 * 4
 
 
 @pytest.mark.parametrize(("kind", "within"), [("llama", "headwise_tiled"), ("falcon", "eager")])

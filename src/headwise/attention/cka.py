@@ -14,9 +14,9 @@ SMALLEST_VARIANCE = 1e-12
 FEWEST_TOKENS_FOR_CKA = 4
 
 
-def upper(matrix: Tensor) -> Tensor:
-    """The strict upper triangle, row by row."""
-    return matrix.flatten()[_upper_entries(len(matrix), matrix.device)]
+def upper(matrices: Tensor) -> Tensor:
+    """The strict upper triangle of each square matrix, row by row: (..., n, n) to (..., n (n - 1) / 2)."""
+    return matrices.flatten(-2)[..., _upper_entries(matrices.shape[-1], matrices.device)]
 
 
 @cache
@@ -47,28 +47,32 @@ def output_cka(head_outputs: Tensor, output_projection: Tensor) -> Tensor:
 
 
 def cka_of_writes(head_outputs: Tensor, factors: Tensor) -> Tensor:
-    """`output_cka` from the `write_factors` of the output projection, in whose precision products are computed."""
-    tokens, heads, _ = head_outputs.shape
+    """`output_cka` from the `write_factors` of the output projection, in whose precision products are computed; of one
+    layer, or of as many as the first dimension of both arguments says."""
+    tokens, heads, _ = head_outputs.shape[-3:]
     if tokens < FEWEST_TOKENS_FOR_CKA:
-        return head_outputs.new_full((heads * (heads - 1) // 2,), math.nan, dtype=torch.float64)
-    writes = head_outputs.transpose(0, 1).to(factors.dtype) @ factors
-    mean = writes.mean(1, keepdim=True, dtype=torch.float64)
+        pairs = heads * (heads - 1) // 2
+        return head_outputs.new_full((*head_outputs.shape[:-3], pairs), math.nan, dtype=torch.float64)
+    writes = head_outputs.transpose(-3, -2).to(factors.dtype) @ factors
+    mean = writes.mean(-2, keepdim=True, dtype=torch.float64)
     writes = writes - mean.to(writes.dtype)
-    lengths = writes.square().sum(-1).double()  # |x_t|^2, (heads, T)
+    lengths = writes.square().sum(-1).double()  # |x_t|^2, (..., heads, T)
     total = lengths.sum(-1)
-    products = _inner_products(writes) - (1 + 2 / (tokens - 2)) * (lengths @ lengths.T)
-    products += total[:, None] * total / ((tokens - 1) * (tokens - 2))
-    norms = products.diagonal()
-    squares = (total + tokens * mean.square().sum((1, 2))).square()
+    products = _inner_products(writes) - (1 + 2 / (tokens - 2)) * (lengths @ lengths.mT)
+    products += total[..., None] * total[..., None, :] / ((tokens - 1) * (tokens - 2))
+    norms = products.diagonal(dim1=-2, dim2=-1)
+    squares = (total + tokens * mean.square().sum((-2, -1))).square()
     norms = norms.masked_fill(norms <= SMALLEST_VARIANCE * squares, math.nan)
-    return upper((products / (norms[:, None] * norms[None, :]).sqrt()).clamp(-1, 1))
+    return upper((products / (norms[..., None] * norms[..., None, :]).sqrt()).clamp(-1, 1))
 
 
 def _inner_products(writes: Tensor) -> Tensor:
-    """Inner products of the Gram matrices X X^T of all pairs of heads, (H, H) float64, from X (heads, T, width).
+    """Inner products of the Gram matrices X X^T of all pairs of heads, (..., H, H) float64, from X (..., H, T, width).
 
     They are the squared norms of X_i^T X_j, too. Which one is the shorter way depends on the length of the prompt.
     """
+    if writes.ndim > 3:
+        return torch.stack([_inner_products(layer) for layer in writes])
     heads, tokens, width = writes.shape
     products = writes.new_zeros(heads, heads, dtype=torch.float64)
     if tokens <= heads * width // 2:

@@ -133,14 +133,13 @@ class _Recorder:
     pairs: PairStatisticsWriter
     means: DescriptorMeans = field(default_factory=DescriptorMeans)
     prompt: str = ""
-    packing: Packing | None = None
+    packing: dict[int, Packing] = field(default_factory=dict)
 
     def pack(self, layer: int, tokens: int, first: int, tile: Tensor) -> None:
         """Take a tile of a layer that is recorded once it is complete."""
         if first == 0:
-            self.packing = Packing(len(tile), tokens, self.support)
-        assert self.packing is not None, "rows come in order"
-        self.packing.add(first, tile)
+            self.packing[layer] = Packing(len(tile), tokens, self.support)
+        self.packing[layer].add(first, tile)
 
     def record(self, reduced: ReducedLayer) -> None:
         layer, statistics = reduced.layer, reduced.statistics
@@ -154,9 +153,8 @@ class _Recorder:
                 f"{self.checkpoint}, prompt '{self.prompt}', layer {layer}: attention is {reduced.support} "
                 f"here and {self.support} elsewhere: choose a checkpoint whose layers agree."
             )
-        if self.tensors is not None and self.packing is not None:
-            self.tensors.add_packed(self.prompt, layer, statistics.tokens, self.packing.packed)
-            self.packing = None
+        if self.tensors is not None:
+            self.tensors.add_packed(self.prompt, layer, statistics.tokens, self.packing.pop(layer).packed)
         self.heads.add(self.prompt, layer, statistics.heads)
         heads = len(statistics.heads["kept"].received)
         self.pairs.add(self.prompt, layer, statistics.pairs, tokens=statistics.tokens, heads=heads)

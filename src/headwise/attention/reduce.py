@@ -19,7 +19,7 @@ from torch import Tensor
 
 from headwise.attention.capture import LayerAttention, Support
 from headwise.attention.cka import SMALLEST_VARIANCE, output_cka, upper
-from headwise.attention.rows import LayerSums
+from headwise.attention.rows import LayerSums, Pairs, Sums
 from headwise.attention.sinks import SINKS, Sink
 from headwise.attention.tiles import row_tiles
 from headwise.study.specialization import PAIR_STATISTICS
@@ -65,34 +65,41 @@ def statistics_of(attention: LayerAttention, names: Sequence[str]) -> LayerStati
     if "output_cka" in names:
         if attention.output_projection is None:
             raise ValueError(no_projection(attention.layer))
-        cka = output_cka(attention.head_outputs, attention.output_projection)
-    return statistics_from(_sums(attention.weights, names), attention.support, cka)
+        cka = output_cka(attention.head_outputs, attention.output_projection)[None]
+    return statistics_from([_sums(attention.weights, names)], attention.support, cka)[0]
 
 
-def statistics_from(sums: LayerSums, support: Support, cka: Tensor | None) -> LayerStatistics:
-    """All statistics of a layer from what was gathered of its rows; `cka` is its output_cka, where wanted."""
-    rows = sums.rows()
-    entropies = {sink: rows.entropy_nats(sink) for sink in SINKS}
-    heads, pairs = {}, {}
-    for sink in SINKS:
-        counted = rows.counted(sink).sum(-1)
-        heads[sink] = HeadStatistics(
-            rows_left_out=sums.tokens - counted.long(),
-            row_entropy_nats=entropies[sink],
-            received=sums.received(sink) / counted[:, None],
-        )
-        smallest = SMALLEST_VARIANCE if sums.exact else SMALLEST_VARIANCE_OF_TILES
-        pairs[sink] = _pair_statistics(sums.pairs(sink), sums.names, support, smallest)
-    if cka is not None:
-        pairs["kept"]["output_cka"] = cka
-    effective_keys = entropies["kept"][:, 1:].exp()
-    descriptors = torch.cat([sums.where(), effective_keys[None]]).mean(-1).T
-    return LayerStatistics(sums.tokens, heads, pairs, descriptors)
+def statistics_from(layers: Sequence[LayerSums], support: Support, cka: Tensor | None) -> list[LayerStatistics]:
+    """All statistics of layers of the same shape from what was counted in of them, all at once, since on short prompts
+    the number of steps is what takes time; `cka` (layers, pairs) is their output_cka, where wanted.
+    """
+    sums = Sums.of(layers)
+    entropies, rows_counted = sums.rows.entropy_nats(), sums.counted.sum(-1)
+    left_out = sums.rows.first.shape[-1] - rows_counted.long()
+    received = sums.received / rows_counted[..., None]
+    pairs = _pair_statistics(sums, layers[0].names, all(layer.exact for layer in layers), support)
+    rows = sums.rows
+    by_row = torch.stack([rows.before, rows.own, rows.first, rows.distance, entropies[0].exp()], -1)
+    descriptors = by_row[:, :, 1:].mean(2)
+
+    def of_layer(number: int) -> LayerStatistics:
+        heads = {
+            sink: HeadStatistics(left_out[each, number], entropies[each, number], received[each, number])
+            for each, sink in enumerate(SINKS)
+        }
+        by_sink = {
+            sink: {name: values[each, number] for name, values in pairs.items()} for each, sink in enumerate(SINKS)
+        }
+        if cka is not None:
+            by_sink["kept"]["output_cka"] = cka[number]
+        return LayerStatistics(layers[number].tokens, heads, by_sink, descriptors[number])
+
+    return [of_layer(number) for number in range(len(layers))]
 
 
 def head_statistics(weights: Tensor, sink: Sink) -> HeadStatistics:
     """Statistics of each head from attention weights (heads, T, T)."""
-    return statistics_from(_sums(weights, ()), "full", None).heads[sink]
+    return statistics_from([_sums(weights, ())], "full", None)[0].heads[sink]
 
 
 def pair_columns(names: Sequence[str]) -> list[str]:
@@ -143,34 +150,38 @@ def _sums(weights: Tensor, names: Sequence[str]) -> LayerSums:
     return sums
 
 
-def _pair_statistics(
-    sums: Mapping[str, Tensor], names: Sequence[str], support: Support, smallest_variance: float
-) -> dict[str, Tensor]:
+def _pair_statistics(sums: Sums, names: Sequence[str], exact: bool, support: Support) -> dict[str, Tensor]:
+    """See `pair_statistics`: each (sinks, layers, pairs). exact: whether sums within tiles were in float64."""
     statistics: dict[str, Tensor] = {}
-    if not sums:
+    if not set(names) - {"output_cka"}:
         return statistics
+    pairs = sums.pairs()
     # No row is no value: what is zero within rounding only would have an infinite share of nothing.
-    later_rows = sums["later_rows"].masked_fill(sums["later_rows"] == 0, math.nan)
+    later_rows = pairs.later_rows.masked_fill(pairs.later_rows == 0, math.nan)
     for name in names:
         if name == "hellinger":
-            statistics[name] = upper((sums["distances"] / later_rows).clamp(0, 1))
+            assert pairs.distances is not None, "counted in where wanted"
+            statistics[name] = upper((pairs.distances / later_rows).clamp(0, 1))
         elif name == "js_divergence":
-            statistics[name] = (sums["divergences"] / (2 * upper(later_rows))).clamp(0, 1)
+            assert sums.divergences is not None, "counted in where wanted"
+            statistics[name] = (sums.divergences / (2 * upper(later_rows))).clamp(0, 1)
         elif name == "pattern_correlation":
-            within = "causal_entries" if support == "causal" else "all_entries"
-            statistics[name] = upper(_pearson(sums, within, smallest_variance))
-            statistics["pattern_correlation_full"] = upper(_pearson(sums, "all_entries", smallest_variance))
+            smallest = SMALLEST_VARIANCE if exact else SMALLEST_VARIANCE_OF_TILES
+            within = pairs.causal_entries if support == "causal" else pairs.all_entries
+            both = upper(_pearson(pairs, torch.stack([within, pairs.all_entries]), smallest))
+            statistics[name], statistics["pattern_correlation_full"] = both
     return statistics
 
 
-def _pearson(sums: Mapping[str, Tensor], entries: str, smallest_variance: float) -> Tensor:
-    """Pearson over the entries that count, (H, H); NaN below this share of variance in the mean square.
+def _pearson(pairs: Pairs, entries: Tensor, smallest_variance: float) -> Tensor:
+    """Pearson over the entries that count, (..., heads, heads); NaN below this share of variance in the mean square.
 
-    These differ from pair to pair where heads leave out different rows, so sums run over row sums: `sums[i, j]` is the
-    sum of head i's entries in the rows that head j counts too.
+    These differ from pair to pair where heads leave out different rows, so sums run over row sums: `pairs.sums[i, j]`
+    is the sum of head i's entries in the rows that head j counts too.
     """
-    total, count = sums["sums"], sums[entries]
-    covariance = sums["products"] - total * total.T / count
-    variance = sums["squares"] - total.square() / count
-    variance = variance.masked_fill(variance <= smallest_variance * sums["squares"], math.nan)
-    return (covariance / (variance * variance.T).sqrt()).clamp(-1, 1)
+    assert pairs.products is not None, "counted in where wanted"
+    assert pairs.squares is not None, "counted in with products"
+    covariance = pairs.products - pairs.sums * pairs.sums.mT / entries
+    variance = pairs.squares - pairs.sums.square() / entries
+    variance = variance.masked_fill(variance <= smallest_variance * pairs.squares, math.nan)
+    return (covariance / (variance * variance.mT).sqrt()).clamp(-1, 1)

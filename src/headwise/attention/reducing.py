@@ -7,10 +7,10 @@ exist only where a model cannot be asked for tiles: see `Way`.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from headwise.attention.capture import Capture, Support, watching
@@ -29,6 +29,8 @@ from headwise.models.load import input_device
 # be taken apart.
 Way = Literal["tiled", "eager_tiled", "exact"]
 WAYS: dict[Kind, Way] = {"plain": "tiled", "own": "eager_tiled"}
+# Query rows, of all heads, of layers that wait until their statistics are computed at once.
+MOST_WAITING = 2**15
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,9 @@ def reducing(
 ) -> Iterator[list[AttentionLayer]]:
     """Within the block, each forward pass of `model` hands the statistics of its layers to `receive`.
 
-    As `capture.capturing`, without padding; `names` are the statistics of pairs of heads that are wanted. `take_tile`
-    gets the weights on the way, before `receive` gets the layer. The model's weights do not change within the block.
+    As `capture.capturing`, without padding; `names` are the statistics of pairs of heads that are wanted. Layers of
+    short prompts are handed on several at once. `take_tile` gets the weights on the way, before `receive` gets the
+    layer. The model's weights do not change within the block.
 
     Raises CaptureError as `capture.capturing` does, and ValueError for output_cka where an output projection is no
     plain matrix.
@@ -88,6 +91,23 @@ class _Seen:
     way: Way
 
 
+@dataclass(frozen=True)
+class _Waiting:
+    """A layer that was counted in, with its heads' outputs (T, heads, head width) and the factors of its projection."""
+
+    layer: int
+    seen: _Seen
+    outputs: Tensor
+    factors: Tensor | None
+    support: Support
+
+    def like(self, other: "_Waiting") -> bool:
+        """Whether statistics of both can be computed at once."""
+        return (self.outputs.shape, self.outputs.device, self.support, self.seen.sums.exact) == (
+            other.outputs.shape, other.outputs.device, other.support, other.seen.sums.exact,
+        )  # fmt: skip
+
+
 class _SumCapture(Capture[_Seen]):
     """Sees attention in tiles, which are counted in."""
 
@@ -106,6 +126,7 @@ class _SumCapture(Capture[_Seen]):
         self.scratch = Scratch()
         self.kinds: dict[int, Kind] = {}
         self.factors: dict[int, Tensor] = {}
+        self.waiting: list[_Waiting] = []
 
     @torch.no_grad()
     def see(self, layer: AttentionLayer, call: AttentionCall) -> tuple[Tensor, _Seen]:
@@ -116,7 +137,9 @@ class _SumCapture(Capture[_Seen]):
             self.kinds[layer.index] = kind_of(call)
         kind = self.kinds[layer.index]
         tokens = call.query.shape[2]
-        sums = LayerSums(tokens, self.names, self.scratch)
+        # Without a mask of the model's own, plain attention is causal as it is computed here.
+        causal = kind == "plain" and call.causal and call.mask is None
+        sums = LayerSums(tokens, self.names, self.scratch, causal)
         output = attend_in_tiles(call, kind, lambda first, tile: self._count(layer, sums, first, tile), self.scratch)
         return output, _Seen(sums, WAYS[kind])
 
@@ -133,17 +156,44 @@ class _SumCapture(Capture[_Seen]):
     def deliver(
         self, layer: AttentionLayer, seen: _Seen, outputs: Tensor, projection: Tensor | None, support: Support
     ) -> None:
-        cka = None
+        factors = None
         if "output_cka" in self.names:
             if projection is None:
                 raise ValueError(no_projection(layer.index))
             if layer.index not in self.factors:
                 self.factors[layer.index] = write_factors(projection, torch.float32)
-            cka = cka_of_writes(outputs, self.factors[layer.index])
-        statistics = statistics_from(seen.sums, support, cka)
+            factors = self.factors[layer.index]
+        waiting = _Waiting(layer.index, seen, outputs, factors, support)
+        if self.waiting and not waiting.like(self.waiting[0]):
+            self._finish_layers()
+        self.waiting.append(waiting)
+        tokens, heads, _ = outputs.shape
+        if len(self.waiting) * heads * tokens >= MOST_WAITING:
+            self._finish_layers()
+
+    def begin(self, model: nn.Module, inputs: Any, options: dict[str, Any]) -> None:
+        self.waiting.clear()
+        super().begin(model, inputs, options)
+
+    def finish(self, *arguments: Any) -> None:
+        self._finish_layers()
+        super().finish(*arguments)
+
+    @torch.no_grad()
+    def _finish_layers(self) -> None:
+        """Hand on the statistics of the layers that wait."""
+        layers, self.waiting = self.waiting, []
+        if not layers:
+            return
+        outputs = torch.stack([layer.outputs for layer in layers])
+        factors = [layer.factors for layer in layers if layer.factors is not None]
+        cka = cka_of_writes(outputs, torch.stack(factors)) if factors else None
+        statistics = statistics_from([layer.seen.sums for layer in layers], layers[0].support, cka)
         # A sum is finite exactly if all of its terms are.
-        finite = bool((statistics.heads["kept"].received.sum() + outputs.float().sum()).isfinite())
-        self.receive(ReducedLayer(layer.index, statistics, support, finite, seen.way))
+        received = torch.stack([each.heads["kept"].received for each in statistics])
+        finite = (received.sum((1, 2)) + outputs.sum((1, 2, 3), dtype=torch.float32)).isfinite().tolist()
+        for layer, of_layer, is_finite in zip(layers, statistics, finite, strict=True):
+            self.receive(ReducedLayer(layer.layer, of_layer, layer.support, is_finite, layer.seen.way))
 
     def _count(self, layer: AttentionLayer, sums: LayerSums, first: int, tile: Tensor) -> None:
         sums.add(first, tile)

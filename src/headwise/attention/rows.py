@@ -1,11 +1,10 @@
 """Sums over rows of attention from which the statistics of a layer follow, gathered a few rows at a time.
 
-Both ways of capture end here: whole attention weights, and tiles that are gone once they are counted in. Sums over the
-keys of a tile are in the tile's own precision (float32 at least), sums over rows in float64.
+Both ways of capture end here: whole attention weights, and tiles that are gone once they are counted in. Sums within a
+tile are in the tile's own precision (float32 at least), sums over tiles in float64.
 
-One pass over a tile serves both sinks: key 0 is kept apart from all others. With it, a row's sums are those of the
-others plus one term; without it, a row that has mass m left is divided by m, which moves out of every sum over keys:
-sum_k sqrt(A_i A_j / (m_i m_j)), sum_k A_i A_j / (m_i m_j), and the entropy E / m + ln m with E = -sum_k A ln A.
+Both treatments of key 0 come from one pass. Without it, a row that has mass m left is divided by m, which moves out of
+every sum over keys: its entropy is E / m + ln m with E = -sum_k A ln A over the other keys.
 """
 
 import math
@@ -15,61 +14,137 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from headwise.attention.scratch import Scratch
+from headwise.attention.scratch import Scratch, distances
 from headwise.attention.sinks import SINKS, Sink
 from headwise.attention.tiles import rows_at_once
 
 # A row that has less than this left without key 0 says nothing about the other keys.
 SMALLEST_MASS = 1e-6
-# Numbers in head × head matrices of rows that wait to be summed: 8 MB in float32.
-MOST_WAITING = 2**21
+# About as many entries of each head are multiplied at once: fewer are slow, and more would add up rounding.
+ENTRIES_PER_PRODUCT = 1024
+SUMS = ("divergences", "overlaps", "products", "squares_left_out")
 
 
 @dataclass(frozen=True)
 class Rows:
-    """All query rows of a layer on a prompt of T tokens, float64 (heads, T).
+    """All query rows of layers of the same shape on a prompt of T tokens, float64 (layers, heads, T).
 
     first: attention to key 0. others: attention to all other keys. others_entropy: -sum A ln A over the other keys.
+    before, own: attention to the key before and to its own; 0 before row 0. distance: sum over keys of |query - key| A.
     """
 
     first: Tensor
     others: Tensor
     others_entropy: Tensor
+    before: Tensor
+    own: Tensor
+    distance: Tensor
 
-    def counted(self, sink: Sink) -> Tensor:
-        """1 where a row counts, 0 where it is left out."""
-        return torch.ones_like(self.others) if sink == "kept" else (self.others >= SMALLEST_MASS).double()
+    def counted(self) -> Tensor:
+        """1 where a row counts, 0 where it is left out: (sinks, layers, heads, T)."""
+        return torch.stack([torch.ones_like(self.others), (self.others >= SMALLEST_MASS).double()])
 
-    def entropy_nats(self, sink: Sink) -> Tensor:
-        """Natural-log entropy of each row, NaN for a row left out."""
-        if sink == "kept":
-            return self.others_entropy + entropy_terms(self.first)
+    def entropy_nats(self) -> Tensor:
+        """Natural-log entropy of each row, NaN for a row left out: (sinks, layers, heads, T)."""
         mass = self.others.masked_fill(self.others < SMALLEST_MASS, math.nan)
         # A single key has no entropy: what is left of the difference is rounding.
-        return (self.others_entropy / mass + mass.log()).clamp(min=0)
+        dropped = (self.others_entropy / mass + mass.log()).clamp(min=0)
+        return torch.stack([self.others_entropy + entropy_terms(self.first), dropped])
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Sums over the rows that both heads of a pair count, float64 (sinks, layers, heads, heads).
+
+    later_rows: how many rows from row 1 on these are. distances: over them, squared Hellinger distances. products:
+    of the heads' entries. squares, sums: of the first head's entries. causal_entries, all_entries: how many there are,
+    by support. What is not wanted is None.
+    """
+
+    later_rows: Tensor
+    distances: Tensor | None
+    products: Tensor | None
+    squares: Tensor | None
+    sums: Tensor
+    causal_entries: Tensor
+    all_entries: Tensor
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What was counted in of layers of the same shape, float64.
+
+    received: (sinks, layers, heads, T), attention that each key receives from the rows not left out. counted: see
+    `Rows.counted`. divergences: (sinks, layers, pairs), twice the Jensen-Shannon divergence in bits, over the rows from
+    row 1 on that both heads count. overlaps, products: (sinks, layers, heads, heads), inner products of square roots
+    from row 1 on, and of entries. squares_left_out: the same shape, squares of the first head's entries in rows that
+    the second leaves out. What is not wanted is None.
+    """
+
+    rows: Rows
+    counted: Tensor
+    received: Tensor
+    divergences: Tensor | None
+    overlaps: Tensor | None
+    products: Tensor | None
+    squares_left_out: Tensor | None
+
+    @classmethod
+    def of(cls, layers: Sequence["LayerSums"]) -> "Sums":
+        """What was counted in of these layers."""
+        rows = Rows(*torch.stack([torch.cat(layer.rows, -1) for layer in layers], 1).double())
+        kept, dropped = torch.stack([layer.received for layer in layers if layer.received is not None]).unbind(2)
+        received = torch.stack([kept, torch.nn.functional.pad(dropped[..., 1:], (1, 0))])
+        by_name = {
+            name: torch.stack([layer.sums[name] for layer in layers], 1) if name in layers[0].sums else None
+            for name in SUMS
+        }
+        return cls(rows, rows.counted(), received, **by_name)
+
+    def pairs(self) -> Pairs:
+        """What follows for pairs of heads."""
+        counted, tokens = self.counted, self.counted.shape[-1]
+        removed = torch.arange(len(SINKS), device=counted.device)[:, None, None, None]  # keys: none, or key 0
+        visible = torch.arange(1, tokens + 1, device=counted.device) - removed
+        totals = torch.stack([self.rows.first + self.rows.others, counted[1]])
+        all_rows, later_rows = counted @ counted.mT, counted[..., 1:] @ counted[..., 1:].mT
+        distances = squares = None
+        if self.overlaps is not None:
+            # A head's overlap with itself is its mass, with the same rounding as the others: equal heads get 0. A row
+            # that the other head leaves out has a mass of 1.
+            mass = _own(self.overlaps) - (_own(later_rows) - later_rows)
+            distances = (mass + mass.mT) / 2 - self.overlaps
+        if self.products is not None:
+            assert self.squares_left_out is not None, "counted in with products"
+            squares = _own(self.products) - self.squares_left_out
+        return Pairs(
+            later_rows,
+            distances,
+            self.products,
+            squares,
+            totals @ counted.mT,
+            (counted * visible) @ counted.mT,
+            all_rows * (tokens - removed),
+        )
 
 
 class LayerSums:
     """Counts in the rows of a layer's attention, tile after tile, in order.
 
-    names: statistics of pairs of heads that are wanted (see `reduce.pair_statistics`).
+    names: statistics of pairs of heads that are wanted (see `reduce.pair_statistics`). causal: whether it is known that
+    no query attends to a later key; else each tile is looked at.
     """
 
-    def __init__(self, tokens: int, names: Sequence[str], scratch: Scratch | None = None) -> None:
+    def __init__(self, tokens: int, names: Sequence[str], scratch: Scratch | None = None, causal: bool = False) -> None:
         self.tokens = tokens
         self.names = names
-        self.heads = 0
         self.looks_ahead = False  # whether any query attends to a later key
-        self.exact = True  # whether sums over keys are in float64
+        self.exact = True  # whether sums within tiles are in float64
+        self._causal = causal
         self._scratch = scratch or Scratch()
-        self._first: list[Tensor] = []
-        self._others: list[Tensor] = []
-        self._others_entropy: list[Tensor] = []
-        # What descriptors are made of, tile after tile, from row 1 on.
-        self._where: list[Tensor] = []
-        self._received: Tensor | None = None
-        self._waiting: list[_Waiting] = []
-        self._pairs: dict[Sink, dict[str, Tensor]] = {sink: {} for sink in SINKS}
+        self.rows: list[Tensor] = []  # the fields of `Rows`, (6, heads, rows) tile after tile
+        self.received: Tensor | None = None  # (heads, sinks, T)
+        self.sums: dict[str, Tensor] = {}  # the other fields of `Sums`, by name
 
     def add(self, first: int, tile: Tensor) -> None:
         """Count in attention weights (heads, rows, keys): rows from position `first` on, keys from position 0 on.
@@ -79,176 +154,101 @@ class LayerSums:
         if tile.element_size() < torch.float32.itemsize:
             tile = tile.float()
         heads, _, keys = tile.shape
-        if self._received is None:
-            self.heads = heads
-            self._received = tile.new_zeros(heads, len(SINKS), self.tokens, dtype=torch.float64)
-        if not self.looks_ahead and keys > first + 1:
+        if self.received is None:
+            self.received = tile.new_zeros(heads, len(SINKS), self.tokens, dtype=torch.float64)
+        if not (self._causal or self.looks_ahead) and keys > first + 1:
             self.looks_ahead = bool(tile[..., first:].triu(1).max() > 0)
         if self.looks_ahead:
             # Where every query has the same keys, a nearly flat head's variance is a small difference of large sums.
             tile = tile.double()
         self.exact = self.exact and tile.dtype == torch.float64
-        others = tile[..., 1:]
-        mass = others.sum(-1)
-        scratch = self._scratch.tensor("rows", tile.shape, tile)
-        overlaps = products = None
+        others = tile[..., 1:].sum(-1)
+        counted = others >= SMALLEST_MASS
+        scale = counted / others.clamp(min=SMALLEST_MASS)
+        self.received[..., :keys] += torch.stack([torch.ones_like(scale), scale], 1) @ tile
+        scratch = self._scratch.tensor("working", tile.shape, tile)
         if "hellinger" in self.names:
-            overlaps = _row_grams(torch.sqrt(tile, out=scratch)[..., 1:])
+            self._add("overlaps", _overlaps(first, tile, scale, scratch))
         if "pattern_correlation" in self.names:
-            products = _row_grams(others)
-        terms = torch.clamp(tile, min=torch.finfo(tile.dtype).tiny, out=scratch).log_().mul_(tile)
-        self._first.append(tile[..., 0].clone())  # a view would show what the tile's memory is used for next
-        self._others.append(mass)
-        self._others_entropy.append(terms[..., 1:].sum(-1))
-        scale = (mass >= SMALLEST_MASS) / mass.clamp(min=SMALLEST_MASS)
-        self._received[..., :keys] += torch.stack([torch.ones_like(scale), scale], 1) @ tile
-        self._where.append(_where(first, tile, self._first[-1], self._others[-1]))
+            kept = _products(tile)
+            renormalised = torch.mul(tile, scale[..., None], out=scratch)
+            renormalised[..., 0] = 0
+            self._add("products", torch.stack([kept, _products(renormalised)]))
+            self._add("squares_left_out", _squares_left_out(renormalised, counted))
         if "js_divergence" in self.names:
-            for sink in SINKS:
-                self._add_pairs(sink, {"divergences": _divergences(tile.double(), first, sink)})
-        if overlaps is not None or products is not None or "js_divergence" in self.names:
-            self._waiting.append(_Waiting(first, self._first[-1], self._others[-1], overlaps, products))
-            if sum(each.others.shape[1] for each in self._waiting) * heads**2 >= MOST_WAITING:
-                self._fold()
+            self._add("divergences", torch.stack([_divergences(tile.double(), first, sink) for sink in SINKS]))
+        distance = self._distances(first, tile, scratch)
+        terms = torch.clamp(tile, min=torch.finfo(tile.dtype).tiny, out=scratch).log_().mul_(tile)
+        own, before = tile.diagonal(first, 1, 2), tile.diagonal(first - 1, 1, 2)
+        if first == 0:
+            before = torch.nn.functional.pad(before, (1, 0))
+        self.rows.append(torch.stack([tile[..., 0], others, -terms[..., 1:].sum(-1), before, own, distance]))
 
-    def rows(self) -> Rows:
-        """What was counted in of single rows."""
-        first, others, terms = (
-            torch.cat(each, -1).double() for each in (self._first, self._others, self._others_entropy)
-        )
-        return Rows(first, others, -terms)
+    def _add(self, name: str, value: Tensor) -> None:
+        self.sums[name] = self.sums[name] + value if name in self.sums else value
 
-    def received(self, sink: Sink) -> Tensor:
-        """Attention that each key receives, summed over the rows not left out: float64 (heads, T)."""
-        assert self._received is not None, "a layer has rows"
-        received = self._received[:, SINKS.index(sink)]
-        if sink == "dropped":
-            received[:, 0] = 0
-        return received
-
-    def where(self) -> Tensor:
-        """What descriptors of each row from row 1 on are: float64 (4, heads, T - 1), see `descriptors`."""
-        return torch.cat(self._where, -1).double()
-
-    def pairs(self, sink: Sink) -> dict[str, Tensor]:
-        """Sums over rows that statistics of pairs are made of: (H, H), but divergences one value per pair.
-
-        later_rows: how many rows from row 1 on both heads count. distances: over these, squared Hellinger distances.
-        divergences: over these, twice the Jensen-Shannon divergence in bits. products, sums, squares: of entries, as
-        Pearson's correlation needs them. causal_entries, all_entries: how many entries these are, by support.
-        """
-        self._fold()
-        return self._pairs[sink]
-
-    def _fold(self) -> None:
-        """Sum what waits over its rows: head × head matrices of single rows, too large to be kept for all rows."""
-        if not self._waiting:
-            return
-        waiting, self._waiting = self._waiting, []
-        for sink in SINKS:
-            self._add_pairs(sink, _pair_sums(_together(waiting), self.tokens, sink))
-
-    def _add_pairs(self, sink: Sink, sums: dict[str, Tensor]) -> None:
-        before = self._pairs[sink]
-        for name, value in sums.items():
-            before[name] = before[name] + value if name in before else value
-
-
-@dataclass(frozen=True)
-class _Waiting:
-    """Rows from position `first` on: see `Rows`. overlaps, products: (rows, heads, heads), over the keys but key 0, the
-    sums of sqrt(A_i A_j) and of A_i A_j; None where not wanted."""
-
-    first_row: int
-    first: Tensor
-    others: Tensor
-    overlaps: Tensor | None
-    products: Tensor | None
-
-
-def _together(waiting: Sequence[_Waiting]) -> _Waiting:
-    def joined(tensors: list[Tensor | None]) -> Tensor | None:
-        return torch.cat([each for each in tensors if each is not None]).double() if tensors[0] is not None else None
-
-    return _Waiting(
-        waiting[0].first_row,
-        torch.cat([each.first for each in waiting], -1).double(),
-        torch.cat([each.others for each in waiting], -1).double(),
-        joined([each.overlaps for each in waiting]),
-        joined([each.products for each in waiting]),
-    )
-
-
-def _pair_sums(rows: _Waiting, tokens: int, sink: Sink) -> dict[str, Tensor]:
-    first, others = rows.first.T, rows.others.T  # (rows, heads)
-    if sink == "kept":
-        counted, scale, total = torch.ones_like(others), torch.ones_like(others), first + others
-    else:
-        counted = (others >= SMALLEST_MASS).double()
-        scale, total = counted / others.clamp(min=SMALLEST_MASS), counted
-    later = slice(0 if rows.first_row else 1, None)
-    sums = {"later_rows": counted[later].T @ counted[later]}
-    if rows.overlaps is not None:
-        overlaps = _outer(scale[later].sqrt()).mul_(rows.overlaps[later])
-        if sink == "kept":
-            overlaps += _outer(first[later].sqrt())
-        # A head's overlap with itself is its mass, with the same rounding as the others: equal heads get 0.
-        mass = overlaps.diagonal(dim1=1, dim2=2).T @ counted[later]
-        sums["distances"] = (mass + mass.T) / 2 - overlaps.sum(0)
-    if rows.products is not None:
-        products = _outer(scale).mul_(rows.products)
-        if sink == "kept":
-            products += _outer(first)
-        sums["products"] = products.sum(0)
-        sums["squares"] = products.diagonal(dim1=1, dim2=2).T @ counted
-        sums["sums"] = total.T @ counted
-        visible = torch.arange(rows.first_row + 1, rows.first_row + 1 + len(others), device=others.device)
-        removed_keys = 1 if sink == "dropped" else 0
-        sums["causal_entries"] = (counted * (visible - removed_keys)[:, None]).T @ counted
-        sums["all_entries"] = counted.T @ counted * (tokens - removed_keys)
-    return sums
-
-
-def _outer(rows: Tensor) -> Tensor:
-    """Products of all pairs of heads in each row: (rows, heads) to (rows, heads, heads)."""
-    return rows[:, :, None] * rows[:, None, :]
-
-
-def _row_grams(rows: Tensor) -> Tensor:
-    """Inner products of all pairs of heads in each row: (heads, rows, keys) to (rows, heads, heads)."""
-    return rows.transpose(0, 1) @ rows.permute(1, 2, 0)
-
-
-def _where(first: int, tile: Tensor, first_key: Tensor, others: Tensor) -> Tensor:
-    """Of each row from row 1 on, its attention to the key before and to its own, to key 0, and its mean distance."""
-    _, rows, keys = tile.shape
-    behind = min(first + rows, keys)
-    own = tile[..., first:behind]
-    positions = torch.arange(keys, device=tile.device, dtype=tile.dtype)
-    queries = positions[first : first + rows]
-    # |q - k| from the tile's first row: its keys one by one, those before and behind by their distance to that row.
-    # Sums of k itself would cancel at the end of a long prompt.
-    away = (positions - first).abs()
-    away[first:behind] = 0
-    ahead = tile[..., behind:].sum(-1)
-    before = first_key + others - own.sum(-1) - ahead
-    distance = tile @ away + (queries - first) * (before - ahead)
-    distance += (own * (queries[:, None] - positions[first:behind]).abs()).sum(-1)
-    skipped = 0 if first else 1
-    return torch.stack(
-        [
-            tile.diagonal(first - 1, 1, 2),
-            tile.diagonal(first, 1, 2)[:, skipped:],
-            tile[:, skipped:, 0],
-            distance[:, skipped:],
-        ]
-    )
+    def _distances(self, first: int, tile: Tensor, scratch: Tensor) -> Tensor:
+        """Mean distance of each row's attention, in tokens, times its mass."""
+        _, rows, keys = tile.shape
+        if self.looks_ahead:
+            positions = torch.arange(max(first + rows, keys), device=tile.device, dtype=tile.dtype)
+            away = (positions[first : first + rows, None] - positions[:keys]).abs()
+            return torch.mul(tile, away, out=scratch).sum(-1)
+        away = self._scratch.table("distances", rows, tile, distances)
+        distance = (tile[..., first : first + rows] * away).sum(-1)
+        if first:
+            # Keys before the tile: the distance of each to the tile's first row, and from there. Sums of positions
+            # themselves would cancel at the end of a long prompt.
+            earlier = tile[..., :first]
+            to_first_row = torch.arange(first, 0, -1, device=tile.device, dtype=tile.dtype)
+            distance += earlier @ to_first_row + away[0] * earlier.sum(-1)
+        return distance
 
 
 def entropy_terms(values: Tensor) -> Tensor:
     """-x ln x of float64 values, with 0 ln 0 = 0."""
     # As torch.special.entr, whose logarithm is not vectorised: this takes a third of the time.
     return -(values * values.clamp(min=torch.finfo(torch.float64).tiny).log())
+
+
+def _own(matrices: Tensor) -> Tensor:
+    """Of each head its value with itself: (..., heads, heads) to (..., heads, 1)."""
+    return matrices.diagonal(dim1=-2, dim2=-1)[..., None]
+
+
+def _overlaps(first: int, tile: Tensor, scale: Tensor, scratch: Tensor) -> Tensor:
+    """Of all pairs of heads, sum over rows from row 1 on and keys of sqrt(A_i A_j): float64 (sinks, heads, heads)."""
+    # Most entries are zero, of which square roots take six times as long.
+    roots = torch.clamp(tile, min=torch.finfo(tile.dtype).tiny, out=scratch).sqrt_()
+    if first == 0:
+        roots[:, 0] = 0
+    kept = _products(roots)
+    roots *= scale.sqrt()[..., None]
+    roots[..., 0] = 0
+    return torch.stack([kept, _products(roots)])
+
+
+def _squares_left_out(renormalised: Tensor, counted: Tensor) -> Tensor:
+    """Sums of squares of each head's entries over the rows that each other head leaves out, none of them where key 0 is
+    kept: float64 (sinks, heads, heads)."""
+    heads = len(counted)
+    squares = renormalised.new_zeros(len(SINKS), heads, heads, dtype=torch.float64)
+    if (counted != counted[:1]).any():
+        squares[1] = renormalised.square().sum(-1).double() @ (~counted).double().T
+    return squares
+
+
+def _products(rows: Tensor) -> Tensor:
+    """Inner products of all pairs of heads over rows and keys: (heads, rows, keys) to float64 (heads, heads)."""
+    heads, count, keys = rows.shape
+    at_once = min(count, max(1, ENTRIES_PER_PRODUCT // keys))
+    whole = count - count % at_once
+    blocks = rows[:, :whole].reshape(heads, -1, at_once * keys).transpose(0, 1)
+    products = torch.bmm(blocks, blocks.mT).sum(0, dtype=torch.float64)
+    if whole < count:
+        block = rows[:, whole:].reshape(heads, -1)
+        products += block @ block.T
+    return products
 
 
 def _divergences(tile: Tensor, first: int, sink: Sink) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from headwise.attention import tiles
 from headwise.attention.interface import AttentionCall
-from headwise.attention.scratch import Scratch
+from headwise.attention.scratch import Scratch, ahead
 
 # plain: softmax(scale q k^T + mask) v. own: the model's own eager attention. Either in tiles.
 Kind = Literal["plain", "own"]
@@ -36,9 +36,8 @@ def can_tile(call: AttentionCall) -> bool:
 
 def attend_at_once(call: AttentionCall) -> tuple[Tensor, Tensor]:
     """The heads' outputs (1, T, heads, head width), and all weights (1, heads, T, T)."""
-    seen, hidden = _visible(call, slice(0, call.query.shape[2]))
-    mask = None if hidden is None else _additive(hidden, seen, call.query)
-    return replace(call, mask=mask).eagerly()
+    seen, mask = _visible(call, slice(0, call.query.shape[2]), Scratch())
+    return replace(call, mask=_of_all_keys(mask, seen)).eagerly()
 
 
 def attend_in_tiles(call: AttentionCall, kind: Kind, take: TakeTile, scratch: Scratch) -> Tensor:
@@ -50,9 +49,10 @@ def attend_in_tiles(call: AttentionCall, kind: Kind, take: TakeTile, scratch: Sc
     at_once = max(1, tiles.ENTRIES_PER_TILE // (heads * tokens))
     for first in range(0, tokens, at_once):
         rows = slice(first, min(first + at_once, tokens))
-        seen, hidden = _visible(call, rows)
+        seen, mask = _visible(call, rows, scratch)
         if kind == "plain":
-            weights = _plain(scaled[:, rows], call.key[0, :, :seen], hidden, scratch)
+            weights = _plain(scaled[:, rows], call.key[0, :, :seen], mask, scratch)
+            # By way of memory without gaps: multiplied right into the output, it takes twice as long.
             written = scratch.tensor("written", (heads, rows.stop - first, output.shape[-1]), weights)
             torch.bmm(weights, call.value[0, :, :seen], out=written)
             output[0, rows] = written.transpose(0, 1)
@@ -62,7 +62,7 @@ def attend_in_tiles(call: AttentionCall, kind: Kind, take: TakeTile, scratch: Sc
                 call.query[:, :, rows],
                 call.key[:, :, :seen],
                 call.value[:, :, :seen],
-                None if hidden is None else _additive(hidden, seen, call.query),
+                _of_all_keys(mask, seen),
                 **call.options,
             )
             weights = whole[0]
@@ -87,47 +87,42 @@ def kind_of(call: AttentionCall) -> Kind:
 
     query, key, value = 5 * example(0.7, width), 5 * example(1.3, width), example(2.1, value_width)
     small = replace(call, query=query, key=key, value=value, mask=None, causal=True)
-    _, hidden = _visible(small, slice(0, EXAMPLE_TOKENS))
-    assert hidden is not None, "a query must not look ahead"
+    _, mask = _visible(small, slice(0, EXAMPLE_TOKENS), Scratch())
     assert call.eager is not None, "only modules that call the interface get here"
-    mask = _additive(hidden, EXAMPLE_TOKENS, query)
     output, weights = call.eager(call.module, query, key, value, mask, **call.options)
-    plain = _plain(query[0] * _scale(call), key[0], hidden, Scratch())
+    plain = _plain(query[0] * _scale(call), key[0], mask, Scratch())
     same = torch.allclose(weights[0], plain, rtol=1e-4, atol=1e-6)
     return "plain" if same and torch.allclose(output[0], (plain @ value[0]).transpose(0, 1), atol=1e-4) else "own"
 
 
-def _plain(scaled: Tensor, key: Tensor, hidden: Tensor | None, scratch: Scratch) -> Tensor:
-    """Softmax over keys, float32 (heads, rows, keys); hidden: see `_visible`."""
+def _plain(scaled: Tensor, key: Tensor, mask: Tensor | None, scratch: Scratch) -> Tensor:
+    """Softmax over keys, float32 (heads, rows, keys); mask: see `_visible`."""
     shape = (scaled.shape[0], scaled.shape[1], key.shape[1])
-    scores = torch.bmm(scaled, key.mT, out=scratch.tensor("scores", shape, scaled))
-    if hidden is not None:
-        if hidden.dtype == torch.bool:
-            scores[..., shape[2] - hidden.shape[-1] :].masked_fill_(hidden[0], torch.finfo(scores.dtype).min)
-        else:
-            scores += hidden[0]
+    scores = torch.bmm(scaled, key.mT, out=scratch.tensor("working", shape, scaled))
+    if mask is not None:
+        scores[..., shape[2] - mask.shape[-1] :] += mask[0]
     return torch.softmax(scores, -1, out=scratch.tensor("weights", shape, scaled))
 
 
-def _visible(call: AttentionCall, rows: slice) -> tuple[int, Tensor | None]:
-    """How many keys these rows may look at, from key 0 on, and which of these are hidden from a row.
+def _visible(call: AttentionCall, rows: slice, scratch: Scratch) -> tuple[int, Tensor | None]:
+    """How many keys these rows may look at, from key 0 on, and what is to be added to the scores of the last of these.
 
-    The latter is (1, heads or 1, rows, keys): true where hidden, of the last keys alone where all before are seen, or a
-    mask to be added; None where nothing is hidden.
+    The latter is (1, heads or 1, rows, keys), of the last keys alone where all before are seen; None where nothing is
+    hidden.
     """
     tokens, mask = call.key.shape[2], call.mask
     if mask is None:
         if not call.causal:
             return tokens, None
-        count = rows.stop - rows.start
-        ahead = torch.ones(count, count, dtype=torch.bool, device=call.query.device).triu(1)
-        return rows.stop, ahead[None, None]
+        return rows.stop, scratch.table("ahead", rows.stop - rows.start, call.query, ahead)[None, None]
     mask = mask[:, :, rows]
     if mask.dtype != torch.bool:
         seen = _last(mask > torch.finfo(mask.dtype).min / 2)
         return seen, mask[..., :seen]
     seen = _last(mask)
-    return seen, ~mask[..., :seen]
+    mask = mask[..., :seen]
+    added = torch.zeros_like(mask, dtype=call.query.dtype)
+    return seen, added.masked_fill_(~mask, torch.finfo(added.dtype).min)
 
 
 def _last(visible: Tensor) -> int:
@@ -136,13 +131,9 @@ def _last(visible: Tensor) -> int:
     return int(keys[-1]) + 1 if len(keys) else visible.shape[-1]
 
 
-def _additive(hidden: Tensor, keys: int, like: Tensor) -> Tensor:
-    """What eager attention adds to scores of that many keys, from what `_visible` says is hidden."""
-    if hidden.dtype != torch.bool:
-        return hidden
-    mask = like.new_zeros(*hidden.shape[:-1], keys)
-    mask[..., keys - hidden.shape[-1] :].masked_fill_(hidden, torch.finfo(mask.dtype).min)
-    return mask
+def _of_all_keys(mask: Tensor | None, keys: int) -> Tensor | None:
+    """A mask of the last keys as eager attention reads it: of that many keys."""
+    return None if mask is None else nn.functional.pad(mask, (keys - mask.shape[-1], 0))
 
 
 def _scale(call: AttentionCall) -> float:
