@@ -3,9 +3,9 @@
     python benchmarks/capture.py
 
 A GPT-2 with random weights, 6 layers of 8 heads, width 512, the vocabulary of GPT-2, float32, one thread, one prompt of
-each length, all statistics of an ordinary study: those of heads, descriptors, hellinger, pattern_correlation and output_cka, with key 0
-and without. Times are processor time, which other processes do not lengthen by making this one wait (they do so by
-using caches): medians over rounds in which all ways take turns, as ratios to the forward pass under
+each length, all statistics of an ordinary study: those of heads, descriptors, hellinger, pattern_correlation and
+output_cka, with key 0 and without. Times are processor time, which other processes do not lengthen by making this one
+wait (they do so by using caches): medians over rounds in which all ways take turns, as ratios to the forward pass under
 scaled_dot_product_attention in the same round. Memory is what torch allocates at its peak, less what it is for that
 forward pass. Agreement is the largest difference of a statistic from that of exact capture in float64, relative where
 it is above 0.01.
