@@ -7,32 +7,38 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from headwise.provenance import library_versions
-from headwise.reanalysis.row import Row
+from headwise.reanalysis.findings import findings
+from headwise.reanalysis.row import Row, figure
 
-# Kinds of rows: heading, and what a reader should know.
-SECTIONS = {
-    "Indices": (
-        ("index", "head order", "left-out layers", "bootstrap over layers"),
-        "The printed index computed again from its matrix of entropies; with heads in random orders within layers (an "
-        "index that hardly changes does not measure which head does what); without single layers; and over resampled "
-        "layers, an interval that describes the layers of one model, not other models, prompts or refits.",
+# Of each kind of rows: heading, and what a reader should know.
+KINDS = {
+    "index": ("Indices", "The printed index, computed again from its matrix of entropies."),
+    "head order": (
+        "Indices with heads in random orders",
+        "Heads in random orders within their layers: mean, least and most. An index that hardly changes does not "
+        "measure which head does what.",
     ),
-    "Changes": (
-        ("absolute change", "relative change"),
-        "Aligned minus base, in units of the index and in per cent of the base: two columns that are easily mixed up.",
+    "left-out layers": ("Indices without single layers", "How much of an index hangs on a few layers."),
+    "bootstrap over layers": (
+        "Indices over resampled layers",
+        "An interval that describes the layers of one model: not other models, prompts or refits.",
     ),
-    "Noise": (
-        ("noise slope", "noise ratio"),
-        "Slopes of perplexity and of its logarithm over the size of noise. A ratio whose denominator cannot be told "
-        "from zero has no bounds; on the scale of logarithms the ratio of the same curves is printed beside it.",
+    "absolute change": ("Changes", "Aligned minus base, in units of the index."),
+    "relative change": ("Changes in per cent", "Aligned minus base, in per cent of the base."),
+    "noise slope": ("Slopes over noise", "Slopes of perplexity and of its logarithm over the size of noise."),
+    "noise ratio": (
+        "Ratios of slopes",
+        "A ratio whose denominator cannot be told from zero has no bounds; on the scale of logarithms the ratio of the "
+        "same curves stands beside it.",
     ),
-    "Claims and seeds": (
-        ("claimed p", "seeds"),
-        "Each claimed p beside the smallest that an exact test of its design can give, and whether seeds differ.",
-    ),
-    "Not used": (("not used",), "Files of which nothing is used, and why."),
+    "claimed p": ("Claimed p-values", "Each beside the smallest that an exact test of its design can give."),
+    "seeds": ("Seeds", "Whether the seeds of one measurement differ."),
+    "not used": ("Not used", "Files of which nothing is used, and why."),
 }
+# Rows of a kind that are seen at once; the others unfold.
+SHOWN = 12
 Cell = Callable[[Row], str]
+# The first column is always there, any other where one of its rows has something to say.
 COLUMNS: tuple[tuple[str, Cell, str], ...] = (
     ("Model", lambda row: row.model or "–", "name"),
     ("Quantity", lambda row: row.quantity, "text"),
@@ -45,30 +51,40 @@ COLUMNS: tuple[tuple[str, Cell, str], ...] = (
     ("n", lambda row: "–" if row.n is None else str(row.n), "number"),
     ("Same", lambda row: row.agreement or "–", "name"),
     ("Remark", lambda row: row.remark or "", "text"),
-    ("Method", lambda row: row.method, "text"),
     ("File and place", lambda row: f"{row.file}: {row.place}" if row.place else row.file, "text"),
+    ("Method", lambda row: row.method, "text"),
 )
-
-
-def figure(value: float | None) -> str:
-    """A number with five digits and a typographic minus; a dash where there is none."""
-    return "–" if value is None else f"{value:.5g}".replace("-", "−")
 
 
 def page(rows: Sequence[Row], digests: Mapping[str, str]) -> str:
     """The page. All text is escaped. `digests`: SHA-256 by file."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    sections = []
-    for title, (kinds, note) in SECTIONS.items():
-        shown = [row for kind in kinds for row in rows if row.kind == kind]
-        cells = [[cell(row) for _, cell, _ in COLUMNS] for row in shown]
-        if cells:
-            sections.append({"title": title, "note": note, "rows": cells})
+    sections = [
+        {"title": title, "note": note, **_table([row for row in rows if row.kind == kind])}
+        for kind, (title, note) in KINDS.items()
+        if any(row.kind == kind for row in rows)
+    ]
     template = files("headwise.reanalysis").joinpath("page.html.jinja").read_text(encoding="utf-8")
     return environment.from_string(template).render(
+        findings=findings(rows),
         sections=sections,
-        head=[(head, kind) for head, _, kind in COLUMNS],
         files=digests,
         version=library_versions().get("headwise", ""),
         style=Markup(files("headwise.report").joinpath("page.css").read_text(encoding="utf-8")),
     )
+
+
+def _table(rows: Sequence[Row]) -> dict[str, object]:
+    """Head, rows and folded rows of a table; rows with a number computed again come first."""
+    rows = sorted(rows, key=lambda row: row.value is None)
+    columns = [
+        (title, cell, style)
+        for number, (title, cell, style) in enumerate(COLUMNS)
+        if number == 0 or any(cell(row) not in ("", "–") for row in rows)
+    ]
+    cells = [[cell(row) for _, cell, _ in columns] for row in rows]
+    return {
+        "head": [(title, style) for title, _, style in columns],
+        "rows": cells[:SHOWN],
+        "folded": cells[SHOWN:],
+    }

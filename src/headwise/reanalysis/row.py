@@ -75,3 +75,11 @@ def of_result(place: Place, kind: str, result: Result, printed: float | None = N
         method=result.method,
         remark=result.reason,
     )
+
+
+def figure(value: float | None, digits: int = 5) -> str:
+    """A number with that many digits and a typographic minus; a dash where there is none."""
+    if value is None:
+        return "–"
+    shown = f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
+    return shown.replace("-", "−")
