@@ -350,6 +350,10 @@ def test_the_published_residual_stability_counts_every_refit_with_itself(summary
 def test_weight_decay_that_shares_attention_is_found_to_help(summary):
     change = rows_of(summary, analysis="weight_decay_change", version="corrected", layer=None).iloc[0]
     assert change.ci_low > 0
+    assert change.corrected_low > 0
+    stability = {"analysis": "head_stability", "version": "corrected", "measure": "cosine", "weights": "trained"}
+    of_groups = [rows_of(summary, group=group, layer=None, words=None, **stability) for group in ("decayed", "shallow")]
+    assert change.chance == pytest.approx(of_groups[0].iloc[0].chance - of_groups[1].iloc[0].chance)
     claims = summary[0]["stability_claims"]
     chosen = claims[claims.claim.eq("weight_decay_helps") & claims.version.eq("corrected")].iloc[0]
     assert (chosen.verdict, chosen.group) == (SUPPORTED, "decayed − shallow")

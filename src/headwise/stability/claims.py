@@ -137,7 +137,7 @@ def claim_table(groups: Mapping[str, Group], rows: list[Row], settings: Comparis
         if row.analysis == DEPTH_CONTRAST:
             found.append(_entry("deeper_larger_dip", row.group, row.version, row, row.chance))
         if row.analysis == WEIGHT_DECAY and row.layer is None:
-            found.append(_entry("weight_decay_helps", row.group, row.version, row, None))
+            found.append(_entry("weight_decay_helps", row.group, row.version, row, row.chance))
     order = {name: place for place, name in enumerate(CLAIMS)}
     found.sort(key=lambda entry: order[str(entry["claim"])])
     return pd.DataFrame(found, columns=list(COLUMNS)).astype(COLUMNS)

@@ -10,10 +10,10 @@ from headwise.stability.group import Group
 from headwise.stability.head_rows import layer_values
 from headwise.stability.names import CORRECTED, HELD_OUT, MATRICES, PUBLISHED
 from headwise.stability.packed import StabilityError
-from headwise.stability.rows import Row, finite
+from headwise.stability.rows import Row
 from headwise.stability.uncertainty import chance_corrected, depth_gap, difference_intervals
 from headwise.statistics.generators import generator_for
-from headwise.statistics.intervals import welch_interval
+from headwise.statistics.intervals import Interval, welch_interval
 from headwise.statistics.permutation import FloatArray
 from headwise.study.comparison import Comparison
 from headwise.study.stability import Stability
@@ -60,17 +60,14 @@ def _stability_change(name: str, without: Group, decayed: Group, settings: Compa
     def outcomes(means: FloatArray) -> FloatArray:
         value = np.column_stack([means[..., 0], means[..., 0].mean(axis=1)])
         chance = np.column_stack([means[..., 1], means[..., 1].mean(axis=1)])
-        return np.column_stack([value, chance_corrected(value, chance)])
+        return np.column_stack([value, chance, chance_corrected(value, chance)])
 
     rng = generator_for("stability", name, WEIGHT_DECAY)
     intervals = difference_intervals(first, second, outcomes, rng, settings.resamples, settings.level)
-    half = len(intervals) // 2
-    for place, layer in enumerate([*without.layers, None]):
+    places = [*without.layers, None]
+    for place, layer in enumerate(places):
         row = Row(name, WEIGHT_DECAY, CORRECTED, measure=WHOLE.measure, layer=layer).with_interval(intervals[place])
-        corrected = intervals[place + half]
-        yield replace(
-            row, chance_corrected=corrected.estimate, corrected_low=corrected.low, corrected_high=corrected.high
-        )
+        yield _above_chance(row, intervals[place + len(places)], intervals[place + 2 * len(places)])
 
 
 def _parity(name: str, without: Group, decayed: Group, margin: float, settings: Comparison) -> Iterator[Row]:
@@ -115,11 +112,14 @@ def _depth_contrast(shallow: Group, deep: Group, settings: Comparison) -> Iterat
     raw, corrected, chance = difference_intervals(
         _with_chance(shallow), _with_chance(deep), gap, rng, settings.resamples, settings.level
     )
-    row = replace(row, version=CORRECTED).with_interval(raw)
-    level = np.nan if chance.estimate is None else chance.estimate
-    yield replace(
+    yield _above_chance(replace(row, version=CORRECTED).with_interval(raw), chance, corrected)
+
+
+def _above_chance(row: Row, chance: Interval, corrected: Interval) -> Row:
+    """The row with the difference of the chance levels, and that of what is left above them."""
+    return replace(
         row,
-        chance=finite(level),
+        chance=chance.estimate,
         chance_corrected=corrected.estimate,
         corrected_low=corrected.low,
         corrected_high=corrected.high,
