@@ -4,7 +4,7 @@
 
 Eager attention with `output_attentions`, TransformerLens (`run_with_cache` of attention patterns alone), nnsight (a
 trace that saves each layer's weights) and headwise, as ratios to the fused forward pass of the same model in the same
-process: the model, the rounds and what memory means are those of `benchmarks/capture.py`. Statistics are those of single
+process: model, rounds and what memory means are those of `benchmarks/capture.py`. Statistics are those of single
 heads, hellinger and pattern_correlation, by the same code for all; output_cka is left out, since weights alone do not
 give it. The first call makes an environment of its own with the two libraries (about 2 GB).
 """
