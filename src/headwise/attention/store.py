@@ -9,6 +9,7 @@ statistics are computed before storage.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -97,9 +98,15 @@ def unpack(packed: NDArray[np.float16], tokens: int, support: Support) -> NDArra
     """The inverse of `pack`, as float32 (heads, tokens, tokens)."""
     if support == "full":
         return packed.reshape(-1, tokens, tokens).astype(np.float32)
-    weights = np.zeros((len(packed), tokens, tokens), np.float32)
-    weights[:, *np.tril_indices(tokens)] = packed
-    return weights
+    weights = np.zeros((len(packed), tokens**2), np.float32)
+    weights[:, _lower_triangle(tokens)] = packed
+    return weights.reshape(-1, tokens, tokens)
+
+
+@lru_cache(maxsize=16)
+def _lower_triangle(tokens: int) -> NDArray[np.intp]:
+    """Where the lower triangle with diagonal is in a flattened square matrix."""
+    return np.flatnonzero(np.tri(tokens, dtype=bool))
 
 
 class _Writer:
