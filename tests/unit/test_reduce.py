@@ -16,8 +16,8 @@ from scipy.stats import entropy, pearsonr
 from headwise.attention.capture import LayerAttention
 from headwise.attention.cka import output_cka
 from headwise.attention.descriptors import descriptors
+from headwise.attention.divergence import SMALLEST_MASS
 from headwise.attention.reduce import head_statistics, pair_columns, pair_statistics
-from headwise.attention.rows import SMALLEST_MASS
 from headwise.attention.sinks import SINKS
 
 ROW_STATISTICS = ["hellinger", "js_divergence", "pattern_correlation"]

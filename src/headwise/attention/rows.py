@@ -14,14 +14,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from headwise.attention.divergence import SMALLEST_MASS, divergences, entropy_terms
 from headwise.attention.scratch import Scratch, distances
-from headwise.attention.sinks import SINKS, Sink
-from headwise.attention.tiles import rows_at_once
+from headwise.attention.sinks import SINKS
 
-# A row that has less than this left without key 0 says nothing about the other keys.
-SMALLEST_MASS = 1e-6
 # About as many entries of each head are multiplied at once: fewer are slow, and more would add up rounding.
 ENTRIES_PER_PRODUCT = 1024
+# Rows of so many keys are multiplied one by one, which is slow for shorter ones.
+KEYS_OF_A_LONG_ROW = 512
 SUMS = ("divergences", "overlaps", "products", "squares_left_out")
 
 
@@ -168,15 +168,16 @@ class LayerSums:
         self.received[..., :keys] += torch.stack([torch.ones_like(scale), scale], 1) @ tile
         scratch = self._scratch.tensor("working", tile.shape, tile)
         if "hellinger" in self.names:
-            self._add("overlaps", _overlaps(first, tile, scale, scratch))
+            # Most entries are zero, of which square roots take six times as long.
+            roots = torch.clamp(tile, min=torch.finfo(tile.dtype).tiny, out=scratch).sqrt_()
+            if first == 0:
+                roots[:, 0] = 0
+            self._add("overlaps", _products(roots, scale.sqrt(), scratch))
         if "pattern_correlation" in self.names:
-            kept = _products(tile)
-            renormalised = torch.mul(tile, scale[..., None], out=scratch)
-            renormalised[..., 0] = 0
-            self._add("products", torch.stack([kept, _products(renormalised)]))
-            self._add("squares_left_out", _squares_left_out(renormalised, counted))
+            self._add("products", _products(tile, scale, scratch))
+            self._add("squares_left_out", _squares_left_out(tile, scale, counted))
         if "js_divergence" in self.names:
-            self._add("divergences", torch.stack([_divergences(tile.double(), first, sink) for sink in SINKS]))
+            self._add("divergences", torch.stack([divergences(tile.double(), first, sink) for sink in SINKS]))
         distance = self._distances(first, tile, scratch)
         terms = torch.clamp(tile, min=torch.finfo(tile.dtype).tiny, out=scratch).log_().mul_(tile)
         own, before = tile.diagonal(first, 1, 2), tile.diagonal(first - 1, 1, 2)
@@ -205,40 +206,43 @@ class LayerSums:
         return distance
 
 
-def entropy_terms(values: Tensor) -> Tensor:
-    """-x ln x of float64 values, with 0 ln 0 = 0."""
-    # As torch.special.entr, whose logarithm is not vectorised: this takes a third of the time.
-    return -(values * values.clamp(min=torch.finfo(torch.float64).tiny).log())
-
-
 def _own(matrices: Tensor) -> Tensor:
     """Of each head its value with itself: (..., heads, heads) to (..., heads, 1)."""
     return matrices.diagonal(dim1=-2, dim2=-1)[..., None]
 
 
-def _overlaps(first: int, tile: Tensor, scale: Tensor, scratch: Tensor) -> Tensor:
-    """Of all pairs of heads, sum over rows from row 1 on and keys of sqrt(A_i A_j): float64 (sinks, heads, heads)."""
-    # Most entries are zero, of which square roots take six times as long.
-    roots = torch.clamp(tile, min=torch.finfo(tile.dtype).tiny, out=scratch).sqrt_()
-    if first == 0:
-        roots[:, 0] = 0
-    kept = _products(roots)
-    roots *= scale.sqrt()[..., None]
-    roots[..., 0] = 0
-    return torch.stack([kept, _products(roots)])
-
-
-def _squares_left_out(renormalised: Tensor, counted: Tensor) -> Tensor:
+def _squares_left_out(tile: Tensor, scale: Tensor, counted: Tensor) -> Tensor:
     """Sums of squares of each head's entries over the rows that each other head leaves out, none of them where key 0 is
     kept: float64 (sinks, heads, heads)."""
     heads = len(counted)
-    squares = renormalised.new_zeros(len(SINKS), heads, heads, dtype=torch.float64)
+    squares = tile.new_zeros(len(SINKS), heads, heads, dtype=torch.float64)
     if (counted != counted[:1]).any():
-        squares[1] = renormalised.square().sum(-1).double() @ (~counted).double().T
+        of_rows = (tile[..., 1:] * scale[..., None]).square().sum(-1).double()
+        squares[1] = of_rows @ (~counted).double().T
     return squares
 
 
-def _products(rows: Tensor) -> Tensor:
+def _products(rows: Tensor, scale: Tensor, scratch: Tensor) -> Tensor:
+    """Inner products of all pairs of heads over rows and keys: (heads, rows, keys) to float64 (sinks, heads, heads),
+    without key 0 of rows times `scale` (heads, rows). Overwrites `scratch`, which may be `rows`.
+    """
+    if rows.shape[-1] >= KEYS_OF_A_LONG_ROW:
+        return _products_row_by_row(rows, scale)
+    kept = _products_of_all_rows(rows)
+    scaled = torch.mul(rows, scale[..., None], out=scratch)
+    scaled[..., 0] = 0
+    return torch.stack([kept, _products_of_all_rows(scaled)])
+
+
+def _products_row_by_row(rows: Tensor, scale: Tensor) -> Tensor:
+    """`_products` in one pass: the products of a row are scaled, not its entries."""
+    first, others = rows[..., 0].double(), rows[..., 1:]
+    of_rows = (others.transpose(0, 1) @ others.permute(1, 2, 0)).double()  # (rows, heads, heads)
+    scaled = of_rows * scale.T[:, :, None] * scale.T[:, None, :]
+    return torch.stack([of_rows.sum(0) + first @ first.T, scaled.sum(0)])
+
+
+def _products_of_all_rows(rows: Tensor) -> Tensor:
     """Inner products of all pairs of heads over rows and keys: (heads, rows, keys) to float64 (heads, heads)."""
     heads, count, keys = rows.shape
     at_once = min(count, max(1, ENTRIES_PER_PRODUCT // keys))
@@ -249,27 +253,3 @@ def _products(rows: Tensor) -> Tensor:
         block = rows[:, whole:].reshape(heads, -1)
         products += block @ block.T
     return products
-
-
-def _divergences(tile: Tensor, first: int, sink: Sink) -> Tensor:
-    """Twice the Jensen-Shannon divergence in bits of each pair of heads, summed over the rows from row 1 on that both
-    count: S(a + b) - S(a) - S(b) in bits, S = -sum x ln x, plus the masses of a and b. tile: float64.
-    """
-    rows = tile if first else tile[:, 1:]
-    counted = torch.ones_like(rows[..., 0])
-    if sink == "dropped":
-        rows = torch.nn.functional.pad(rows[..., 1:], (1, 0))
-        mass = rows.sum(-1)
-        counted = (mass >= SMALLEST_MASS).double()
-        # Rows that a head leaves out are zero: they add nothing to a difference of S, since one of the two is zero.
-        rows *= (counted / mass.clamp(min=SMALLEST_MASS))[..., None]
-    masses = rows.sum(-1) @ counted.T
-    # Most entries are above the diagonal, outside the window or the dropped key: nobody attends there.
-    entries = rows.flatten(1)
-    entries = entries[:, (entries > 0).any(0)]
-    entropy = entropy_terms(entries).sum(-1)
-    i, j = torch.triu_indices(len(entries), len(entries), offset=1, device=entries.device)
-    at_once = rows_at_once(1, entries.shape[1])
-    parts = zip(i.split(at_once), j.split(at_once), strict=True)
-    joint = torch.cat([entropy_terms(entries[a] + entries[b]).sum(-1) for a, b in parts])
-    return (joint - entropy[i] - entropy[j]) / math.log(2) + masses[i, j] + masses[j, i]
