@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import venv
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -98,12 +99,12 @@ def measure(tokens: Sequence[int], runs: int) -> None:
         return ask
 
     def headwise(longest: int) -> Ask:
-        model = random_gpt2(tokens=longest)
+        model, layers = random_gpt2(tokens=longest), list[LayerStatistics]()
+        prepared.enter_context(reducing(model, NAMES, lambda layer: layers.append(layer.statistics)))
 
         def ask(ids: torch.Tensor, receive: Received) -> object:
-            layers: list[LayerStatistics] = []
-            with reducing(model, NAMES, lambda layer: layers.append(layer.statistics)):
-                model(ids)
+            layers.clear()
+            model(ids)
             return receive(layers)
 
         return ask
@@ -132,7 +133,7 @@ def measure(tokens: Sequence[int], runs: int) -> None:
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, transformers {transformers.__version__}")
     print("| tokens | way | seconds | ratio to fused | MB over fused |\n" + "|---" * 5 + "|")
-    with torch.inference_mode():
+    with torch.inference_mode(), ExitStack() as prepared:
         asked = [way(max(tokens)) for way in ways.values()]
         for count in tokens:
             ids = prompt(count)
