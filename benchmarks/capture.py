@@ -42,6 +42,7 @@ from headwise.attention.store import Packing, TensorWriter  # noqa: E402, keeps 
 TOKENS = (128, 512, 1024, 2048)
 NAMES = ("hellinger", "pattern_correlation", "output_cka")
 VOCABULARY = 50257
+HEAD = "| tokens | way | seconds | ratio to fused | MB over fused |\n" + "|---" * 5 + "|"
 # Statistics below this are compared absolutely.
 SMALL = 0.01
 
@@ -143,6 +144,17 @@ def times(works: Sequence[Callable[[], object]], runs: int) -> list[list[float]]
     return taken
 
 
+def print_rows(tokens: int, ways: Sequence[str], taken: Sequence[list[float]], peaks: Sequence[int]) -> None:
+    """The lines below `HEAD` for one length; the first way is the fused forward pass."""
+    for name, seconds, peak in zip(ways, taken, peaks, strict=True):
+        ratio = statistics.median(mine / first for mine, first in zip(seconds, taken[0], strict=True))
+        print(
+            f"| {tokens:,} | {name} | {statistics.median(seconds):.3f} | {ratio:.2f} "
+            f"| {(peak - peaks[0]) / 2**20:.0f} |",
+            flush=True,
+        )
+
+
 def once(way: Way, tokens: int) -> None:
     """The first prompt of a model, with what is kept for the next ones."""
     model = random_gpt2(tokens=tokens)
@@ -181,7 +193,7 @@ def main() -> None:
     transformers.logging.set_verbosity_error()
     torch.set_num_threads(1)
     ways = {name: way for name, way in WAYS.items() if name in (*chosen.ways, "fused forward")}
-    print("| tokens | way | seconds | ratio to fused | MB over fused |\n" + "|---" * 5 + "|")
+    print(HEAD)
     with torch.inference_mode(), ExitStack() as prepared:
         models = [random_gpt2(tokens=max(chosen.tokens)) for _ in ways]
         for model, way in zip(models, ways.values(), strict=True):
@@ -190,13 +202,7 @@ def main() -> None:
             works = [functools.partial(model, prompt(tokens)) for model in models]
             taken = times(works, chosen.runs if tokens <= 512 else (chosen.runs + 1) // 2)
             peaks = [peak_of(functools.partial(once, way, tokens)) for way in ways.values()]
-            for name, seconds, peak in zip(ways, taken, peaks, strict=True):
-                ratio = statistics.median(mine / first for mine, first in zip(seconds, taken[0], strict=True))
-                print(
-                    f"| {tokens:,} | {name} | {statistics.median(seconds):.3f} | {ratio:.2f} "
-                    f"| {(peak - peaks[0]) / 2**20:.0f} |",
-                    flush=True,
-                )
+            print_rows(tokens, list(ways), taken, peaks)
         other = random_gpt2(tokens=max(chosen.tokens))
         for tokens in chosen.tokens:
             print(f"largest difference at {tokens:,} tokens: {worst_difference(other, prompt(tokens)):.1e}", flush=True)

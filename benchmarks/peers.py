@@ -11,7 +11,6 @@ give it. The first call makes an environment of its own with the two libraries (
 
 import argparse
 import functools
-import statistics
 import subprocess
 import venv
 from collections.abc import Callable, Sequence
@@ -42,7 +41,7 @@ def measure(tokens: Sequence[int], runs: int) -> None:
     """Print the table and the largest differences. Runs in the environment with the peers."""
     import torch
     import transformers
-    from capture import nothing, peak_of, prompt, random_gpt2, times
+    from capture import HEAD, nothing, peak_of, print_rows, prompt, random_gpt2, times
 
     from headwise.attention.reduce import LayerStatistics, statistics_from
     from headwise.attention.reducing import reducing
@@ -132,7 +131,7 @@ def measure(tokens: Sequence[int], runs: int) -> None:
     transformers.logging.set_verbosity_error()
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, transformers {transformers.__version__}")
-    print("| tokens | way | seconds | ratio to fused | MB over fused |\n" + "|---" * 5 + "|")
+    print(HEAD)
     with torch.inference_mode(), ExitStack() as prepared:
         asked = [way(max(tokens)) for way in ways.values()]
         for count in tokens:
@@ -140,13 +139,7 @@ def measure(tokens: Sequence[int], runs: int) -> None:
             works = [functools.partial(ask, ids, nothing) for ask in asked]
             taken = times(works, runs)
             peaks = [peak_of(work) for work in works]
-            for name, seconds, peak in zip(ways, taken, peaks, strict=True):
-                ratio = statistics.median(mine / first for mine, first in zip(seconds, taken[0], strict=True))
-                print(
-                    f"| {count:,} | {name} | {statistics.median(seconds):.3f} | {ratio:.2f} "
-                    f"| {(peak - peaks[0]) / 2**20:.0f} |",
-                    flush=True,
-                )
+            print_rows(count, list(ways), taken, peaks)
         found: list[list[LayerStatistics]] = []
         for ask in asked[1:]:
             ask(prompt(min(tokens)), lambda layers: found.append(list(layers)))

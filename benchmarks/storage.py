@@ -4,7 +4,7 @@
 
 Reads the tensor files of a finished study, writes their weights anew in each encoding, row groups as they are, reads
 them back. Rates are megabytes of float16 weights per second of processor time on one thread, medians over runs in which
-all encodings take turns. The last columns are what headwise does with a file: `stream` gives whole float32 matrices,
+all encodings take turns. Below the table is what headwise does with a file: `stream` gives whole float32 matrices,
 `read_layer` one layer of one prompt, for which it reads the row groups of that prompt alone.
 """
 

@@ -87,7 +87,7 @@ def test_attention_and_logits_are_those_of_the_eager_model(name, compared):
 @every_architecture
 def test_statistics_from_tiles_are_those_of_whole_attention(name, compared, monkeypatch):
     """And the document tells how each architecture is captured for statistics."""
-    monkeypatch.setattr("headwise.attention.tiles.ENTRIES_PER_TILE", 4 * TOKENS * 5)
+    monkeypatch.setattr("headwise.attention.tiles.ENTRIES_AT_ONCE", 4 * TOKENS * 5)
     comparison = compared(name)
     names = ["hellinger", "pattern_correlation", "output_cka"]
     found: list[ReducedLayer] = []

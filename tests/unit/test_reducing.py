@@ -27,7 +27,7 @@ from headwise.attention.tiled import attend_in_tiles, can_tile, kind_of
 from headwise.study.specialization import PAIR_STATISTICS
 
 TOKENS = 13
-TILE = "headwise.attention.tiles.ENTRIES_PER_TILE"
+TILE = "headwise.attention.tiles.ENTRIES_AT_ONCE"
 FEW_TOKENS = 8
 # Where one key has nearly all of a row, or two heads are nearly equal, what is left is rounding of float32.
 ROUNDING = 2e-6

@@ -14,9 +14,9 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from headwise.attention import tiles
 from headwise.attention.interface import AttentionCall
 from headwise.attention.scratch import Scratch, ahead
+from headwise.attention.tiles import rows_at_once
 
 # plain: softmax(scale q k^T + mask) v. own: the model's own eager attention. Either in tiles.
 Kind = Literal["plain", "own"]
@@ -46,7 +46,7 @@ def attend_in_tiles(call: AttentionCall, kind: Kind, take: TakeTile, scratch: Sc
     _, heads, tokens, _ = call.query.shape
     output = call.query.new_empty(1, tokens, heads, call.value.shape[-1])
     scaled = call.query[0] * _scale(call) if kind == "plain" else call.query[0]
-    at_once = max(1, tiles.ENTRIES_PER_TILE // (heads * tokens))
+    at_once = rows_at_once(heads, tokens)
     for first in range(0, tokens, at_once):
         rows = slice(first, min(first + at_once, tokens))
         seen, mask = _visible(call, rows, scratch)
