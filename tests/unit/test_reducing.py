@@ -46,7 +46,7 @@ def assert_same(found: LayerStatistics, expected: LayerStatistics, relative: flo
     assert before.keys() == after.keys()
     for name, values in before.items():
         if name.startswith("pattern_correlation"):
-            # A row or two that are nearly flat: what varies is less than float32 shows in sums of squares.
+            # A row or two that are nearly flat: what varies is less than sums of squares in float32 show.
             after[name] = after[name].where(~after[name].isnan() | (found.tokens >= FEW_TOKENS), values)
         np.testing.assert_allclose(after[name], values, rtol=relative, atol=absolute, err_msg=name)
 

@@ -55,7 +55,7 @@ def benjamini_hochberg(p_values: npt.ArrayLike, level: float = 0.05) -> Adjustme
     """
 
     def stepwise(ordered: FloatArray) -> FloatArray:
-        scaled = ordered * len(ordered) / np.arange(1, len(ordered) + 1)
+        scaled = ordered / (np.arange(1, len(ordered) + 1) / len(ordered))
         return np.minimum.accumulate(scaled[::-1])[::-1]
 
     return _adjust(p_values, level, stepwise, "Benjamini–Hochberg")
