@@ -43,6 +43,14 @@ def test_percentile_interval_reads_the_distribution_of_all_resamples_of_clusters
     assert (interval.low, interval.high) == pytest.approx(np.quantile(means, [0.1, 0.9]), abs=0.1)
 
 
+def test_counts_of_units_give_what_their_values_give():
+    """Against the sample of every resample written out, from the same random numbers."""
+    values = np.random.default_rng(7).normal(size=17)
+    means = values[generator().integers(0, 17, size=(3000, 17))].mean(axis=1)
+    interval = bootstrap(values, resamples=3000)
+    assert (interval.low, interval.high) == pytest.approx(np.quantile(means, [0.025, 0.975]), rel=1e-12)
+
+
 @pytest.mark.parametrize("method", ["percentile", "bca"])
 def test_agrees_with_scipy_on_skewed_data(method):
     values = np.random.default_rng(1).lognormal(size=40)

@@ -87,7 +87,7 @@ def bootstrap_intervals(
     drawn, errors = np.empty((resamples, len(observed))), np.empty((resamples, len(observed)))
     for start in range(0, resamples, rows):
         stop = min(start + rows, resamples)
-        weights = rng.multinomial(n, np.full(n, 1 / n), size=stop - start).astype(np.float64)
+        weights = _times_drawn(n, stop - start, rng)
         drawn[start:stop] = sample.outcomes(weights)
         if method == "studentised":
             errors[start:stop] = sample.jackknife_errors(weights)
@@ -220,6 +220,14 @@ class _ClusterMeans:
         values = np.where(times > 0, values, 0.0)
         mean = (times * values).sum(axis=1, keepdims=True) / n
         return np.sqrt((n - 1) / n * (times * (values - mean) ** 2).sum(axis=1))
+
+
+def _times_drawn(n: int, resamples: int, rng: np.random.Generator) -> FloatArray:
+    """How often each of n clusters is drawn in n draws with replacement: (resamples, n). A draw from the multinomial
+    distribution gives the same, at five times the time."""
+    drawn = rng.integers(0, n, size=(resamples, n))
+    drawn += n * np.arange(resamples)[:, None]
+    return np.bincount(drawn.ravel(), minlength=resamples * n).reshape(resamples, n).astype(np.float64)
 
 
 def _studentised(
