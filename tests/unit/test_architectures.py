@@ -26,6 +26,7 @@ from headwise.attention.reduce import statistics_of
 from headwise.attention.reducing import ReducedLayer, reducing
 from headwise.attention.sinks import SINKS
 from headwise.models.architecture import architecture_facts
+from headwise.models.shape import WHOLE_ATTENTION
 from headwise.models.windows import windows_act
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "architectures.md"
@@ -86,7 +87,7 @@ def test_attention_and_logits_are_those_of_the_eager_model(name, compared):
 
 @every_architecture
 def test_statistics_from_tiles_are_those_of_whole_attention(name, compared, monkeypatch):
-    """And the document tells how each architecture is captured for statistics."""
+    """And the document tells how each architecture is captured for statistics, memory is requested accordingly."""
     monkeypatch.setattr("headwise.attention.tiles.ENTRIES_AT_ONCE", 4 * TOKENS * 5)
     comparison = compared(name)
     names = ["hellinger", "pattern_correlation", "output_cka"]
@@ -105,7 +106,8 @@ def test_statistics_from_tiles_are_those_of_whole_attention(name, compared, monk
                 same(getattr(layer.statistics.heads[sink], statistic), values)
         same(layer.statistics.descriptors, expected.descriptors)
     row = next(line for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if line.startswith(f"| {name} | "))
-    assert {layer.way for layer in found} == {row.split(" | ")[3]}
+    assert {layer.way for layer in found} == {way := row.split(" | ")[3]}
+    assert (way == "exact") == (ARCHITECTURES[name].model_type in WHOLE_ATTENTION)
 
 
 @every_architecture

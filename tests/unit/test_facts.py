@@ -21,12 +21,14 @@ def saved(config, folder: Path) -> Path:
 
 def test_facts_of_the_model_pass(tmp_path: Path) -> None:
     verify_facts(saved(LlamaConfig(), tmp_path), LLAMA_2)
-    verify_facts(saved(LlamaConfig(), tmp_path), LLAMA_2.model_copy(update={"parameters": 6_700_000_000}))
+    for right in ({"parameters": 6_700_000_000}, {"model_type": "llama"}):
+        verify_facts(saved(LlamaConfig(), tmp_path), LLAMA_2.model_copy(update=right))
 
 
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
+        ({"model_type": "mistral"}, "model_type is mistral in the study and llama in config.json"),
         ({"heads": 16}, "heads is 16 in the study and 32 in config.json"),
         ({"window": 4096}, "window is 4096 in the study and None in config.json"),
         ({"parameters": 13_000_000_000}, "parameters are 13000000000 in the study and 6738415616 by config.json"),

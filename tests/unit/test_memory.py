@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from attention_examples import random_words, save_checkpoint, tiny_model
 from models_examples import VOCABULARY, write_corpus, write_tokenizer
 from tiny import write_prompts
 
 from headwise.models.resources import Needs, alignment_needs, extraction_needs, training_needs
-from headwise.models.shape import shape_of_decoder
+from headwise.models.shape import shape_of_decoder, shape_of_folder
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
 from headwise.study.specialization import PAIR_STATISTICS
@@ -51,6 +52,7 @@ from headwise.attention.extract import extract_attention
 from headwise.study.extraction import Extraction
 folder, settings, statistics = Path(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
 paths = {name: folder / f"{name}.parquet" for name in ("tensors", "heads", "pairs", "descriptors")}
+paths["tensors"] = paths["tensors"] if settings["store"] == "tensors" else None
 extract_attention(folder / "base", folder / "prompts.jsonl", settings=Extraction(**settings),
                   pair_statistics=statistics, seed=1, metadata={}, **paths)
 """
@@ -86,7 +88,29 @@ def test_jobs_ask_for_the_memory_that_they_take_and_not_much_more(zoo: tuple[Pat
         ),
     ]
     for code, arguments, needs in jobs:
-        command = [sys.executable, "-c", code + PEAK, str(folder), *map(json.dumps, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        took = float(done.stdout.splitlines()[-1])
+        took = peak_megabytes(code, folder, *arguments)
         assert took <= needs.memory_mb <= FACTOR * took, code
+
+
+@pytest.mark.parametrize(
+    ("kind", "tokens", "dtype"), [("gpt2", 4096, "float32"), ("llama", 8192, "bfloat16"), ("bloom", 2048, "float32")]
+)
+def test_long_prompts_ask_for_what_their_way_of_capture_takes(
+    kind: str, tokens: int, dtype: str, tmp_path: Path
+) -> None:
+    """In tiles of float32, in tiles of the model's own eager attention, and whole."""
+    positions = "n_positions" if kind == "gpt2" else "max_position_embeddings"
+    checkpoint = save_checkpoint(tiny_model(kind, **{positions: tokens}), tmp_path / "base")
+    prompt = {"id": "long", "domain": "none", "text": random_words(tokens, seed=0)}
+    (tmp_path / "prompts.jsonl").write_text(json.dumps(prompt) + "\n", encoding="utf-8")
+    settings = Extraction(device="cpu", store="statistics", max_tokens=tokens, dtype=dtype)
+    needs = extraction_needs(shape_of_folder(checkpoint), settings, Loading(), 1, ["hellinger"])
+    took = peak_megabytes(EXTRACT, tmp_path, settings.model_dump(), ["hellinger"])
+    assert took <= needs.memory_mb <= FACTOR * took
+
+
+def peak_megabytes(code: str, folder: Path, *arguments: object) -> float:
+    """The peak of memory of the code in a process of its own."""
+    command = [sys.executable, "-c", code + PEAK, str(folder), *map(json.dumps, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout.splitlines()[-1])

@@ -50,6 +50,18 @@ def test_memory_grows_with_one_layer_of_attention_on_one_prompt() -> None:
     assert extraction(store="tensors", max_tokens=4096).memory_mb > long
 
 
+def test_in_tiles_memory_does_not_grow_with_heads_times_entries() -> None:
+    tiled = replace(SMALL, whole_attention=False)
+    long = {"store": "statistics", "max_tokens": 32768}
+    more_heads = replace(tiled, heads=32)
+    assert extraction(more_heads, **long).memory_mb - extraction(tiled, **long).memory_mb < 100
+    assert extraction(SMALL, **long).memory_mb > 9 * extraction(tiled, **long).memory_mb
+    # Noise, variants and stability want the weights themselves.
+    settings = Extraction(**long)
+    wanted = extraction_needs(tiled, settings, Loading(), 100, ["hellinger"], needs_weights=True)
+    assert wanted == extraction(SMALL, **long)
+
+
 def test_comparing_entries_pair_by_pair_takes_longer() -> None:
     settings = Extraction(max_tokens=1024, device="cpu")
     with_pairs, without = (

@@ -48,6 +48,15 @@ def test_a_folder_has_the_weights_in_its_files(kind: str, dtype: torch.dtype, tm
     assert shape.stored_bytes == (folder / "model.safetensors").stat().st_size
     expected = (model.config.num_hidden_layers, model.config.num_attention_heads, model.config.hidden_size)
     assert (shape.layers, shape.heads, shape.hidden) == expected
+    assert shape.whole_attention == (kind in ("falcon", "bloom"))
+
+
+def test_attention_counts_as_whole_where_it_is_not_known(tmp_path: Path) -> None:
+    folder = save_checkpoint(tiny_model("gpt2"), tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    for change in ({"reorder_and_upcast_attn": True}, {"auto_map": {"AutoModel": "own.Model"}}, {"model_type": None}):
+        (folder / "config.json").write_text(json.dumps({**config, **change}))
+        assert shape_of_folder(folder).whole_attention
 
 
 def study(**model: object) -> Study:
@@ -57,6 +66,8 @@ def study(**model: object) -> Study:
 def test_facts_say_what_is_not_there_yet() -> None:
     known = study(source="hub", repository="org/model", facts=FACTS)
     assert shape_of(known, known.models[0], 1, Path("nowhere.json")) == Shape(1000, 2000, 2, 4, 8)
+    typed = study(source="hub", repository="org/model", facts={**FACTS, "model_type": "llama"})
+    assert not shape_of(typed, typed.models[0], 1, Path("nowhere.json")).whole_attention
 
 
 def test_without_facts_the_fetched_files_say_it(tmp_path: Path) -> None:

@@ -122,7 +122,8 @@ def test_the_models_are_those_of_the_publications() -> None:
 def test_facts_are_those_of_the_published_configurations(name: str) -> None:
     @cache
     def facts_of(prefix: str) -> dict:
-        return architecture_facts(published_config(prefix))
+        config = published_config(prefix)
+        return architecture_facts(config) | {"model_type": config.model_type}
 
     for repository, model in repositories(shipped(name)).items():
         facts = facts_of(repository.split("-seed")[0])

@@ -49,7 +49,7 @@ def attend_in_tiles(call: AttentionCall, kind: Kind, take: TakeTile, scratch: Sc
     at_once = rows_at_once(heads, tokens)
     for first in range(0, tokens, at_once):
         rows = slice(first, min(first + at_once, tokens))
-        seen, mask = _visible(call, rows, scratch)
+        seen, mask = _visible(call, rows, scratch, coarse=kind == "own")
         if kind == "plain":
             weights = _plain(scaled[:, rows], call.key[0, :, :seen], mask, scratch)
             # By way of memory without gaps: multiplied right into the output, it takes twice as long.
@@ -104,22 +104,30 @@ def _plain(scaled: Tensor, key: Tensor, mask: Tensor | None, scratch: Scratch) -
     return torch.softmax(scores, -1, out=scratch.tensor("weights", shape, scaled))
 
 
-def _visible(call: AttentionCall, rows: slice, scratch: Scratch) -> tuple[int, Tensor | None]:
+def _visible(call: AttentionCall, rows: slice, scratch: Scratch, coarse: bool = False) -> tuple[int, Tensor | None]:
     """How many keys these rows may look at, from key 0 on, and what is to be added to the scores of the last of these.
 
     The latter is (1, heads or 1, rows, keys), of the last keys alone where all before are seen; None where nothing is
-    hidden.
+    hidden. coarse: up to a quarter more keys, hidden like others, so that few numbers of keys occur: memory that is
+    freed is used again by what is no larger, and a little more each time would need new memory every time.
     """
     tokens, mask = call.key.shape[2], call.mask
+
+    def rounded(keys: int) -> int:
+        step = 2 ** max(0, keys.bit_length() - 3) if coarse else 1
+        return min(tokens, -(-keys // step) * step)
+
     if mask is None:
         if not call.causal:
             return tokens, None
-        return rows.stop, scratch.table("ahead", rows.stop - rows.start, call.query, ahead)[None, None]
+        seen = rounded(rows.stop)
+        hidden = scratch.table("ahead", seen - rows.start, call.query, ahead)
+        return seen, hidden[None, None, : rows.stop - rows.start]
     mask = mask[:, :, rows]
     if mask.dtype != torch.bool:
-        seen = _last(mask > torch.finfo(mask.dtype).min / 2)
+        seen = rounded(_last(mask > torch.finfo(mask.dtype).min / 2))
         return seen, mask[..., :seen]
-    seen = _last(mask)
+    seen = rounded(_last(mask))
     mask = mask[..., :seen]
     added = torch.zeros_like(mask, dtype=call.query.dtype)
     return seen, added.masked_fill_(~mask, torch.finfo(added.dtype).min)

@@ -16,7 +16,8 @@ EXACT = ("layers", "hidden", "heads", "key_value_heads", "head_width")
 def verify_facts(config: Path, stated: Facts) -> None:
     """Refuse a config.json that says otherwise than the study. Raises CheckpointError, which names each difference."""
     try:
-        found = architecture_facts(AutoConfig.from_pretrained(config, trust_remote_code=False))
+        loaded = AutoConfig.from_pretrained(config, trust_remote_code=False)
+        found = architecture_facts(loaded)
     except ArchitectureError as error:
         raise CheckpointError(f"{config}: cannot be compared with `facts` of the study: {error}") from None
     windows = [window for window in found["windows"] if window is not None]
@@ -26,6 +27,8 @@ def verify_facts(config: Path, stated: Facts) -> None:
         for field in (*EXACT, "window")
         if getattr(stated, field) != found[field]
     ]
+    if stated.model_type not in (None, loaded.model_type):
+        wrong.append(f"model_type is {stated.model_type} in the study and {loaded.model_type} in config.json")
     if abs(found["parameters"] - stated.parameters) > PARAMETER_TOLERANCE * found["parameters"]:
         wrong.append(f"parameters are {stated.parameters} in the study and {found['parameters']} by config.json")
     if wrong:

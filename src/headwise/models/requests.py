@@ -57,11 +57,12 @@ def fetching_request(study: Study, name: str) -> Needs:
     return fetching_needs(shape_of_facts(facts) if facts else None)
 
 
-def extraction_request(study: Study, name: str, shape: Shape, prompts: int) -> Needs:
-    """For one forward pass per prompt."""
+def extraction_request(study: Study, name: str, shape: Shape, prompts: int, needs_weights: bool = False) -> Needs:
+    """For one forward pass per prompt; needs_weights: whether a layer's attention is wanted whole."""
     model = study.model(name)
+    settings, loading = study.extraction_of(model), study.loading_of(model)
     statistics = study.specialization.pair_statistics()
-    return extraction_needs(shape, study.extraction_of(model), study.loading_of(model), prompts, statistics)
+    return extraction_needs(shape, settings, loading, prompts, statistics, needs_weights)
 
 
 def variants_request(study: Study, name: str, shape: Shape, prompts: int) -> Needs:
@@ -80,17 +81,20 @@ def variants_request(study: Study, name: str, shape: Shape, prompts: int) -> Nee
 def perturbation_request(study: Study, base: str, seed: int, shape: Shape, prompts: int) -> Needs:
     """For a base under noise and the probe of its descendants."""
     measured = 1 + len(probed_descendants(study, base, seed))
-    return perturbation_needs([extraction_request(study, base, shape, prompts)] * measured)
+    return perturbation_needs([extraction_request(study, base, shape, prompts, needs_weights=True)] * measured)
 
 
 def recursion_request(study: Study, name: str, shape: Shape, prompts: int) -> Needs:
     """For an arm of recursive generation, which the model of that name writes."""
-    return perturbation_needs([extraction_request(study, name, shape, prompts)])
+    return perturbation_needs([extraction_request(study, name, shape, prompts, needs_weights=True)])
 
 
 def refits_request(study: Study, names: Sequence[str], shapes: Sequence[Shape], prompts: int) -> Needs:
     """For a group of refits, given the model and the shape of each; the section `stability` is there."""
     assert study.stability is not None
-    each = [extraction_request(study, name, shape, prompts) for name, shape in zip(names, shapes, strict=True)]
+    each = [
+        extraction_request(study, name, shape, prompts, needs_weights=True)
+        for name, shape in zip(names, shapes, strict=True)
+    ]
     tokens = study.stability.residual_tokens or prompts * study.extraction.max_tokens
     return refits_needs(each, shapes[0], tokens)

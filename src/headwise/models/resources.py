@@ -1,8 +1,9 @@
 """What a job needs, from the shape of its model: memory, time and GPUs, for the scheduler of a cluster.
 
-Memory is what the libraries take, the weights, and one layer's attention on one prompt; never attention of all layers.
-The constants were measured (docs/scale.md says how); a test compares requests with what jobs of a study took. Time is
-an estimate for a slow core, or for a GPU of a data centre: a limit, not a promise.
+Memory is what the libraries take, the weights, and tiles of attention, or one layer's on one prompt where it is
+captured whole; never attention of all layers. The constants were measured (docs/scale.md says how); a test compares
+requests with what jobs of a study took. Time is an estimate for a slow core, or for a GPU of a data centre: a limit,
+not a promise.
 
 Imported by the Snakefile, so nothing heavy is imported here.
 """
@@ -29,6 +30,8 @@ WORKING_MB = 300
 # Eager attention holds scores and weights of a layer at once, in float32; half as much again is for what lies between.
 BYTES_PER_ENTRY = 12
 STORED_BYTES_PER_ENTRY = 4
+# In tiles: what is kept of every row of every head until a layer is done, and the mask that all heads share.
+BYTES_PER_ROW_OF_TILES, BYTES_PER_ENTRY_OF_MASK = 128, 4
 # Vectors of the residual stream's width that a layer holds per token: states, queries, keys, values, feed-forward.
 STATES_PER_TOKEN = 24
 # Weights, gradients and both moments of Adam, in float32; DPO holds a frozen reference as well.
@@ -61,12 +64,25 @@ class Needs:
 
 
 def extraction_needs(
-    shape: Shape, extraction: Extraction, loading: Loading, prompts: int, pair_statistics: Sequence[str]
+    shape: Shape,
+    extraction: Extraction,
+    loading: Loading,
+    prompts: int,
+    pair_statistics: Sequence[str],
+    needs_weights: bool = False,
 ) -> Needs:
-    """For one forward pass per prompt, each layer's attention reduced and, where the study says so, stored."""
+    """For one forward pass per prompt, each layer's attention reduced and, where the study says so, stored.
+
+    needs_weights: whether a layer's attention is wanted whole, whatever the architecture.
+    """
     tokens = extraction.max_tokens
     entries = shape.heads * tokens**2
-    attention = entries * (BYTES_PER_ENTRY + (STORED_BYTES_PER_ENTRY if extraction.store == "tensors" else 0))
+    if shape.whole_attention or needs_weights:
+        attention = entries * BYTES_PER_ENTRY
+    else:
+        attention = shape.heads * tokens * BYTES_PER_ROW_OF_TILES + tokens**2 * BYTES_PER_ENTRY_OF_MASK
+    if extraction.store == "tensors":
+        attention += entries * STORED_BYTES_PER_ENTRY
     states = tokens * shape.hidden * STATES_PER_TOKEN * 4
     weights = loaded_bytes(shape, extraction, loading)
     gpus = gpus_for(shape, extraction, loading, attention)
@@ -100,7 +116,7 @@ def variants_needs(
                 "store": "statistics",
             }
         )
-        each.append(extraction_needs(shape, settings, loading, prompts, pair_statistics))
+        each.append(extraction_needs(shape, settings, loading, prompts, pair_statistics, needs_weights=True))
     return Needs(
         memory_mb=max(needs.memory_mb for needs in each),
         minutes=sum(needs.minutes for needs in each),

@@ -19,6 +19,8 @@ from headwise.study.training import Decoder
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "attention_heads", "decoder_attention_heads")
 HIDDEN = ("hidden_size", "n_embd", "d_model", "dim")
+# Architectures whose modules compute attention themselves, whole, a layer at a time (docs/architectures.md).
+WHOLE_ATTENTION = frozenset({"bloom", "codegen", "falcon", "gpt_neo", "gptj", "mpt", "openai-gpt", "xglm"})
 # Of a model about which nothing is said: more than most have.
 UNKNOWN_LAYERS, UNKNOWN_HEADS, UNKNOWN_HIDDEN = 64, 64, 8192
 # Checkpoints are published in 16 bits, with few exceptions.
@@ -28,13 +30,15 @@ PUBLISHED_BYTES = 2
 @dataclass(frozen=True)
 class Shape:
     """parameters: number of weights. stored_bytes: their size on disk. layers; heads of each; hidden: width of the
-    residual stream."""
+    residual stream. whole_attention: whether capture of statistics needs one layer's attention whole, not in tiles;
+    true where it is not known."""
 
     parameters: int
     stored_bytes: int
     layers: int
     heads: int
     hidden: int
+    whole_attention: bool = True
 
 
 def shape_of(study: Study, model: AnyModel, seed: int, checkpoint: Path) -> Shape:
@@ -76,12 +80,13 @@ def shape_of_decoder(decoder: Decoder, vocabulary: int) -> Shape:
     layer = attention + matrices * decoder.hidden * decoder.feed_forward
     positions = 0 if decoder.architecture == "llama" else decoder.positions
     parameters = decoder.layers * layer + (2 * vocabulary + positions) * decoder.hidden
-    return Shape(parameters, 4 * parameters, decoder.layers, decoder.heads, decoder.hidden)
+    return Shape(parameters, 4 * parameters, decoder.layers, decoder.heads, decoder.hidden, whole_attention=False)
 
 
 def shape_of_facts(facts: Facts) -> Shape:
     """The shape of a model that is fetched, as its study states it."""
-    return Shape(facts.parameters, PUBLISHED_BYTES * facts.parameters, facts.layers, facts.heads, facts.hidden)
+    stored_bytes, whole = PUBLISHED_BYTES * facts.parameters, _is_whole(facts.model_type)
+    return Shape(facts.parameters, stored_bytes, facts.layers, facts.heads, facts.hidden, whole)
 
 
 def shape_of_folder(folder: Path) -> Shape:
@@ -91,8 +96,12 @@ def shape_of_folder(folder: Path) -> Shape:
     """
     files = [path for path in weight_files(folder) if path.is_file()]
     config: Mapping[str, Any] = {}
+    whole_attention = True
     if (folder / CONFIG).is_file():
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        # Code of one's own, and GPT-2's second path, are as unknown as a missing type.
+        known = not any(map(config.get, ("auto_map", "reorder_and_upcast_attn")))
+        whole_attention = _is_whole(config.get("model_type") if known else None)
         config = config.get("text_config") or config
     return Shape(
         parameters=sum(map(_parameters, files)),
@@ -100,7 +109,12 @@ def shape_of_folder(folder: Path) -> Shape:
         layers=_first(config, LAYERS, UNKNOWN_LAYERS),
         heads=_first(config, HEADS, UNKNOWN_HEADS),
         hidden=_first(config, HIDDEN, UNKNOWN_HIDDEN),
+        whole_attention=whole_attention,
     )
+
+
+def _is_whole(model_type: str | None) -> bool:
+    return model_type is None or model_type in WHOLE_ATTENTION
 
 
 def _first(config: Mapping[str, Any], names: tuple[str, ...], default: int) -> int:

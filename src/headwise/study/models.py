@@ -84,6 +84,10 @@ class Facts(Section):
     key_value_heads: Positive = Field(description="Heads that hold keys and values")
     head_width: Positive = Field(description="Width of one head")
     window: Positive | None = Field(None, description="Smallest sliding window, in tokens; null: none")
+    model_type: str | None = Field(
+        None,
+        description="`model_type` of config.json; where it is not stated, memory is requested for whole attention",
+    )
 
 
 class Download(Section):
