@@ -21,6 +21,13 @@ class Cost:
     before_bytes: int
 
 
+def processor_seconds(work: Callable[[], object]) -> float:
+    """Processor time of some work in this process."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
 def cost_of(work: Callable[[], object]) -> Cost:
     """Run `work` in a fork of this process and measure it. Raises RuntimeError where it fails; its error is printed."""
     read, write = os.pipe()

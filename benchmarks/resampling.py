@@ -8,10 +8,10 @@ missing values out, and gives p-values with ties and intervals in words. Medians
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 
 import numpy as np
+from measure import processor_seconds
 
 from headwise.arrays import FloatArray
 from headwise.statistics.intervals import bootstrap_intervals
@@ -52,12 +52,6 @@ def bootstrap(values: FloatArray, resamples: int) -> Pair:
     return one_pass, lambda: bootstrap_intervals(values[:, None], lambda means: means, generator(), resamples, 0.05)
 
 
-def seconds(work: Callable[[], object]) -> float:
-    start = time.process_time()
-    work()
-    return time.process_time() - start
-
-
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--resamples", type=int, default=100_000)
@@ -69,7 +63,7 @@ def main() -> None:
         values = np.random.default_rng(0).normal(0.05, size=units)
         for name, pair in (("sign flips", sign_flips), ("two samples", splits), ("bootstrap, BCa", bootstrap)):
             works = pair(values, chosen.resamples)
-            taken = zip(*([seconds(work) for work in works] for _ in range(chosen.runs)), strict=True)
+            taken = zip(*([processor_seconds(work) for work in works] for _ in range(chosen.runs)), strict=True)
             plain, ours = (statistics.median(times) for times in taken)
             print(f"| {name} | {units} | {plain:.3f} | {ours:.3f} | {ours / plain:.2f} |")
 

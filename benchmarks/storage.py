@@ -10,8 +10,6 @@ all encodings take turns. Below the table is what headwise does with a file: `st
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,6 +17,7 @@ from typing import Any
 import duckdb
 import pyarrow
 import pyarrow.parquet
+from measure import processor_seconds
 
 from headwise.attention.store import read_layer, stream
 
@@ -59,12 +58,6 @@ def read(path: Path) -> None:
             file.read_row_group(group, columns=["weights"], use_threads=False)
 
 
-def seconds(work: Callable[[], object]) -> float:
-    start = time.process_time()
-    work()
-    return time.process_time() - start
-
-
 def read_by_duckdb(path: Path) -> str:
     try:
         duckdb.sql(f"select sum(list_sum(weights::float[])) from '{path}'").fetchall()
@@ -89,17 +82,22 @@ def main() -> None:
         back: dict[str, list[float]] = {name: [] for name in ENCODINGS}
         for _ in range(chosen.runs):
             for name, settings in ENCODINGS.items():
-                written[name].append(seconds(lambda n=name, s=settings: write(groups, paths[n], s)))
-                back[name].append(seconds(lambda n=name: read(paths[n])))
+                written[name].append(processor_seconds(lambda n=name, s=settings: write(groups, paths[n], s)))
+                back[name].append(processor_seconds(lambda n=name: read(paths[n])))
         for name, path in paths.items():
             print(
                 f"| {name} | {path.stat().st_size / entries:.2f} | {megabytes / statistics.median(written[name]):.0f} "
                 f"| {megabytes / statistics.median(back[name]):.0f} | {read_by_duckdb(path)} |"
             )
-    streamed = [seconds(lambda: [sum(1 for _ in stream(path)) for path in chosen.files]) for _ in range(chosen.runs)]
+    streamed = [
+        processor_seconds(lambda: [sum(1 for _ in stream(path)) for path in chosen.files]) for _ in range(chosen.runs)
+    ]
     print(f"stream: {megabytes / statistics.median(streamed):.0f} MB/s")
     first = next(stream(chosen.files[0]))
-    single = [seconds(lambda: read_layer(chosen.files[0], first.prompt, first.layer)) for _ in range(10 * chosen.runs)]
+    single = [
+        processor_seconds(lambda: read_layer(chosen.files[0], first.prompt, first.layer))
+        for _ in range(10 * chosen.runs)
+    ]
     print(f"read_layer: {1e3 * statistics.median(single):.1f} ms")
 
 

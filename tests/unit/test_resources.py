@@ -1,10 +1,17 @@
 """What jobs ask for: how it grows with the model and the prompt, and when a GPU is among it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from headwise.models.requests import (
+    extraction_request,
+    perturbation_request,
+    recursion_request,
+    refits_request,
+)
 from headwise.models.resources import (
     GPU_BYTES,
     LARGE,
@@ -22,6 +29,7 @@ from headwise.models.shape import Shape
 from headwise.study.data import Corpus
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
+from headwise.study.study import Study
 from headwise.study.training import Dpo, Sft, Training
 from headwise.study.variants import Variant
 
@@ -56,10 +64,24 @@ def test_in_tiles_memory_does_not_grow_with_heads_times_entries() -> None:
     more_heads = replace(tiled, heads=32)
     assert extraction(more_heads, **long).memory_mb - extraction(tiled, **long).memory_mb < 100
     assert extraction(SMALL, **long).memory_mb > 9 * extraction(tiled, **long).memory_mb
-    # Noise, variants and stability want the weights themselves.
-    settings = Extraction(**long)
-    wanted = extraction_needs(tiled, settings, Loading(), 100, ["hellinger"], needs_weights=True)
-    assert wanted == extraction(SMALL, **long)
+
+
+def test_what_wants_the_weights_themselves_asks_for_whole_attention() -> None:
+    tiled, settings = replace(SMALL, whole_attention=False), Extraction(max_tokens=32768)
+    padded = [Variant(name="padded", padding="left", pad_to=512)]
+    models = [{"name": "m", "source": "train"}]
+    content = {"name": "example", "prompts": {"path": "p"}, "models": models, "stability": {}, "robustness": {}}
+    study = Study.model_validate({**content, "extraction": settings.model_dump()})
+    asking: list[Callable[[Shape], Needs]] = [
+        lambda shape: variants_needs(shape, settings, Loading(), padded, 100, ["hellinger"]),
+        lambda shape: perturbation_request(study, "m", 1, shape, 100),
+        lambda shape: recursion_request(study, "m", shape, 100),
+        lambda shape: refits_request(study, ["m"], [shape], 100),
+    ]
+    for ask in asking:
+        assert ask(tiled) == ask(SMALL)
+    whole, in_tiles = (extraction_request(study, "m", shape, 100).memory_mb for shape in (SMALL, tiled))
+    assert whole - in_tiles > 11 * SMALL.heads * 32768**2 / MB
 
 
 def test_comparing_entries_pair_by_pair_takes_longer() -> None:

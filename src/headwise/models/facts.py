@@ -21,14 +21,13 @@ def verify_facts(config: Path, stated: Facts) -> None:
     except ArchitectureError as error:
         raise CheckpointError(f"{config}: cannot be compared with `facts` of the study: {error}") from None
     windows = [window for window in found["windows"] if window is not None]
-    found = {**found, "window": min(windows, default=None)}
+    found = {**found, "window": min(windows, default=None), "model_type": loaded.model_type}
+    compared = [*EXACT, "window", *(["model_type"] if stated.model_type else [])]
     wrong = [
         f"{field} is {getattr(stated, field)} in the study and {found[field]} in config.json"
-        for field in (*EXACT, "window")
+        for field in compared
         if getattr(stated, field) != found[field]
     ]
-    if stated.model_type not in (None, loaded.model_type):
-        wrong.append(f"model_type is {stated.model_type} in the study and {loaded.model_type} in config.json")
     if abs(found["parameters"] - stated.parameters) > PARAMETER_TOLERANCE * found["parameters"]:
         wrong.append(f"parameters are {stated.parameters} in the study and {found['parameters']} by config.json")
     if wrong:

@@ -4,6 +4,7 @@ Imported by the Snakefile, so nothing heavy is imported here.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from headwise.models.files import corpus_files
@@ -57,12 +58,16 @@ def fetching_request(study: Study, name: str) -> Needs:
     return fetching_needs(shape_of_facts(facts) if facts else None)
 
 
-def extraction_request(study: Study, name: str, shape: Shape, prompts: int, needs_weights: bool = False) -> Needs:
-    """For one forward pass per prompt; needs_weights: whether a layer's attention is wanted whole."""
+def extraction_request(study: Study, name: str, shape: Shape, prompts: int) -> Needs:
+    """For one forward pass per prompt."""
     model = study.model(name)
-    settings, loading = study.extraction_of(model), study.loading_of(model)
     statistics = study.specialization.pair_statistics()
-    return extraction_needs(shape, settings, loading, prompts, statistics, needs_weights)
+    return extraction_needs(shape, study.extraction_of(model), study.loading_of(model), prompts, statistics)
+
+
+def _weights_request(study: Study, name: str, shape: Shape, prompts: int) -> Needs:
+    """As `extraction_request`, of what takes the weights themselves, a layer at a time, whatever the architecture."""
+    return extraction_request(study, name, replace(shape, whole_attention=True), prompts)
 
 
 def variants_request(study: Study, name: str, shape: Shape, prompts: int) -> Needs:
@@ -81,20 +86,17 @@ def variants_request(study: Study, name: str, shape: Shape, prompts: int) -> Nee
 def perturbation_request(study: Study, base: str, seed: int, shape: Shape, prompts: int) -> Needs:
     """For a base under noise and the probe of its descendants."""
     measured = 1 + len(probed_descendants(study, base, seed))
-    return perturbation_needs([extraction_request(study, base, shape, prompts, needs_weights=True)] * measured)
+    return perturbation_needs([_weights_request(study, base, shape, prompts)] * measured)
 
 
 def recursion_request(study: Study, name: str, shape: Shape, prompts: int) -> Needs:
     """For an arm of recursive generation, which the model of that name writes."""
-    return perturbation_needs([extraction_request(study, name, shape, prompts, needs_weights=True)])
+    return perturbation_needs([_weights_request(study, name, shape, prompts)])
 
 
 def refits_request(study: Study, names: Sequence[str], shapes: Sequence[Shape], prompts: int) -> Needs:
     """For a group of refits, given the model and the shape of each; the section `stability` is there."""
     assert study.stability is not None
-    each = [
-        extraction_request(study, name, shape, prompts, needs_weights=True)
-        for name, shape in zip(names, shapes, strict=True)
-    ]
+    each = [_weights_request(study, name, shape, prompts) for name, shape in zip(names, shapes, strict=True)]
     tokens = study.stability.residual_tokens or prompts * study.extraction.max_tokens
     return refits_needs(each, shapes[0], tokens)

@@ -10,7 +10,7 @@ Imported by the Snakefile, so nothing heavy is imported here.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headwise.models.shape import Shape
@@ -64,20 +64,12 @@ class Needs:
 
 
 def extraction_needs(
-    shape: Shape,
-    extraction: Extraction,
-    loading: Loading,
-    prompts: int,
-    pair_statistics: Sequence[str],
-    needs_weights: bool = False,
+    shape: Shape, extraction: Extraction, loading: Loading, prompts: int, pair_statistics: Sequence[str]
 ) -> Needs:
-    """For one forward pass per prompt, each layer's attention reduced and, where the study says so, stored.
-
-    needs_weights: whether a layer's attention is wanted whole, whatever the architecture.
-    """
+    """For one forward pass per prompt, each layer's attention reduced and, where the study says so, stored."""
     tokens = extraction.max_tokens
     entries = shape.heads * tokens**2
-    if shape.whole_attention or needs_weights:
+    if shape.whole_attention:
         attention = entries * BYTES_PER_ENTRY
     else:
         attention = shape.heads * tokens * BYTES_PER_ROW_OF_TILES + tokens**2 * BYTES_PER_ENTRY_OF_MASK
@@ -106,7 +98,9 @@ def variants_needs(
     prompts: int,
     pair_statistics: Sequence[str],
 ) -> Needs:
-    """For one extraction after another, of the same model: the most memory that one takes, and the time of all."""
+    """For one extraction after another of weights, of the same model: the most memory that one takes, and the time of
+    all."""
+    shape = replace(shape, whole_attention=True)
     each = []
     for variant in variants:
         settings = extraction.model_copy(
@@ -116,7 +110,7 @@ def variants_needs(
                 "store": "statistics",
             }
         )
-        each.append(extraction_needs(shape, settings, loading, prompts, pair_statistics, needs_weights=True))
+        each.append(extraction_needs(shape, settings, loading, prompts, pair_statistics))
     return Needs(
         memory_mb=max(needs.memory_mb for needs in each),
         minutes=sum(needs.minutes for needs in each),

@@ -96,13 +96,12 @@ def shape_of_folder(folder: Path) -> Shape:
     """
     files = [path for path in weight_files(folder) if path.is_file()]
     config: Mapping[str, Any] = {}
-    whole_attention = True
     if (folder / CONFIG).is_file():
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        # Code of one's own, and GPT-2's second path, are as unknown as a missing type.
-        known = not any(map(config.get, ("auto_map", "reorder_and_upcast_attn")))
-        whole_attention = _is_whole(config.get("model_type") if known else None)
-        config = config.get("text_config") or config
+    # Code of one's own, and GPT-2's second path, are as unknown as a missing type.
+    known = not any(map(config.get, ("auto_map", "reorder_and_upcast_attn")))
+    whole_attention = _is_whole(config.get("model_type") if known else None)
+    config = config.get("text_config") or config
     return Shape(
         parameters=sum(map(_parameters, files)),
         stored_bytes=sum(path.stat().st_size for path in files),
