@@ -61,10 +61,10 @@ def assert_same(found: LayerStatistics, expected: LayerStatistics, relative: flo
     share=st.sampled_from([1.0, 0.3]),
     dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
     trim=st.booleans(),
-    long=st.sampled_from([1, 8, 512]),
+    compiled=st.booleans(),
     seed=st.integers(0, 1000),
 )
-def test_rows_counted_in_by_tiles(heads, tokens, at_once, support, sharpness, share, dtype, trim, long, seed):
+def test_rows_counted_in_by_tiles(heads, tokens, at_once, support, sharpness, share, dtype, trim, compiled, seed):
     """In float32 and tiles of any size, as in float64 and at once; some rows have all they have on key 0."""
     weights = random_attention(heads, tokens, support, seed, sharpness) * share
     weights[0, tokens // 2 :: 3] = torch.eye(tokens)[0] * share
@@ -72,7 +72,7 @@ def test_rows_counted_in_by_tiles(heads, tokens, at_once, support, sharpness, sh
     layer = layer_attention(weights.float(), support)
     names = [name for name in PAIR_STATISTICS if name != "output_cka"]
     sums = LayerSums(tokens, names)
-    with patch("headwise.attention.rows.KEYS_OF_A_LONG_ROW", long):
+    with patch("headwise.attention.counting.COMPILED_FROM_TOKENS", 1 if compiled else tokens + 1):
         for first in range(0, tokens, at_once):
             rows = weights[:, first : first + at_once]
             sums.add(first, rows[..., : first + rows.shape[1]] if trim and support == "causal" else rows)

@@ -14,14 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from headwise.attention.divergence import SMALLEST_MASS, divergences, entropy_terms
-from headwise.attention.scratch import Scratch, distances
+from headwise.attention.counting import count, looks_ahead
+from headwise.attention.divergence import SMALLEST_MASS, entropy_terms
+from headwise.attention.scratch import Scratch
 from headwise.attention.sinks import SINKS
 
-# About as many entries of each head are multiplied at once: fewer are slow, and more would add up rounding.
-ENTRIES_PER_PRODUCT = 1024
-# Rows of so many keys are multiplied one by one, which is slow for shorter ones.
-KEYS_OF_A_LONG_ROW = 512
 SUMS = ("divergences", "overlaps", "products", "squares_left_out")
 
 
@@ -156,100 +153,18 @@ class LayerSums:
         heads, _, keys = tile.shape
         if self.received is None:
             self.received = tile.new_zeros(heads, len(SINKS), self.tokens, dtype=torch.float64)
-        if not (self._causal or self.looks_ahead) and keys > first + 1:
-            self.looks_ahead = bool(tile[..., first:].triu(1).max() > 0)
+        self.looks_ahead = self.looks_ahead or (not self._causal and looks_ahead(tile, first))
         if self.looks_ahead:
             # Where every query has the same keys, a nearly flat head's variance is a small difference of large sums.
             tile = tile.double()
         self.exact = self.exact and tile.dtype == torch.float64
-        others = tile[..., 1:].sum(-1)
-        counted = others >= SMALLEST_MASS
-        scale = counted / others.clamp(min=SMALLEST_MASS)
-        self.received[..., :keys] += torch.stack([torch.ones_like(scale), scale], 1) @ tile
-        scratch = self._scratch.tensor("working", tile.shape, tile)
-        if "hellinger" in self.names:
-            # Most entries are zero, of which square roots take six times as long.
-            roots = torch.clamp(tile, min=torch.finfo(tile.dtype).tiny, out=scratch).sqrt_()
-            if first == 0:
-                roots[:, 0] = 0
-            self._add("overlaps", _products(roots, scale.sqrt(), scratch))
-        if "pattern_correlation" in self.names:
-            self._add("products", _products(tile, scale, scratch))
-            self._add("squares_left_out", _squares_left_out(tile, scale, counted))
-        if "js_divergence" in self.names:
-            self._add("divergences", torch.stack([divergences(tile.double(), first, sink) for sink in SINKS]))
-        distance = self._distances(first, tile, scratch)
-        terms = torch.clamp(tile, min=torch.finfo(tile.dtype).tiny, out=scratch).log_().mul_(tile)
-        own, before = tile.diagonal(first, 1, 2), tile.diagonal(first - 1, 1, 2)
-        if first == 0:
-            before = torch.nn.functional.pad(before, (1, 0))
-        self.rows.append(torch.stack([tile[..., 0], others, -terms[..., 1:].sum(-1), before, own, distance]))
-
-    def _add(self, name: str, value: Tensor) -> None:
-        self.sums[name] = self.sums[name] + value if name in self.sums else value
-
-    def _distances(self, first: int, tile: Tensor, scratch: Tensor) -> Tensor:
-        """Mean distance of each row's attention, in tokens, times its mass."""
-        _, rows, keys = tile.shape
-        if self.looks_ahead:
-            positions = torch.arange(max(first + rows, keys), device=tile.device, dtype=tile.dtype)
-            away = (positions[first : first + rows, None] - positions[:keys]).abs()
-            return torch.mul(tile, away, out=scratch).sum(-1)
-        away = self._scratch.table("distances", rows, tile, distances)
-        distance = (tile[..., first : first + rows] * away).sum(-1)
-        if first:
-            # Keys before the tile: the distance of each to the tile's first row, and from there. Sums of positions
-            # themselves would cancel at the end of a long prompt.
-            earlier = tile[..., :first]
-            to_first_row = torch.arange(first, 0, -1, device=tile.device, dtype=tile.dtype)
-            distance += earlier @ to_first_row + away[0] * earlier.sum(-1)
-        return distance
+        counted = count(tile, first, self.names, self.looks_ahead, self.tokens, self._scratch)
+        self.rows.append(counted.rows)
+        self.received[..., :keys] += counted.received
+        for name, value in counted.by_pair.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
 
 
 def _own(matrices: Tensor) -> Tensor:
     """Of each head its value with itself: (..., heads, heads) to (..., heads, 1)."""
     return matrices.diagonal(dim1=-2, dim2=-1)[..., None]
-
-
-def _squares_left_out(tile: Tensor, scale: Tensor, counted: Tensor) -> Tensor:
-    """Sums of squares of each head's entries over the rows that each other head leaves out, none of them where key 0 is
-    kept: float64 (sinks, heads, heads)."""
-    heads = len(counted)
-    squares = tile.new_zeros(len(SINKS), heads, heads, dtype=torch.float64)
-    if (counted != counted[:1]).any():
-        of_rows = (tile[..., 1:] * scale[..., None]).square().sum(-1).double()
-        squares[1] = of_rows @ (~counted).double().T
-    return squares
-
-
-def _products(rows: Tensor, scale: Tensor, scratch: Tensor) -> Tensor:
-    """Inner products of all pairs of heads over rows and keys: (heads, rows, keys) to float64 (sinks, heads, heads),
-    without key 0 of rows times `scale` (heads, rows). Overwrites `scratch`, which may be `rows`.
-    """
-    if rows.shape[-1] >= KEYS_OF_A_LONG_ROW:
-        return _products_row_by_row(rows, scale)
-    kept = _products_of_all_rows(rows)
-    scaled = torch.mul(rows, scale[..., None], out=scratch)
-    scaled[..., 0] = 0
-    return torch.stack([kept, _products_of_all_rows(scaled)])
-
-
-def _products_row_by_row(rows: Tensor, scale: Tensor) -> Tensor:
-    """`_products` in one pass: the products of a row are scaled, not its entries."""
-    first, others = rows[..., 0].double(), rows[..., 1:]
-    of_rows = (others.transpose(0, 1) @ others.permute(1, 2, 0)).double()  # (rows, heads, heads)
-    scaled = of_rows * scale.T[:, :, None] * scale.T[:, None, :]
-    return torch.stack([of_rows.sum(0) + first @ first.T, scaled.sum(0)])
-
-
-def _products_of_all_rows(rows: Tensor) -> Tensor:
-    """Inner products of all pairs of heads over rows and keys: (heads, rows, keys) to float64 (heads, heads)."""
-    heads, count, keys = rows.shape
-    at_once = min(count, max(1, ENTRIES_PER_PRODUCT // keys))
-    whole = count - count % at_once
-    blocks = rows[:, :whole].reshape(heads, -1, at_once * keys).transpose(0, 1)
-    products = torch.bmm(blocks, blocks.mT).sum(0, dtype=torch.float64)
-    if whole < count:
-        block = rows[:, whole:].reshape(heads, -1)
-        products += block @ block.T
-    return products
