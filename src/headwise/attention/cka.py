@@ -54,14 +54,14 @@ def cka_of_writes(head_outputs: Tensor, factors: Tensor) -> Tensor:
         pairs = heads * (heads - 1) // 2
         return head_outputs.new_full((*head_outputs.shape[:-3], pairs), math.nan, dtype=torch.float64)
     writes = head_outputs.transpose(-3, -2).to(factors.dtype) @ factors
-    mean = writes.mean(-2, keepdim=True, dtype=torch.float64)
-    writes = writes - mean.to(writes.dtype)
-    lengths = writes.square().sum(-1).double()  # |x_t|^2, (..., heads, T)
+    mean = writes.mean(-2, keepdim=True)
+    writes -= mean
+    lengths = torch.linalg.vector_norm(writes, dim=-1).double().square()  # |x_t|^2, (..., heads, T)
     total = lengths.sum(-1)
     products = _inner_products(writes) - (1 + 2 / (tokens - 2)) * (lengths @ lengths.mT)
     products += total[..., None] * total[..., None, :] / ((tokens - 1) * (tokens - 2))
     norms = products.diagonal(dim1=-2, dim2=-1)
-    squares = (total + tokens * mean.square().sum((-2, -1))).square()
+    squares = (total + tokens * mean.double().square().sum((-2, -1))).square()
     norms = norms.masked_fill(norms <= SMALLEST_VARIANCE * squares, math.nan)
     return upper((products / (norms[..., None] * norms[..., None, :]).sqrt()).clamp(-1, 1))
 

@@ -26,9 +26,10 @@ FAST = {"reassoc", "nsz", "arcp", "contract"}
 ENTRIES_PER_SUM = 1024
 # Heads are multiplied with one another in blocks of so many: what one loop below holds in registers.
 BLOCK = 4
+# Rows are worked on up to a multiple of so many keys: what is left beyond vectors is worked on key by key.
+MULTIPLE = 32
 
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
-TINY = np.finfo(np.float32).tiny
 MANTISSA_BITS, MANTISSA, BIAS = 23, 0x7FFFFF, 127
 PER_MANTISSA = np.float32(2.0**-MANTISSA_BITS)
 LN_2, ROOT_2 = np.float32(np.log(2)), np.float32(np.sqrt(2))
@@ -64,13 +65,13 @@ def _log(bits):  # type: ignore[no-untyped-def]  # of numbers that only compiled
 
 @_compiled
 def _add_products(rows: NDArray[np.float32], keys: int, total: NDArray[np.float64]) -> None:
-    """Add to `total` (heads, heads) the inner products of rows (heads, keys) over keys 1, 2, ..., in blocks from the
-    diagonal on. The number of heads is a multiple of `BLOCK`."""
+    """Add to `total` (heads, heads) the inner products of rows (heads, keys), in blocks from the diagonal on; the
+    number of heads is a multiple of `BLOCK`."""
     for i in range(0, len(rows), BLOCK):
         for j in range(i, len(rows), BLOCK):
             a0, a1, a2, a3 = rows[i], rows[i + 1], rows[i + 2], rows[i + 3]
             b0, b1, b2, b3 = rows[j], rows[j + 1], rows[j + 2], rows[j + 3]
-            for start in range(1, keys, ENTRIES_PER_SUM):
+            for start in range(0, keys, ENTRIES_PER_SUM):
                 s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = ZERO
                 s20 = s21 = s22 = s23 = s30 = s31 = s32 = s33 = ZERO
                 # Unsigned, since an index that may count from the end keeps a loop from being vectorised.
@@ -100,110 +101,93 @@ def _add_products(rows: NDArray[np.float32], keys: int, total: NDArray[np.float6
 
 
 @_compiled
-def _count_row(
-    weights: NDArray[np.float32],
-    position: int,
-    away: NDArray[np.float32],
-    kept: NDArray[np.float32],
-    dropped: NDArray[np.float32],
-    fields: NDArray[np.float32],
-) -> np.float32:
-    """Count in one row of a head, attention of the query at `position` to keys 0, 1, ...: what each key receives, to
-    `kept` and `dropped` (keys,), and the fields of `rows.Rows`, to `fields` (6,). The scale without key 0 is returned.
-    """
-    keys, bits = len(weights), weights.view(np.int32)
-    others = entropy = distance = np.float64(0)
-    for start in range(1, keys, ENTRIES_PER_SUM):
-        some = ZERO
-        for k in range(np.uint64(start), np.uint64(min(start + ENTRIES_PER_SUM, keys))):
-            some += weights[k]
-        others += some
-    others = np.float64(np.float32(others))  # as `fields` has it, by which rows are counted later
-    scale = np.float32(1 / others) if others >= SMALLEST_MASS else ZERO
-    for start in range(0, keys, ENTRIES_PER_SUM):
-        some_terms = some_distance = ZERO
-        for k in range(np.uint64(start), np.uint64(min(start + ENTRIES_PER_SUM, keys))):
-            weight = weights[k]
-            some_terms += weight * _log(bits[k])
-            some_distance += weight * away[k]
-            kept[k] += weight
-            dropped[k] += scale * weight
-        entropy -= some_terms
-        distance += some_distance
-    fields[0] = weights[0]
-    fields[1] = others
-    fields[2] = entropy + weights[0] * _log(bits[0])
-    fields[3] = weights[position - 1] if 0 < position <= keys else ZERO
-    fields[4] = weights[position] if position < keys else ZERO
-    fields[5] = distance
-    return scale
-
-
-@_compiled
 def _add_pairs(
     rows: NDArray[np.float32],
     keys: int,
+    first: NDArray[np.float64],
     scale: NDArray[np.float64],
     products: NDArray[np.float64],
     sums: NDArray[np.float64],
 ) -> None:
-    """Add to `sums` (sinks, heads, heads), from the diagonal on, the inner products of rows (heads, keys); without key
-    0, of rows times `scale` (heads,). What is left in `products` is without key 0, not scaled."""
+    """Add to `sums` (sinks, heads, heads) the inner products of rows (heads, keys) whose key 0 is `first` (heads,), and
+    zero in `rows`; without key 0, of rows times `scale` (heads,). What is in `products` is overwritten."""
     products[:] = 0
     _add_products(rows, keys, products)
     for i in range(len(scale)):
-        for j in range(i, len(scale)):
-            sums[0, i, j] += products[i, j] + np.float64(rows[i, 0]) * rows[j, 0]
-            sums[1, i, j] += products[i, j] * scale[i] * scale[j]
+        for j in range(len(scale)):
+            product = products[min(i, j), max(i, j)]
+            sums[0, i, j] += product + first[i] * first[j]
+            sums[1, i, j] += product * scale[i] * scale[j]
 
 
 @_compiled
 def _count_tile(
     tile: NDArray[np.float32],
-    first: int,
+    position: int,
     overlaps: bool,
     products: bool,
     fields: NDArray[np.float32],
     received: NDArray[np.float32],
     sums: NDArray[np.float64],
 ) -> None:
-    """Count in a tile (heads, rows, keys): fields (6, heads, rows), received (heads, sinks, keys), sums (overlaps,
-    products and squares left out; sinks, heads, heads), of which only those from the diagonal on of the first two."""
+    """Count in a tile (heads, rows, keys) whose first row is at `position`: fields (6, heads, rows), received (heads,
+    sinks, keys and more), sums (overlaps, products and squares left out; sinks, heads, heads)."""
     heads, rows, keys = tile.shape
-    # Not a multiple of a power of two apart, which would put all heads into the same lines of the cache.
-    width = 16 * ((keys // 16 + 1) | 1)
+    width = received.shape[2]
+    # A row of each head without key 0, and zero beyond its last key. Heads are added up to a whole block of zeros.
     weights = np.zeros((-(-heads // BLOCK) * BLOCK, width), np.float32)
+    bits = weights.view(np.int32)
     roots = np.zeros_like(weights)
-    scale, scale_of_roots = np.zeros(heads), np.zeros(heads)
-    away = np.arange(keys - 1, -1, -1).astype(np.float32)  # from the last key
+    first, scale, root_of_first, root_of_scale = np.zeros(heads), np.zeros(heads), np.zeros(heads), np.zeros(heads)
     of_row = np.zeros((len(weights), len(weights)))
+    # Of keys from that of the last row.
+    away = np.arange(position + rows - 1, position - 1 - width, -1).astype(np.float32)
     for row in range(rows):
-        position = first + row
-        visible = min(position + 1, keys)
+        own = position + row
+        visible = min(own + 1, keys)
+        end = -(-visible // MULTIPLE) * MULTIPLE
+        ahead = np.uint64(rows - 1 - row)
         left_out = 0
         for head in range(heads):
-            mine, source = weights[head], tile[head, row]
-            for k in range(np.uint64(visible)):
-                mine[k] = source[k]
-            scale[head] = _count_row(
-                mine[:visible],
-                position,
-                away[keys - 1 - position :],
-                received[head, 0],
-                received[head, 1],
-                fields[:, head, row],
-            )
-            scale_of_roots[head] = math.sqrt(scale[head])
-            left_out += scale[head] == 0
-        if overlaps and position > 0:
+            at_first = tile[head, row, 0]
+            for k in range(np.uint64(1), np.uint64(visible)):
+                weights[head, k] = tile[head, row, k]
+            others = entropy = np.float64(0)
+            distance = np.float64(own) * at_first
+            for start in range(0, end, ENTRIES_PER_SUM):
+                some = ZERO
+                for k in range(np.uint64(start), np.uint64(min(start + ENTRIES_PER_SUM, end))):
+                    some += weights[head, k]
+                others += some
+            others = np.float64(np.float32(others))  # as `fields` has it, by which rows are counted later
+            scaling = np.float32(1 / others) if others >= SMALLEST_MASS else ZERO
+            for start in range(0, end, ENTRIES_PER_SUM):
+                some_terms = some_distance = ZERO
+                for k in range(np.uint64(start), np.uint64(min(start + ENTRIES_PER_SUM, end))):
+                    weight = weights[head, k]
+                    some_terms += weight * _log(bits[head, k])
+                    some_distance += weight * away[ahead + k]
+                    received[head, 0, k] += weight
+                    received[head, 1, k] += scaling * weight
+                entropy -= some_terms
+                distance += some_distance
+            received[head, 0, 0] += at_first
+            fields[0, head, row] = at_first
+            fields[1, head, row] = others
+            fields[2, head, row] = entropy
+            fields[3, head, row] = at_first if own == 1 else (weights[head, own - 1] if own else ZERO)
+            fields[4, head, row] = at_first if own == 0 else weights[head, own]
+            fields[5, head, row] = distance
+            first[head], scale[head] = at_first, scaling
+            root_of_first[head], root_of_scale[head] = math.sqrt(at_first), math.sqrt(scaling)
+            left_out += scaling == 0
+        if overlaps and own > 0:
             for head in range(heads):
-                mine, to = weights[head], roots[head]
-                for k in range(np.uint64(visible)):
-                    # Square roots of zero take six times as long.
-                    to[k] = math.sqrt(max(mine[k], TINY))
-            _add_pairs(roots, visible, scale_of_roots, of_row, sums[0])
+                for k in range(np.uint64(end)):
+                    roots[head, k] = math.sqrt(weights[head, k])
+            _add_pairs(roots, end, root_of_first, root_of_scale, of_row, sums[0])
         if products:
-            _add_pairs(weights, visible, scale, of_row, sums[1])
+            _add_pairs(weights, end, first, scale, of_row, sums[1])
             if 0 < left_out < heads:
                 for i in range(heads):
                     for j in range(heads):
@@ -214,14 +198,15 @@ def _count_tile(
 def count_compiled(tile: Tensor, first: int, names: Sequence[str]) -> TileSums:
     """`counting.count_plainly` of a tile in float32 on the CPU in which no query attends to a later key."""
     heads, rows, keys = tile.shape
+    # Heads are not a multiple of a large power of two apart, which would put them into the same lines of the cache.
+    width = MULTIPLE * ((max(keys, first + rows) // MULTIPLE + 1) | 1)
     fields = np.empty((6, heads, rows), np.float32)
-    received = np.zeros((heads, len(SINKS), keys), np.float32)
+    received = np.zeros((heads, len(SINKS), width), np.float32)
     sums = np.zeros((3, len(SINKS), heads, heads))
     overlaps, products = "hellinger" in names, "pattern_correlation" in names
     _count_tile(tile.contiguous().numpy(), first, overlaps, products, fields, received, sums)
-    sums[:2] += np.triu(sums[:2], 1).swapaxes(-1, -2)
     wanted = {"overlaps": overlaps, "products": products, "squares_left_out": products}
     by_pair = {
         name: torch.from_numpy(values) for (name, want), values in zip(wanted.items(), sums, strict=True) if want
     }
-    return TileSums(torch.from_numpy(fields), torch.from_numpy(received), by_pair)
+    return TileSums(torch.from_numpy(fields), torch.from_numpy(received)[..., :keys], by_pair)
