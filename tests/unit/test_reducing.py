@@ -17,6 +17,8 @@ from transformers.models.llama.modeling_llama import eager_attention_forward as 
 from transformers.models.t5.modeling_t5 import eager_attention_forward as biased
 
 from headwise.attention.capture import CaptureError, LayerAttention, capturing
+from headwise.attention.compiled import count_compiled
+from headwise.attention.counting import count_plainly
 from headwise.attention.interface import AttentionCall
 from headwise.attention.reduce import LayerStatistics, statistics_from, statistics_of
 from headwise.attention.reducing import ReducedLayer, reducing, way_of
@@ -79,6 +81,63 @@ def test_rows_counted_in_by_tiles(heads, tokens, at_once, support, sharpness, sh
     assert sums.looks_ahead == (support == "full" and tokens > 1 and bool((weights.triu(1) > 0).any()))
     # A pattern of few entries may be nearly constant: Pearson then magnifies rounding.
     assert_same(statistics_from([sums], layer.support, None)[0], statistics_of(layer, names), 1e-4, absolute=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    heads=st.integers(1, 9),
+    keys=st.integers(1, 70) | st.sampled_from([1023, 1024, 1025, 2100]),
+    rows=st.integers(1, 6),
+    window=st.sampled_from([1, 5, None]),
+    names=st.sampled_from([(), ("hellinger",), ("pattern_correlation",), ("hellinger", "pattern_correlation")]),
+    gaps=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_compiled_code_counts_as_plain_tensors_do(heads, keys, rows, window, names, gaps, seed):
+    """The last rows of attention to so many keys in float32, against the plain version in float64."""
+    rows = min(rows, keys)
+    first = keys - rows
+    generator = torch.Generator().manual_seed(seed)
+    scores = 4 * torch.randn(heads, rows, keys, generator=generator)
+    distance = torch.arange(first, keys)[:, None] - torch.arange(keys)
+    tile = scores.masked_fill((distance < 0) | (distance >= (window or keys)), -torch.inf).softmax(-1)
+    tile[0, rows // 2] = torch.eye(keys)[0]
+    if gaps:
+        tile = torch.stack([tile, tile], -1)[..., 0]
+    before = torch.rand(heads, 2, keys + 3, generator=generator, dtype=torch.float64)
+    received, expected_received = before.clone(), before.clone()
+    found = count_compiled(tile, first, names, received)
+    expected = count_plainly(tile.double(), first, names, False, expected_received, Scratch())
+    np.testing.assert_allclose(found.rows, expected.rows, rtol=1e-5, atol=ROUNDING)
+    # Without key 0, what key 0 receives means nothing.
+    received[:, 1, 0] = expected_received[:, 1, 0]
+    np.testing.assert_allclose(received, expected_received, rtol=1e-5, atol=ROUNDING)
+    assert found.by_pair.keys() == expected.by_pair.keys()
+    for name, values in expected.by_pair.items():
+        np.testing.assert_allclose(found.by_pair[name], values, rtol=1e-5, atol=ROUNDING, err_msg=name)
+
+
+def test_compiled_code_lets_through_what_is_not_a_number():
+    """By which extraction sees that attention is not finite."""
+    for place in (0, 3):
+        tile = torch.full((2, 1, 4), 0.25)
+        tile[1, 0, place] = torch.nan
+        received = torch.zeros(2, 2, 4, dtype=torch.float64)
+        count_compiled(tile, 3, (), received)
+        assert received[0, 0].isfinite().all()
+        assert received[1, 0, place].isnan()
+
+
+def test_long_prompts_are_counted_in_by_compiled_code_where_there_is_any():
+    tile = torch.full((2, 1, 200), 0.005)
+    with patch("headwise.attention.compiled._count_tile") as compiled:
+        LayerSums(200, ()).add(199, tile)
+        assert compiled.call_count == 1
+        LayerSums(100, ()).add(99, tile[..., :100])
+        LayerSums(200, ()).add(199, tile.double())
+        with patch("headwise.attention.counting._compiled", lambda: None):
+            LayerSums(200, ()).add(199, tile)
+        assert compiled.call_count == 1
 
 
 @settings(max_examples=60, deadline=None)

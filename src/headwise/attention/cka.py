@@ -76,7 +76,7 @@ def _inner_products(writes: Tensor) -> Tensor:
     heads, tokens, width = writes.shape
     products = writes.new_zeros(heads, heads, dtype=torch.float64)
     if tokens <= heads * width // 2:
-        at_once = rows_at_once(heads, tokens)
+        at_once = rows_at_once(heads, tokens, writes.device)
         for first in range(0, tokens, at_once):
             grams = (writes[:, first : first + at_once] @ writes.mT).flatten(1)
             products += grams @ grams.T

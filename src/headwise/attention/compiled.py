@@ -127,17 +127,19 @@ def _count_tile(
     overlaps: bool,
     products: bool,
     fields: NDArray[np.float32],
-    received: NDArray[np.float32],
+    received: NDArray[np.float64],
     sums: NDArray[np.float64],
 ) -> None:
     """Count in a tile (heads, rows, keys) whose first row is at `position`: fields (6, heads, rows), received (heads,
-    sinks, keys and more), sums (overlaps, products and squares left out; sinks, heads, heads)."""
+    sinks, T), sums (overlaps, products and squares left out; sinks, heads, heads)."""
     heads, rows, keys = tile.shape
-    width = received.shape[2]
+    # Heads are not a multiple of a large power of two apart, which would put them into the same lines of the cache.
+    width = MULTIPLE * ((max(keys, position + rows) // MULTIPLE + 1) | 1)
     # A row of each head without key 0, and zero beyond its last key. Heads are added up to a whole block of zeros.
     weights = np.zeros((-(-heads // BLOCK) * BLOCK, width), np.float32)
     bits = weights.view(np.int32)
     roots = np.zeros_like(weights)
+    of_tile = np.zeros((2, heads, width), np.float32)
     first, scale, root_of_first, root_of_scale = np.zeros(heads), np.zeros(heads), np.zeros(heads), np.zeros(heads)
     of_row = np.zeros((len(weights), len(weights)))
     # Of keys from that of the last row.
@@ -150,14 +152,14 @@ def _count_tile(
         left_out = 0
         for head in range(heads):
             at_first = tile[head, row, 0]
-            for k in range(np.uint64(1), np.uint64(visible)):
-                weights[head, k] = tile[head, row, k]
             others = entropy = np.float64(0)
             distance = np.float64(own) * at_first
-            for start in range(0, end, ENTRIES_PER_SUM):
+            for start in range(0, visible, ENTRIES_PER_SUM):
                 some = ZERO
-                for k in range(np.uint64(start), np.uint64(min(start + ENTRIES_PER_SUM, end))):
-                    some += weights[head, k]
+                for k in range(np.uint64(max(start, 1)), np.uint64(min(start + ENTRIES_PER_SUM, visible))):
+                    weight = tile[head, row, k]
+                    weights[head, k] = weight
+                    some += weight
                 others += some
             others = np.float64(np.float32(others))  # as `fields` has it, by which rows are counted later
             scaling = np.float32(1 / others) if others >= SMALLEST_MASS else ZERO
@@ -167,11 +169,11 @@ def _count_tile(
                     weight = weights[head, k]
                     some_terms += weight * _log(bits[head, k])
                     some_distance += weight * away[ahead + k]
-                    received[head, 0, k] += weight
-                    received[head, 1, k] += scaling * weight
+                    of_tile[0, head, k] += weight
+                    of_tile[1, head, k] += scaling * weight
                 entropy -= some_terms
                 distance += some_distance
-            received[head, 0, 0] += at_first
+            of_tile[0, head, 0] += at_first
             fields[0, head, row] = at_first
             fields[1, head, row] = others
             fields[2, head, row] = entropy
@@ -193,20 +195,21 @@ def _count_tile(
                     for j in range(heads):
                         if scale[j] == 0:
                             sums[2, 1, i, j] += of_row[i, i] * scale[i] * scale[i]
+    for head in range(heads):
+        for sink in range(2):
+            for k in range(np.uint64(keys)):
+                received[head, sink, k] += of_tile[sink, head, k]
 
 
-def count_compiled(tile: Tensor, first: int, names: Sequence[str]) -> TileSums:
+def count_compiled(tile: Tensor, first: int, names: Sequence[str], received: Tensor) -> TileSums:
     """`counting.count_plainly` of a tile in float32 on the CPU in which no query attends to a later key."""
-    heads, rows, keys = tile.shape
-    # Heads are not a multiple of a large power of two apart, which would put them into the same lines of the cache.
-    width = MULTIPLE * ((max(keys, first + rows) // MULTIPLE + 1) | 1)
+    heads, rows, _ = tile.shape
     fields = np.empty((6, heads, rows), np.float32)
-    received = np.zeros((heads, len(SINKS), width), np.float32)
     sums = np.zeros((3, len(SINKS), heads, heads))
     overlaps, products = "hellinger" in names, "pattern_correlation" in names
-    _count_tile(tile.contiguous().numpy(), first, overlaps, products, fields, received, sums)
+    _count_tile(tile.contiguous().numpy(), first, overlaps, products, fields, received.numpy(), sums)
     wanted = {"overlaps": overlaps, "products": products, "squares_left_out": products}
     by_pair = {
         name: torch.from_numpy(values) for (name, want), values in zip(wanted.items(), sums, strict=True) if want
     }
-    return TileSums(torch.from_numpy(fields), torch.from_numpy(received)[..., :keys], by_pair)
+    return TileSums(torch.from_numpy(fields), by_pair)

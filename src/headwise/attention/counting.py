@@ -25,13 +25,11 @@ COMPILED_FROM_TOKENS = 128
 class TileSums:
     """Sums over a tile of attention (heads, rows, keys).
 
-    rows: (6, heads, rows), the fields of `rows.Rows` in their order. received: (heads, sinks, keys), what each key
-    receives. by_pair: overlaps, products and squares_left_out (sinks, heads, heads) and divergences (sinks, pairs), as
-    far as they are wanted: see `rows.Sums`; float64.
+    rows: (6, heads, rows), the fields of `rows.Rows` in their order. by_pair: overlaps, products and squares_left_out
+    (sinks, heads, heads) and divergences (sinks, pairs), as far as they are wanted: see `rows.Sums`; float64.
     """
 
     rows: Tensor
-    received: Tensor
     by_pair: dict[str, Tensor]
 
 
@@ -40,21 +38,26 @@ def looks_ahead(tile: Tensor, first: int) -> bool:
     return tile.shape[-1] > first + 1 and bool(tile[..., first:].triu(1).max() > 0)
 
 
-def count(tile: Tensor, first: int, names: Sequence[str], ahead: bool, tokens: int, scratch: Scratch) -> TileSums:
-    """Count in a tile of a prompt of that many tokens, float32 or float64, rows from position `first` on.
+def count(tile: Tensor, first: int, names: Sequence[str], ahead: bool, received: Tensor, scratch: Scratch) -> TileSums:
+    """Count in a tile of a prompt of T tokens, float32 or float64, rows from position `first` on.
 
-    names: statistics of pairs of heads that are wanted. ahead: whether any query may attend to a later key.
+    names: statistics of pairs of heads that are wanted. ahead: whether any query may attend to a later key. What keys
+    receive is added to `received` (heads, sinks, T), float64, in which key 0 without key 0 means nothing.
     """
+    tokens = received.shape[-1]
     plain = tile.device.type != "cpu" or tile.dtype != torch.float32 or ahead or tokens < COMPILED_FROM_TOKENS
     compiled = None if plain else _compiled()
-    sums = compiled(tile, first, names) if compiled else count_plainly(tile, first, names, ahead, scratch)
+    if compiled:
+        sums = compiled(tile, first, names, received)
+    else:
+        sums = count_plainly(tile, first, names, ahead, received, scratch)
     if "js_divergence" in names:
         sums.by_pair["divergences"] = torch.stack([divergences(tile.double(), first, sink) for sink in SINKS])
     return sums
 
 
 @cache
-def _compiled() -> Callable[[Tensor, int, Sequence[str]], TileSums] | None:
+def _compiled() -> Callable[[Tensor, int, Sequence[str], Tensor], TileSums] | None:
     """What counts in compiled code; None without Numba, which may be missing for a new version of Python."""
     try:
         from headwise.attention.compiled import count_compiled
@@ -63,12 +66,14 @@ def _compiled() -> Callable[[Tensor, int, Sequence[str]], TileSums] | None:
     return count_compiled
 
 
-def count_plainly(tile: Tensor, first: int, names: Sequence[str], ahead: bool, scratch: Scratch) -> TileSums:
+def count_plainly(
+    tile: Tensor, first: int, names: Sequence[str], ahead: bool, received: Tensor, scratch: Scratch
+) -> TileSums:
     """`count` in plain tensors, without divergences."""
     others = tile[..., 1:].sum(-1)
     counted = others >= SMALLEST_MASS
     scale = counted / others.clamp(min=SMALLEST_MASS)
-    received = torch.stack([torch.ones_like(scale), scale], 1) @ tile
+    received[..., : tile.shape[-1]] += torch.stack([torch.ones_like(scale), scale], 1) @ tile
     working = scratch.tensor("working", tile.shape, tile)
     by_pair = {}
     if "hellinger" in names:
@@ -86,7 +91,7 @@ def count_plainly(tile: Tensor, first: int, names: Sequence[str], ahead: bool, s
     if first == 0:
         before = torch.nn.functional.pad(before, (1, 0))
     rows = torch.stack([tile[..., 0], others, -terms[..., 1:].sum(-1), before, own, distance])
-    return TileSums(rows, received, by_pair)
+    return TileSums(rows, by_pair)
 
 
 def _distances(tile: Tensor, first: int, ahead: bool, scratch: Scratch) -> Tensor:

@@ -36,7 +36,7 @@ def divergences(tile: Tensor, first: int, sink: Sink) -> Tensor:
     entries = entries[:, (entries > 0).any(0)]
     entropy = entropy_terms(entries).sum(-1)
     i, j = torch.triu_indices(len(entries), len(entries), offset=1, device=entries.device)
-    at_once = rows_at_once(1, entries.shape[1])
+    at_once = rows_at_once(1, entries.shape[1], entries.device)
     parts = zip(i.split(at_once), j.split(at_once), strict=True)
     joint = torch.cat([entropy_terms(entries[a] + entries[b]).sum(-1) for a, b in parts])
     return (joint - entropy[i] - entropy[j]) / math.log(2) + masses[i, j] + masses[j, i]

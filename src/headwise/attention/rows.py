@@ -150,17 +150,15 @@ class LayerSums:
         """
         if tile.element_size() < torch.float32.itemsize:
             tile = tile.float()
-        heads, _, keys = tile.shape
         if self.received is None:
-            self.received = tile.new_zeros(heads, len(SINKS), self.tokens, dtype=torch.float64)
+            self.received = tile.new_zeros(len(tile), len(SINKS), self.tokens, dtype=torch.float64)
         self.looks_ahead = self.looks_ahead or (not self._causal and looks_ahead(tile, first))
         if self.looks_ahead:
             # Where every query has the same keys, a nearly flat head's variance is a small difference of large sums.
             tile = tile.double()
         self.exact = self.exact and tile.dtype == torch.float64
-        counted = count(tile, first, self.names, self.looks_ahead, self.tokens, self._scratch)
+        counted = count(tile, first, self.names, self.looks_ahead, self.received, self._scratch)
         self.rows.append(counted.rows)
-        self.received[..., :keys] += counted.received
         for name, value in counted.by_pair.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value
 

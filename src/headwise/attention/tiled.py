@@ -24,7 +24,7 @@ Kind = Literal["plain", "own"]
 TakeTile = Callable[[int, Tensor], None]
 # Tokens of the example that tells whether attention is plain.
 EXAMPLE_TOKENS = 5
-# Rows of a tile at most: the keys that its last rows may look at and its first may not are worked on in vain.
+# Rows of a tile on the CPU at most: keys that its last rows may look at and its first may not are worked on in vain.
 MOST_ROWS = 128
 # Keys that are transposed at once: more are too far apart in memory to be read across.
 KEYS_TRANSPOSED = 256
@@ -51,7 +51,9 @@ def attend_in_tiles(call: AttentionCall, kind: Kind, take: TakeTile, scratch: Sc
     output = call.query.new_empty(1, tokens, heads, call.value.shape[-1])
     if kind == "plain":
         scaled, keys, values = _side_by_side(call, scratch)
-    at_once = min(MOST_ROWS, rows_at_once(heads, tokens))
+    at_once = rows_at_once(heads, tokens, output.device)
+    if output.device.type == "cpu":
+        at_once = min(at_once, MOST_ROWS)
     for first in range(0, tokens, at_once):
         rows = slice(first, min(first + at_once, tokens))
         seen, mask = _visible(call, rows, scratch, coarse=kind == "own")

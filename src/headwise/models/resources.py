@@ -25,7 +25,7 @@ BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 QUANTIZED_BYTES = {"8bit": 1.0, "4bit": 0.6}
 # Python, torch and transformers, with what they allocate for a model of no size.
 LIBRARIES_MB = 650
-# Work on rows of attention a few at a time, and the buffers of the files that are written.
+# Work on rows of attention a few at a time, what compiles code for it, and the buffers of the files that are written.
 WORKING_MB = 300
 # Eager attention holds scores and weights of a layer at once, in float32; half as much again is for what lies between.
 BYTES_PER_ENTRY = 12
