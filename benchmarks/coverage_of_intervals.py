@@ -1,4 +1,6 @@
-"""How often intervals over refits of a mean over pairs of refits hold the truth: python benchmarks/coverage_of_intervals.py.
+"""How often intervals over refits of a mean over pairs of refits hold the truth.
+
+    python benchmarks/coverage_of_intervals.py
 
 The value of a pair is an effect of each of its refits, standard deviation 1, and one of the pair's own, 0.3. The truth
 is 0. Printed are the shares of 1,000 simulated groups whose interval of nominal 95 % holds it.

@@ -106,6 +106,8 @@ def _side_by_side(call: AttentionCall, scratch: Scratch) -> tuple[Tensor, Tensor
     """Queries times the scale (heads, T, width), keys (heads, width, T), values (heads, T, width), each head's side by
     side in memory: where heads lie in one another's gaps, products take half as long again."""
     query, key, value = call.query[0], call.key[0], call.value[0]
+    if key.shape[1] < KEYS_TRANSPOSED:
+        return query * _scale(call), key.mT, value  # all of it is in the cache, gaps or not
     scaled = torch.mul(query, _scale(call), out=scratch.tensor("queries", query.shape, query))
     values = scratch.tensor("values", value.shape, value).copy_(value)
     keys = scratch.tensor("keys", key.mT.shape, key)
