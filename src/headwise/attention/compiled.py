@@ -139,7 +139,7 @@ def _count_tile(
     weights = np.zeros((-(-heads // BLOCK) * BLOCK, width), np.float32)
     bits = weights.view(np.int32)
     roots = np.zeros_like(weights)
-    of_tile = np.zeros((2, heads, width), np.float32)
+    of_tile = np.zeros((len(SINKS), heads, width), np.float32)
     first, scale, root_of_first, root_of_scale = np.zeros(heads), np.zeros(heads), np.zeros(heads), np.zeros(heads)
     of_row = np.zeros((len(weights), len(weights)))
     # Of keys from that of the last row.
@@ -196,7 +196,7 @@ def _count_tile(
                         if scale[j] == 0:
                             sums[2, 1, i, j] += of_row[i, i] * scale[i] * scale[i]
     for head in range(heads):
-        for sink in range(2):
+        for sink in range(len(of_tile)):
             for k in range(np.uint64(keys)):
                 received[head, sink, k] += of_tile[sink, head, k]
 

@@ -26,8 +26,8 @@ TakeTile = Callable[[int, Tensor], None]
 EXAMPLE_TOKENS = 5
 # Rows of a tile on the CPU at most: keys that its last rows may look at and its first may not are worked on in vain.
 MOST_ROWS = 128
-# Keys that are transposed at once: more are too far apart in memory to be read across.
-KEYS_TRANSPOSED = 256
+# So many keys can be read across wherever they lie; more are too far apart in memory.
+KEYS_READ_ACROSS = 256
 
 
 def can_tile(call: AttentionCall) -> bool:
@@ -103,15 +103,15 @@ def kind_of(call: AttentionCall) -> Kind:
 
 
 def _side_by_side(call: AttentionCall, scratch: Scratch) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries times the scale (heads, T, width), keys (heads, width, T), values (heads, T, width), each head's side by
-    side in memory: where heads lie in one another's gaps, products take half as long again."""
+    """Queries times the scale (heads, T, width), keys (heads, width, T), values (heads, T, width); of long prompts each
+    head's side by side in memory: where heads lie in one another's gaps, products take half as long again."""
     query, key, value = call.query[0], call.key[0], call.value[0]
-    if key.shape[1] < KEYS_TRANSPOSED:
-        return query * _scale(call), key.mT, value  # all of it is in the cache, gaps or not
+    if key.shape[1] < KEYS_READ_ACROSS:
+        return query * _scale(call), key.mT, value
     scaled = torch.mul(query, _scale(call), out=scratch.tensor("queries", query.shape, query))
     values = scratch.tensor("values", value.shape, value).copy_(value)
     keys = scratch.tensor("keys", key.mT.shape, key)
-    for across, some in zip(keys.split(KEYS_TRANSPOSED, 2), key.split(KEYS_TRANSPOSED, 1), strict=True):
+    for across, some in zip(keys.split(KEYS_READ_ACROSS, 2), key.split(KEYS_READ_ACROSS, 1), strict=True):
         across.copy_(some.mT)
     return scaled, keys, values
 
