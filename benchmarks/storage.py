@@ -5,34 +5,61 @@
 Reads the tensor files of a finished study, writes their weights anew in each encoding, row groups as they are, reads
 them back. Rates are megabytes of float16 weights per second of processor time on one thread, medians over runs in which
 all encodings take turns. Below the table is what headwise does with a file: `stream` gives whole float32 matrices,
-`read_layer` one layer of one prompt, for which it reads the row groups of that prompt alone.
+`read_layer` one layer of one prompt, for which it reads the row groups of that prompt alone. At last, file by file, the
+bytes per weight and the entropy of the stored numbers, below which nothing that takes each weight by itself can pack
+them.
 """
 
 import argparse
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow
 import pyarrow.parquet
+import scipy.stats
 from measure import processor_seconds
 
 from headwise.attention.store import read_layer, stream
 
-ENCODINGS: dict[str, dict[str, Any]] = {
-    "plain": {"compression": "none"},
-    "plain, lz4": {"compression": "lz4"},
-    "plain, snappy": {"compression": "snappy"},
-    "plain, zstd 1 (in use)": {"compression": "zstd", "compression_level": 1},
-    "plain, zstd 3": {"compression": "zstd", "compression_level": 3},
-    "byte stream split, zstd 1": {
-        "compression": "zstd",
-        "compression_level": 1,
-        "column_encoding": {"weights.list.element": "BYTE_STREAM_SPLIT"},
-    },
-    "dictionary, zstd 1": {"compression": "zstd", "compression_level": 1, "use_dictionary": True},
+ZSTD = {"compression": "zstd", "compression_level": 1}
+
+
+def as_stored(weights: pyarrow.ListArray) -> pyarrow.Array:
+    return weights
+
+
+def with_nulls(weights: pyarrow.ListArray) -> pyarrow.Array:
+    """The same as lists whose values may be null, as pyarrow makes them unless told."""
+    return weights.cast(pyarrow.list_(pyarrow.float16()))
+
+
+def as_bytes(weights: pyarrow.ListArray) -> pyarrow.Array:
+    """The bytes of each list as one value of a binary column."""
+    offsets = pyarrow.py_buffer((2 * weights.offsets.to_numpy()).astype(np.int32))
+    return pyarrow.Array.from_buffers(
+        pyarrow.binary(), len(weights), [None, offsets, weights.values.buffers()[1]], offset=0
+    )
+
+
+# What becomes of the column of weights, and how it is written.
+ENCODINGS: dict[str, tuple[Callable[[pyarrow.ListArray], pyarrow.Array], dict[str, Any]]] = {
+    "plain": (as_stored, {"compression": "none"}),
+    "plain, lz4": (as_stored, {"compression": "lz4"}),
+    "plain, snappy": (as_stored, {"compression": "snappy"}),
+    "plain, zstd 1 (in use)": (as_stored, ZSTD),
+    "plain, zstd 1, values may be null": (with_nulls, ZSTD),
+    "plain, zstd 3": (as_stored, {"compression": "zstd", "compression_level": 3}),
+    "byte stream split, zstd 1": (
+        as_stored,
+        {**ZSTD, "column_encoding": {"weights.list.element": "BYTE_STREAM_SPLIT"}},
+    ),
+    "dictionary, zstd 1": (as_stored, {**ZSTD, "use_dictionary": True}),
+    "bytes, zstd 1": (as_bytes, ZSTD),
 }
 
 
@@ -43,6 +70,21 @@ def groups_of(paths: list[Path]) -> tuple[list[pyarrow.Table], int]:
         with pyarrow.parquet.ParquetFile(path) as file:
             groups += [file.read_row_group(group).replace_schema_metadata() for group in range(file.num_row_groups)]
     return groups, sum(len(chunk.flatten()) for group in groups for chunk in group["weights"].chunks)
+
+
+def with_weights(group: pyarrow.Table, change: Callable[[pyarrow.ListArray], pyarrow.Array]) -> pyarrow.Table:
+    changed = change(group["weights"].combine_chunks())
+    return group.set_column(group.schema.get_field_index("weights"), "weights", changed)
+
+
+def entropy_bytes(path: Path) -> float:
+    """Entropy of the stored weights of a file, each for itself, in bytes per weight."""
+    counts = np.zeros(2**16, np.int64)
+    with pyarrow.parquet.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            weights = file.read_row_group(group, columns=["weights"])["weights"].combine_chunks().values
+            counts += np.bincount(weights.to_numpy(zero_copy_only=False).view(np.uint16), minlength=2**16)
+    return float(scipy.stats.entropy(counts, base=2)) / 8
 
 
 def write(groups: list[pyarrow.Table], path: Path, options: dict[str, Any]) -> None:
@@ -61,6 +103,8 @@ def read(path: Path) -> None:
 def read_by_duckdb(path: Path) -> str:
     try:
         duckdb.sql(f"select sum(list_sum(weights::float[])) from '{path}'").fetchall()
+    except duckdb.ConversionException:
+        return "as bytes only"
     except duckdb.Error:
         return "no"
     return "yes"
@@ -81,8 +125,9 @@ def main() -> None:
         written: dict[str, list[float]] = {name: [] for name in ENCODINGS}
         back: dict[str, list[float]] = {name: [] for name in ENCODINGS}
         for _ in range(chosen.runs):
-            for name, settings in ENCODINGS.items():
-                written[name].append(processor_seconds(lambda n=name, s=settings: write(groups, paths[n], s)))
+            for name, (change, settings) in ENCODINGS.items():
+                changed = [with_weights(group, change) for group in groups]
+                written[name].append(processor_seconds(lambda n=name, c=changed, s=settings: write(c, paths[n], s)))
                 back[name].append(processor_seconds(lambda n=name: read(paths[n])))
         for name, path in paths.items():
             print(
@@ -99,6 +144,11 @@ def main() -> None:
         for _ in range(10 * chosen.runs)
     ]
     print(f"read_layer: {1e3 * statistics.median(single):.1f} ms")
+    print("\n| file | bytes per weight | entropy, bytes |\n" + "|---" * 3 + "|")
+    for path in chosen.files:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            stored = sum(len(chunk.flatten()) for chunk in file.read(columns=["weights"])["weights"].chunks)
+        print(f"| {path.parent.name} | {path.stat().st_size / stored:.2f} | {entropy_bytes(path):.2f} |")
 
 
 if __name__ == "__main__":

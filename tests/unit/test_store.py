@@ -112,7 +112,7 @@ def test_the_schema_is_the_documented_one(stored):
         "layer": "int16",
         "head": "int16",
         "tokens": "int32",
-        "weights": "list<element: halffloat>",
+        "weights": "list<element: halffloat not null>",
     }
     metadata = read_metadata(path)
     assert (metadata["support"], metadata["model"]) == (support, "tiny")
