@@ -3,12 +3,12 @@
     python benchmarks/capture.py
 
 A GPT-2 with random weights, 6 layers of 8 heads, width 512, the vocabulary of GPT-2, float32, one thread, one prompt of
-each length, all statistics of an ordinary study: those of heads, descriptors, hellinger, pattern_correlation and
-output_cka, with key 0 and without. Times are processor time, which other processes do not lengthen by making this one
-wait (they do so by using caches): medians over rounds in which all ways take turns, as ratios to the forward pass under
-scaled_dot_product_attention in the same round. Memory is what torch allocates at its peak, less what it is for that
-forward pass. Agreement is the largest difference of a statistic from that of exact capture in float64, relative where
-it is above 0.01.
+each length, all statistics: those of heads, descriptors, hellinger, pattern_correlation and output_cka, with key 0 and
+without; js_divergence, which takes a logarithm per entry of each pair of heads, where the way says so. Times are
+processor time, which other processes do not lengthen by making this one wait (they do so by using caches): medians over
+rounds in which all ways take turns, as ratios to the forward pass under scaled_dot_product_attention in the same round.
+Memory is what torch allocates at its peak, less what it is for that forward pass. Agreement is the largest difference
+of a statistic from that of exact capture in float64, relative where it is above 0.01.
 """
 
 import argparse
@@ -38,6 +38,7 @@ from headwise.attention.reduce import LayerStatistics, statistics_of  # noqa: E4
 from headwise.attention.reducing import ReducedLayer, reducing  # noqa: E402, keeps imports sorted
 from headwise.attention.sinks import SINKS  # noqa: E402, keeps imports sorted
 from headwise.attention.store import Packing, TensorWriter  # noqa: E402, keeps imports sorted
+from headwise.study.specialization import PAIR_STATISTICS  # noqa: E402, keeps imports sorted
 
 TOKENS = (128, 512, 1024, 2048)
 NAMES = ("hellinger", "pattern_correlation", "output_cka")
@@ -101,7 +102,8 @@ def tiled(model: PreTrainedModel) -> AbstractContextManager[object]:
 def tiled_and_stored(model: PreTrainedModel) -> Iterator[None]:
     """As extraction with `store: tensors`, to a file in a temporary folder."""
     packing: dict[int, Packing] = {}
-    prompts = count()
+    prompts = map(str, count())
+    name = ""
 
     def take_tile(layer: int, tokens: int, first: int, tile: Tensor) -> None:
         if first == 0:
@@ -111,12 +113,16 @@ def tiled_and_stored(model: PreTrainedModel) -> Iterator[None]:
     with TemporaryDirectory() as folder, TensorWriter.open(Path(folder) / "tensors.parquet", "causal", {}) as writer:
 
         def receive(layer: ReducedLayer) -> None:
-            name = str(next(prompts)) if layer.layer == 0 else writer._prompt
-            assert name is not None, "layers come in order"
+            nonlocal name
+            name = next(prompts) if layer.layer == 0 else name
             writer.add_packed(name, layer.layer, layer.statistics.tokens, packing.pop(layer.layer).packed)
 
         with reducing(model, NAMES, receive, take_tile):
             yield
+
+
+def tiled_with_divergences(model: PreTrainedModel) -> AbstractContextManager[object]:
+    return reducing(model, PAIR_STATISTICS, nothing)
 
 
 def nothing(_: object) -> None:
@@ -129,6 +135,7 @@ WAYS: dict[str, Way] = {
     "exact capture": exact,
     "tiled capture": tiled,
     "tiled capture, tensors stored": tiled_and_stored,
+    "tiled capture, js_divergence": tiled_with_divergences,
 }
 
 
@@ -165,9 +172,9 @@ def once(way: Way, tokens: int) -> None:
 def worst_difference(model: PreTrainedModel, ids: Tensor) -> float:
     expected: list[LayerStatistics] = []
     found: list[LayerStatistics] = []
-    with capturing(model, lambda attention: expected.append(statistics_of(attention, NAMES))):
+    with capturing(model, lambda attention: expected.append(statistics_of(attention, PAIR_STATISTICS))):
         model(input_ids=ids)
-    with reducing(model, NAMES, lambda layer: found.append(layer.statistics)):
+    with reducing(model, PAIR_STATISTICS, lambda layer: found.append(layer.statistics)):
         model(input_ids=ids)
     return max(
         float(((a - b).abs() / a.abs().clamp(min=SMALL)).nan_to_num(0).max())

@@ -50,8 +50,9 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @numba.njit(fastmath=FAST, inline="always")
-def _log(bits):  # type: ignore[no-untyped-def]  # of numbers that only compiled code has
-    """Natural logarithm of the positive float32 with these bits; finite for zero."""
+def _log(value):  # type: ignore[no-untyped-def]  # of numbers that only compiled code has
+    """Natural logarithm of a positive float32; finite for zero."""
+    bits = np.float32(value).view(np.int32)
     # int32 again after each step, since Numba widens integers, which halves what one instruction does.
     exponent = np.float32(np.int32((bits >> MANTISSA_BITS) - BIAS))
     mantissa = ONE + np.float32(np.int32(bits & MANTISSA)) * PER_MANTISSA
@@ -121,6 +122,46 @@ def _add_pairs(
 
 
 @_compiled
+def _add_divergences(
+    rows: NDArray[np.float32],
+    keys: int,
+    first: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    shares: NDArray[np.float32],
+    logarithms: NDArray[np.float32],
+    sums: NDArray[np.float64],
+) -> None:
+    """Add to `sums` (sinks, pairs) twice the Jensen-Shannon divergence in nats of rows a and b that both heads count,
+    sum a ln(a / m) + b ln(b / m) with m = (a + b) / 2. rows, first and scale are those of `_add_pairs`; what is in
+    `shares` and `logarithms` (heads, keys) is overwritten.
+    """
+    heads = len(scale)
+    for sink in range(len(sums)):
+        for head in range(heads):
+            factor = np.float32(scale[head]) if sink else ONE
+            for k in range(np.uint64(keys)):
+                shares[head, k] = factor * rows[head, k]
+            if not sink:
+                shares[head, 0] = first[head]
+            for k in range(np.uint64(keys)):
+                logarithms[head, k] = _log(shares[head, k])
+        pair = -1
+        for i in range(heads):
+            for j in range(i + 1, heads):
+                pair += 1
+                if sink and scale[i] * scale[j] == 0:
+                    continue
+                a, b, log_a, log_b = shares[i], shares[j], logarithms[i], logarithms[j]
+                for start in range(0, keys, ENTRIES_PER_SUM):
+                    some = ZERO
+                    for k in range(np.uint64(start), np.uint64(min(start + ENTRIES_PER_SUM, keys))):
+                        x, y = a[k], b[k]
+                        log_m = _log((x + y) * HALF)
+                        some += x * (log_a[k] - log_m) + y * (log_b[k] - log_m)
+                    sums[sink, pair] += some
+
+
+@_compiled
 def _count_tile(
     tile: NDArray[np.float32],
     position: int,
@@ -129,16 +170,18 @@ def _count_tile(
     fields: NDArray[np.float32],
     received: NDArray[np.float64],
     sums: NDArray[np.float64],
+    divergences: NDArray[np.float64],
 ) -> None:
     """Count in a tile (heads, rows, keys) whose first row is at `position`: fields (6, heads, rows), received (heads,
-    sinks, T), sums (overlaps, products and squares left out; sinks, heads, heads)."""
+    sinks, T), sums (overlaps, products and squares left out; sinks, heads, heads), divergences (sinks, pairs) unless
+    it is empty."""
     heads, rows, keys = tile.shape
     # Heads are not a multiple of a large power of two apart, which would put them into the same lines of the cache.
     width = MULTIPLE * ((max(keys, position + rows) // MULTIPLE + 1) | 1)
     # A row of each head without key 0, and zero beyond its last key. Heads are added up to a whole block of zeros.
     weights = np.zeros((-(-heads // BLOCK) * BLOCK, width), np.float32)
-    bits = weights.view(np.int32)
     roots = np.zeros_like(weights)
+    shares, logarithms = np.zeros_like(weights), np.zeros_like(weights)
     of_tile = np.zeros((len(SINKS), heads, width), np.float32)
     first, scale, root_of_first, root_of_scale = np.zeros(heads), np.zeros(heads), np.zeros(heads), np.zeros(heads)
     of_row = np.zeros((len(weights), len(weights)))
@@ -167,7 +210,7 @@ def _count_tile(
                 some_terms = some_distance = ZERO
                 for k in range(np.uint64(start), np.uint64(min(start + ENTRIES_PER_SUM, end))):
                     weight = weights[head, k]
-                    some_terms += weight * _log(bits[head, k])
+                    some_terms += weight * _log(weight)
                     some_distance += weight * away[ahead + k]
                     of_tile[0, head, k] += weight
                     of_tile[1, head, k] += scaling * weight
@@ -195,6 +238,8 @@ def _count_tile(
                     for j in range(heads):
                         if scale[j] == 0:
                             sums[2, 1, i, j] += of_row[i, i] * scale[i] * scale[i]
+        if divergences.size and own > 0:
+            _add_divergences(weights, end, first, scale, shares, logarithms, divergences)
     for head in range(heads):
         for sink in range(len(of_tile)):
             for k in range(np.uint64(keys)):
@@ -207,9 +252,12 @@ def count_compiled(tile: Tensor, first: int, names: Sequence[str], received: Ten
     fields = np.empty((6, heads, rows), np.float32)
     sums = np.zeros((3, len(SINKS), heads, heads))
     overlaps, products = "hellinger" in names, "pattern_correlation" in names
-    _count_tile(tile.contiguous().numpy(), first, overlaps, products, fields, received.numpy(), sums)
+    divergences = np.zeros((len(SINKS), heads * (heads - 1) // 2 if "js_divergence" in names else 0))
+    _count_tile(tile.contiguous().numpy(), first, overlaps, products, fields, received.numpy(), sums, divergences)
     wanted = {"overlaps": overlaps, "products": products, "squares_left_out": products}
     by_pair = {
         name: torch.from_numpy(values) for (name, want), values in zip(wanted.items(), sums, strict=True) if want
     }
+    if "js_divergence" in names:
+        by_pair["divergences"] = torch.from_numpy(divergences / math.log(2))
     return TileSums(torch.from_numpy(fields), by_pair)

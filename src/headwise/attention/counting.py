@@ -48,12 +48,8 @@ def count(tile: Tensor, first: int, names: Sequence[str], ahead: bool, received:
     plain = tile.device.type != "cpu" or tile.dtype != torch.float32 or ahead or tokens < COMPILED_FROM_TOKENS
     compiled = None if plain else _compiled()
     if compiled:
-        sums = compiled(tile, first, names, received)
-    else:
-        sums = count_plainly(tile, first, names, ahead, received, scratch)
-    if "js_divergence" in names:
-        sums.by_pair["divergences"] = torch.stack([divergences(tile.double(), first, sink) for sink in SINKS])
-    return sums
+        return compiled(tile, first, names, received)
+    return count_plainly(tile, first, names, ahead, received, scratch)
 
 
 @cache
@@ -69,7 +65,7 @@ def _compiled() -> Callable[[Tensor, int, Sequence[str], Tensor], TileSums] | No
 def count_plainly(
     tile: Tensor, first: int, names: Sequence[str], ahead: bool, received: Tensor, scratch: Scratch
 ) -> TileSums:
-    """`count` in plain tensors, without divergences."""
+    """`count` in plain tensors."""
     others = tile[..., 1:].sum(-1)
     counted = others >= SMALLEST_MASS
     scale = counted / others.clamp(min=SMALLEST_MASS)
@@ -85,6 +81,8 @@ def count_plainly(
     if "pattern_correlation" in names:
         by_pair["products"] = _products(tile, scale, working)
         by_pair["squares_left_out"] = _squares_left_out(tile, scale, counted)
+    if "js_divergence" in names:
+        by_pair["divergences"] = torch.stack([divergences(tile.double(), first, sink) for sink in SINKS])
     distance = _distances(tile, first, ahead, scratch)
     terms = torch.clamp(tile, min=torch.finfo(tile.dtype).tiny, out=working).log_().mul_(tile)
     own, before = tile.diagonal(first, 1, 2), tile.diagonal(first - 1, 1, 2)
