@@ -181,7 +181,7 @@ def _count_tile(
     # A row of each head without key 0, and zero beyond its last key. Heads are added up to a whole block of zeros.
     weights = np.zeros((-(-heads // BLOCK) * BLOCK, width), np.float32)
     roots = np.zeros_like(weights)
-    shares, logarithms = np.zeros_like(weights), np.zeros_like(weights)
+    shares, logarithms = np.empty_like(weights), np.empty_like(weights)
     of_tile = np.zeros((len(SINKS), heads, width), np.float32)
     first, scale, root_of_first, root_of_scale = np.zeros(heads), np.zeros(heads), np.zeros(heads), np.zeros(heads)
     of_row = np.zeros((len(weights), len(weights)))

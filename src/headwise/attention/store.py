@@ -33,7 +33,7 @@ MOST_ENTRIES = 2**31 - 1
 
 
 def _list_of(values: pyarrow.DataType) -> pyarrow.DataType:
-    """A list of values that are never null, which Parquet writes and reads faster."""
+    """A list of values that are never null, which is read faster from Parquet."""
     return pyarrow.list_(pyarrow.field("element", values, nullable=False))
 
 
