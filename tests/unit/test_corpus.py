@@ -3,7 +3,9 @@
 import hashlib
 import inspect
 import json
+import os
 import platform
+import random
 import sys
 import types
 from pathlib import Path
@@ -13,6 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwise.models.corpus import CorpusError, build_corpus, read_documents
+from headwise.models.files import corpus_files
+from headwise.models.near_copies import HeldOut
 from headwise.models.standard_library import standard_library_texts
 from headwise.study.data import Corpus
 
@@ -115,6 +119,144 @@ def test_a_file_that_is_not_utf8_is_named(tmp_path):
     (tmp_path / "text" / "latin.txt").write_bytes("café".encode("latin-1"))
     with pytest.raises(CorpusError, match=r"latin\.txt: not UTF-8 text .*byte 3"):
         build(wanted, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("Text of PowerShell. ".encode("utf-16"), "not UTF-8 text .*byte 0"),
+        ("Text of PowerShell. ".encode("utf-16-le"), "not UTF-8 text but UTF-16 or no text"),
+        (b"RIFF\x00\x00", "not UTF-8 text but UTF-16 or no text"),
+    ],
+)
+def test_a_file_of_another_encoding_is_named(tmp_path, content, sentence):
+    wanted = write_files(tmp_path / "text", many_texts())
+    (tmp_path / "text" / "odd.txt").write_bytes(content)
+    with pytest.raises(CorpusError, match=rf"odd\.txt: {sentence}.*convert"):
+        build(wanted, tmp_path)
+
+
+def test_a_file_whose_name_no_json_can_hold_is_named(tmp_path):
+    wanted = write_files(tmp_path / "text", many_texts())
+    try:
+        (tmp_path / "text" / os.fsdecode(b"caf\xe9.txt")).write_text("Text. " * 20)
+    except OSError:
+        pytest.skip("this file system takes names of UTF-8 alone")
+    with pytest.raises(CorpusError, match=r"'caf\\udce9\.txt' has '\\udce9' in its name or text.*rename"):
+        build(wanted, tmp_path)
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path):
+    plain = many_texts() | {"own.txt": "A text of its own. " * 20}
+    marked = {name: f"\ufeff{text}" for name, text in plain.items()}
+    found = [build(write_files(tmp_path / name, texts), tmp_path / f"{name}-out") for name, texts in
+             (("plain", plain), ("marked", marked))]  # fmt: skip
+    assert found[0][0] == found[1][0]
+
+
+def test_facts_count_what_was_left_out(tmp_path):
+    odd = {"a.md": "The same words. " * 30, "b.md": "\ufeffThe same words. " + "The same words. " * 29}
+    _, facts = build(write_files(tmp_path / "text", many_texts() | odd | {"c.md": "\ufeff", "d.md": ""}), tmp_path)
+    assert facts["left_out"] == {"empty": 2, "repeated": 1, "near_copies": 0}
+
+
+HIDDEN = [".ipynb_checkpoints/text-checkpoint.txt", "part0/.git/notes.md", "._text.txt", ".#text.md", ".cache/a/b.txt"]
+
+
+@pytest.mark.parametrize("source", ["text", "dataset"])
+def test_hidden_files_are_none_of_the_corpus(tmp_path, source):
+    wanted = write_files(tmp_path / ".home" / "text", many_texts() | dict.fromkeys(HIDDEN, "Hidden. " * 100))
+    listed = corpus_files(wanted.model_copy(update={"source": source}))
+    assert {path.relative_to(wanted.path).as_posix() for path in listed} == set(many_texts())
+    documents, _ = build(wanted, tmp_path)
+    assert {document["id"] for document in documents} == set(many_texts())
+
+
+def words(draw: random.Random, count: int = 200) -> list[str]:
+    return ["".join(draw.choices("abcdefgh", k=5)) for _ in range(count)]
+
+
+def resemblance(one: str, other: str) -> float:
+    """From the definition: spans of 50 letters, whatever lies between them, in both texts over those in either."""
+    spans = []
+    for text in (one, other):
+        letters = [letter for letter in text.casefold() if letter.isalnum()]
+        spans.append({tuple(letters[start : start + 50]) for start in range(max(1, len(letters) - 49))})
+    return len(spans[0] & spans[1]) / len(spans[0] | spans[1])
+
+
+def test_near_copies_of_held_out_documents_are_those_of_the_definition():
+    draw = random.Random(1)
+    original = words(draw)
+    held_out = HeldOut([("other", " ".join(words(draw))), ("own", " ".join(original))], 2_400)
+    found = []
+    for replaced in range(1, 12):
+        changed = list(original)
+        for place in draw.sample(range(200), replaced):
+            changed[place] = words(draw, 1)[0]
+        copy = "\n".join(changed).upper() + "!"
+        assert held_out.is_near_copy(copy) == (resemblance(copy, " ".join(original)) >= 0.5)
+        found.append(held_out.is_near_copy(copy))
+    assert {True, False} == set(found)
+    assert HeldOut([("own", "Short.")], 6).is_near_copy("short")
+    assert not HeldOut([("own", "Short.")], 6).is_near_copy("A short one")
+
+
+def test_near_copies_are_found_in_a_corpus_that_is_sampled():
+    draw = random.Random(2)
+    texts = [" ".join(words(draw, 2_000)) for _ in range(5)]
+    held_out = HeldOut([(str(number), text) for number, text in enumerate(texts)], 40_000_000)
+    assert held_out.one_in == 10
+    assert sum(held_out.sizes) == pytest.approx(5 * (10_000 - 49) / 10, rel=0.1)
+    assert held_out.is_near_copy(texts[3] + " Edited since.")
+    assert not held_out.is_near_copy(" ".join(words(draw, 2_000)))
+
+
+def test_edited_copies_never_stand_on_both_sides(tmp_path):
+    """As `x (copy).txt`, `x_old.txt` and the like: whatever they are called, and however the hash splits them."""
+    draw = random.Random(3)
+    texts = {f"text{number:02}.txt": " ".join(words(draw)) for number in range(30)}
+    copies = {f"text{number:02} (copy).txt": f"{texts[f'text{number:02}.txt']} Edited." for number in range(30)}
+    alone, before = build(write_files(tmp_path / "alone", texts), tmp_path / "1")
+    documents, facts = build(write_files(tmp_path / "both", texts | copies), tmp_path / "2")
+    split = {document["id"]: document["split"] for document in documents}
+    pairs = [(split.get(name), split.get(name.replace(".", " (copy)."))) for name in texts]
+    assert not {("held_out", "train"), ("train", "held_out")} & set(pairs)
+    assert ("train", "train") in pairs
+    mixed = [pair for pair in pairs if None in pair]
+    assert facts["left_out"]["near_copies"] == len(mixed) > 0
+    assert {one or other for one, other in mixed} == {"held_out"}
+    assert facts["held_out_in_training"] == before["held_out_in_training"] == 0
+    assert len(documents) == 60 - len(mixed)
+    assert [document for document in alone if document["split"] == "held_out"] == [
+        document for document in documents if document["split"] == "held_out" and document["id"] in texts
+    ]
+
+
+def test_held_out_text_that_training_holds_in_longer_documents_is_counted(tmp_path):
+    draw = random.Random(4)
+    texts = {f"text{number:02}.txt": " ".join(words(draw)) for number in range(40)}
+    held_out = [document for document in build(write_files(tmp_path / "a", texts), tmp_path)[0]
+                if document["split"] == "held_out"]  # fmt: skip
+    longer = {
+        f"long{number}.txt": " ".join([held_out[0]["text"], str(number), *words(draw, 600)]) for number in range(9)
+    }
+    documents, facts = build(write_files(tmp_path / "a", longer), tmp_path)
+    kept = [document for document in documents if document["split"] == "held_out"]
+    assert {document["split"] for document in documents if document["id"] in longer} == {"train", "held_out"}
+    shared = [document for document in kept if document["text"].startswith(held_out[0]["text"])]
+    spans = [len(document["text"].replace(" ", "")) - 49 for document in kept]
+    assert facts["held_out_in_training"] == pytest.approx(951 * len(shared) / sum(spans))
+
+
+def test_a_book_beside_its_chapters_is_refused(tmp_path):
+    draw = random.Random(5)
+    texts = {f"chapter{number:02}.txt": " ".join(words(draw)) for number in range(20)}
+    book = {f"book{number}.txt": " ".join([*texts.values(), str(number)]) for number in range(2)}
+    sentence = r"corpus: .*% of the held-out text stands in training documents.*'chapter\d\d.txt': remove documents"
+    with pytest.raises(CorpusError, match=sentence):
+        build(write_files(tmp_path / "text", texts | book), tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.fixture
@@ -253,7 +395,7 @@ def test_a_data_set_that_cannot_be_read_gives_a_sentence(monkeypatch, tmp_path, 
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.lists(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\r"), min_size=1), max_size=5))
+@given(st.lists(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\r\0"), min_size=1), max_size=5))
 def test_any_text_survives_the_file(tmp_path_factory, texts):
     folder = tmp_path_factory.mktemp("corpus")
     named = {f"own{number}.txt": f"{number} {text}" for number, text in enumerate(texts)}

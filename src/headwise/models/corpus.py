@@ -6,11 +6,14 @@ import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from huggingface_hub.errors import HTTPError
 
+from headwise.models.files import corpus_files
 from headwise.models.grammar import grammar_texts
+from headwise.models.near_copies import ALIKE, HeldOut
 from headwise.models.standard_library import standard_library_texts
 from headwise.progress import track
 from headwise.provenance import atomic, file_digest, write_json
@@ -20,6 +23,7 @@ Split = Literal["train", "held_out"]
 SPLITS: tuple[Split, ...] = ("train", "held_out")
 # A vocabulary cannot be learned from less; a page or two of text.
 MINIMUM_CHARACTERS = 5_000
+BYTE_ORDER_MARK = "\ufeff"
 
 
 class CorpusError(ValueError):
@@ -43,17 +47,25 @@ def build_corpus(settings: Corpus, documents: Path, facts: Path) -> None:
     twice are kept once. `facts` receives source, path, configuration, revision and python version (null where the
     source has none), the SHA-256 of `documents`, and documents and characters per split. A document is held out when
     the hash of its id says so: the split does not depend on the order of documents, nor on which others there are.
+    A training document that is a near copy of a held-out one is left out, so that held-out text stays as it is.
+    `left_out` counts documents without text, repeated ones and near copies; `held_out_in_training` is the share of the
+    spans of held-out text, about ten words each, that stand in training documents all the same.
 
-    Raises CorpusError where there is no text, too little of it, or a split without documents.
+    Raises CorpusError where there is no text, too little of it, a split without documents, or a file or row that is not
+    text, and where half of the held-out text stands in the training text.
     """
     sources = {"standard_library": _standard_library, "text": _text_files, "dataset": _dataset, "grammar": _grammar}
     texts = sources[settings.source](settings)
-    lengths: dict[Split, list[int]] = {split: [] for split in SPLITS}
-    with atomic(documents) as temporary:
-        with open(temporary, "w", encoding="utf-8", newline="\n") as stream:
-            for document in _documents(texts, settings.held_out):
-                lengths[document.split].append(len(document.text))
-                stream.write(json.dumps(asdict(document), ensure_ascii=False) + "\n")
+    left_out = {"empty": 0, "repeated": 0, "near_copies": 0}
+    documents.parent.mkdir(parents=True, exist_ok=True)
+    # Not in memory: a data set may be larger.
+    with TemporaryDirectory(prefix=".gathered-", dir=documents.parent) as folder, atomic(documents) as temporary:
+        gathered = Path(folder) / documents.name
+        lengths = _write(_documents(texts, settings.held_out, left_out), gathered)
+        _refuse_too_little(lengths, settings.held_out)
+        near_copies, seen = _overlap(gathered, sum(lengths["held_out"]))
+        left_out["near_copies"] = len(near_copies)
+        lengths = _write((each for each in _read(gathered) if each.id not in near_copies), temporary)
         _refuse_too_little(lengths, settings.held_out)
     summary: dict[str, Any] = {
         "source": settings.source,
@@ -64,18 +76,51 @@ def build_corpus(settings: Corpus, documents: Path, facts: Path) -> None:
         "digest": file_digest(documents),
         "documents": {split: len(characters) for split, characters in lengths.items()},
         "characters": {split: sum(characters) for split, characters in lengths.items()},
+        "left_out": left_out,
+        "held_out_in_training": seen,
     }
     write_json(summary, facts)
 
 
 def read_documents(path: Path, split: Split) -> list[Document]:
     """The documents of one split, in the order of the file. Raises CorpusError where there are none."""
-    with open(path, encoding="utf-8") as stream:
-        documents = [Document(**json.loads(line)) for line in stream]
-    chosen = [document for document in documents if document.split == split]
+    chosen = [document for document in _read(path) if document.split == split]
     if not chosen:
         raise CorpusError(f"{path}: no document is in the split '{split}': build the corpus again with more documents")
     return chosen
+
+
+def _read(path: Path) -> Iterator[Document]:
+    with open(path, encoding="utf-8") as stream:
+        yield from (Document(**json.loads(line)) for line in stream)
+
+
+def _write(documents: Iterable[Document], path: Path) -> dict[Split, list[int]]:
+    """Write documents as JSON Lines; returns how many characters each has, per split."""
+    lengths: dict[Split, list[int]] = {split: [] for split in SPLITS}
+    with open(path, "w", encoding="utf-8", newline="\n") as stream:
+        for document in documents:
+            lengths[document.split].append(len(document.text))
+            stream.write(json.dumps(asdict(document), ensure_ascii=False) + "\n")
+    return lengths
+
+
+def _overlap(path: Path, held_out_characters: int) -> tuple[set[str], float]:
+    """Ids of training documents that are near copies of held-out ones; share of held-out text in the others.
+
+    Raises CorpusError where that share is half or more.
+    """
+    texts = ((document.id, document.text) for document in _read(path) if document.split == "held_out")
+    held_out = HeldOut(texts, held_out_characters)
+    training = (document for document in _read(path) if document.split == "train")
+    near_copies = {document.id for document in training if held_out.is_near_copy(document.text)}
+    seen, most = held_out.seen_in_training()
+    if seen >= ALIKE:
+        raise CorpusError(
+            f"corpus: {seen:.0%} of the held-out text stands in training documents as well, most of it in '{most}': "
+            "remove documents that repeat the text of others, such as a whole book beside its chapters"
+        )
+    return near_copies, seen
 
 
 def _refuse_too_little(lengths: Mapping[Split, Sequence[int]], held_out: float) -> None:
@@ -93,15 +138,27 @@ def _refuse_too_little(lengths: Mapping[Split, Sequence[int]], held_out: float) 
             )
 
 
-def _documents(texts: Iterable[tuple[str, str, str]], held_out: float) -> Iterator[Document]:
-    """Non-empty documents in their order, without repeated texts: a text in both splits is not held out."""
+def _documents(texts: Iterable[tuple[str, str, str]], held_out: float, left_out: dict[str, int]) -> Iterator[Document]:
+    """Documents in their order, without empty and repeated ones, which `left_out` counts."""
     # Digests instead of texts: a data set may be larger than memory.
     seen: set[bytes] = set()
     for identity, title, text in texts:
-        digest = hashlib.sha256(text.encode()).digest()
-        if text.strip() and digest not in seen:
+        text = text.removeprefix(BYTE_ORDER_MARK)
+        try:
+            digest = hashlib.sha256(text.encode()).digest()
+            split = _split(identity, held_out)
+        except UnicodeEncodeError as error:
+            raise CorpusError(
+                f"corpus: document {identity!a} has {error.object[error.start]!a} in its name or text, which "
+                "UTF-8 cannot hold: rename or convert it"
+            ) from None
+        if not text.strip():
+            left_out["empty"] += 1
+        elif digest in seen:
+            left_out["repeated"] += 1
+        else:
             seen.add(digest)
-            yield Document(identity, title, text, _split(identity, held_out))
+            yield Document(identity, title, text, split)
 
 
 def _split(identity: str, held_out: float) -> Split:
@@ -122,17 +179,24 @@ def _text_files(settings: Corpus) -> list[tuple[str, str, str]]:
     folder = Path(str(settings.path))
     if not folder.is_dir():
         raise CorpusError(f"corpus.path: there is no folder {folder}: correct the path")
-    files = [path for path in folder.rglob("*") if path.suffix in (".txt", ".md") and path.is_file()]
+    files = corpus_files(settings)
     if not files:
-        raise CorpusError(f"corpus.path: {folder} holds no .txt or .md file: add some, or correct the path")
-    texts = []
-    for path in files:
-        try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise CorpusError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}): convert it") from None
-        texts.append((path.relative_to(folder).as_posix(), path.stem, text))
-    return sorted(texts)
+        raise CorpusError(
+            f"corpus.path: {folder} holds no .txt or .md file that is not hidden: add some, or correct the path"
+        )
+    return sorted((path.relative_to(folder).as_posix(), path.stem, _read_text(path)) for path in files)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}): convert it") from None
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read ({error.strerror}): make it readable, or remove it") from None
+    if "\0" in text:
+        raise CorpusError(f"{path}: not UTF-8 text but UTF-16 or no text (it holds the byte 0): convert or remove it")
+    return text
 
 
 def _dataset(settings: Corpus) -> Iterator[tuple[str, str, str]]:

@@ -72,8 +72,18 @@ def pickled_weights(names: Iterable[str]) -> list[str]:
 
 
 def corpus_files(corpus: Corpus) -> list[Path]:
-    """The files of a corpus that lies in a folder; the other sources have none there."""
+    """The files of a corpus that lies in a folder, without hidden ones; the other sources have none there.
+
+    Hidden are files and folders whose names begin with a dot: what editors, notebooks and file systems keep for
+    themselves, copies of the documents among it. `datasets` leaves them out as well.
+    """
     if corpus.path is None or corpus.source not in ("text", "dataset"):
         return []
-    files = (path for path in Path(corpus.path).rglob("*") if path.is_file())
-    return sorted(path for path in files if corpus.source == "dataset" or path.suffix in (".txt", ".md"))
+    folder = Path(corpus.path)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [
+        path
+        for path in files
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and (corpus.source == "dataset" or path.suffix in (".txt", ".md"))
+    ]

@@ -1,0 +1,76 @@
+"""Which training documents are near copies of held-out ones, and how much held-out text training sees all the same.
+
+Texts are compared by their spans: 50 letters and digits in a row, about ten words, whatever spaces, line breaks,
+punctuation and capitals lie between them.
+"""
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+SPAN = 50
+# Of the spans that either of two documents has, the share in both from which they are near copies (resemblance:
+# Broder 1997); of the spans of all held-out text, the share from which it is not held out any more.
+ALIKE = 0.5
+# Spans of held-out text that are kept; of a larger corpus, a sample of all spans that is the same in every document.
+MOST_SPANS = 4_000_000
+# Held-out documents that a span is looked up in: one that stands in more of them is a licence or a menu.
+MOST_OWNERS = 50
+
+Spans = npt.NDArray[np.uint64]
+# Odd numbers that spread what they multiply over 64 bits (Steele et al. 2014: SplitMix64).
+_BASE, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
+
+
+class HeldOut:
+    """The spans of held-out documents, which training documents are compared with one after another."""
+
+    def __init__(self, documents: Iterable[tuple[str, str]], characters: int) -> None:
+        """`documents` are (id, text), one at least; `characters` is how many they hold together."""
+        self.one_in = max(1, -(-characters // MOST_SPANS))
+        self.ids: list[str] = []
+        spans: list[Spans] = []
+        for identity, text in documents:
+            self.ids.append(identity)
+            spans.append(text_spans(text, self.one_in))
+        self.sizes = np.array([len(each) for each in spans])
+        hashes = np.concatenate(spans)
+        order = np.argsort(hashes, kind="stable")
+        self.owners = np.repeat(np.arange(len(spans)), self.sizes)[order]
+        self.spans, self.starts, self.counts = np.unique(hashes[order], return_index=True, return_counts=True)
+        self.seen = np.zeros(len(self.spans), dtype=bool)
+
+    def is_near_copy(self, text: str) -> bool:
+        """Whether a training document is a near copy of a held-out one; if not, its spans count as seen in training."""
+        spans = text_spans(text, self.one_in)
+        places = np.intersect1d(spans, self.spans, assume_unique=True, return_indices=True)[2]
+        counts = np.minimum(self.counts[places], MOST_OWNERS)
+        # The owners of each shared span stand at starts, starts + 1, …: counts of them.
+        within = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
+        owners = self.owners[np.repeat(self.starts[places], counts) + within]
+        both = np.bincount(owners, minlength=len(self.ids))
+        if (both >= ALIKE * np.maximum(len(spans) + self.sizes - both, 1)).any():
+            return True
+        self.seen[places] = True
+        return False
+
+    def seen_in_training(self) -> tuple[float, str]:
+        """The share of the spans that stand in training documents, and the id of the document with most of them."""
+        seen = np.repeat(self.seen, self.counts)
+        own = np.bincount(self.owners[seen], minlength=len(self.ids))
+        return float(seen.mean()) if len(seen) else 0.0, self.ids[int(own.argmax())]
+
+
+def text_spans(text: str, one_in: int = 1) -> Spans:
+    """Hashes of a text's spans, sorted, each once: all, or about one in so many. A shorter text is one span."""
+    letters = re.sub(r"[\W_]+", "", text.casefold())
+    codes = np.frombuffer(letters.encode("utf-32-le"), dtype="<u4").astype(np.uint64)
+    width = min(SPAN, len(codes))
+    hashes = np.zeros(len(codes) - width + 1, dtype=np.uint64)
+    for place in range(width):
+        hashes = hashes * _BASE + codes[place : place + len(hashes)]
+    hashes = (hashes ^ (hashes >> np.uint64(32))) * _MIX
+    hashes ^= hashes >> np.uint64(29)
+    return np.unique(hashes[hashes % np.uint64(one_in) == 0])
