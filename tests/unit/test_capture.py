@@ -2,6 +2,7 @@
 
 import gc
 from contextlib import nullcontext
+from functools import partial
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, BartConfig, Lfm2Config
 
 from headwise.attention.capture import CaptureError, LayerAttention, Receiver, attention_layers, capturing
+from headwise.attention.reducing import reducing
 
 TOKENS = 11
 
@@ -275,6 +277,16 @@ def test_a_lost_causal_mask_is_an_error():
         capturing(model, lambda attention: None),
         pytest.raises(CaptureError, match="layer 0: causal attention looks at future tokens"),
     ):
+        model(input_ids=token_ids(TOKENS), attention_mask=mask)
+
+
+@pytest.mark.parametrize("way", [capturing, partial(reducing, names=())])
+def test_a_query_without_a_key_is_not_called_a_lost_mask(way):
+    model = tiny_model("llama", num_key_value_heads=4)
+    mask = torch.ones(1, 1, TOKENS, TOKENS, dtype=torch.bool).tril(-1)
+    mask = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
+    refused = pytest.raises(CaptureError, match="'llama': layer 0: the mask leaves a query no key to look at")
+    with torch.no_grad(), way(model, receive=lambda attention: None), refused:
         model(input_ids=token_ids(TOKENS), attention_mask=mask)
 
 

@@ -186,6 +186,61 @@ def test_attention_in_tiles_is_attention(groups, key_heads, tokens, width, entri
     torch.testing.assert_close(output[0], written, rtol=1e-5, atol=1e-5)
 
 
+@settings(max_examples=120, deadline=None)
+@given(
+    heads=st.integers(1, 3),
+    tokens=st.integers(1, 19),
+    entries=st.integers(1, 200),
+    shape=st.sampled_from(["shared", "by head", "without a batch", "of queries and keys", "of keys"]),
+    hidden=st.sampled_from(["boolean", "lowest", "infinite"]),
+    share=st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]),
+    causal=st.booleans(),
+    bias=st.booleans(),
+    own=st.booleans(),
+    compiled=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_any_mask(heads, tokens, entries, shape, hidden, share, causal, bias, own, compiled, seed):
+    """Rows without their own key, with one key, with none; masks of every shape that scores can be added to."""
+    generator = torch.Generator().manual_seed(seed)
+    size = {"by head": (1, heads, tokens), "without a batch": (heads, tokens), "of keys": (1, 1, 1)}
+    size = size.get(shape, (tokens,) if shape == "of queries and keys" else (1, 1, tokens))
+    visible = torch.rand(*size, tokens, generator=generator) < share
+    if causal and shape != "of keys":
+        visible = visible.tril()
+    mask = visible
+    if hidden != "boolean":
+        lowest = -torch.inf if hidden == "infinite" else torch.finfo(torch.float32).min
+        mask = bias * torch.randn(visible.shape, generator=generator)
+        mask = mask.masked_fill(~visible, lowest)
+    query, key, value = 2 * torch.randn(3, 1, heads, tokens, 4, generator=generator)
+    module = nn.Module().eval()
+    module.num_key_value_groups = 1
+    call = AttentionCall(module, grouped, query, key, value, mask, {"scaling": 0.7}, causal)
+    # Plain loops over what eager attention is given: booleans as numbers, and of the same shape whatever was given.
+    added = torch.zeros(visible.shape).masked_fill(~visible, torch.finfo(torch.float32).min)
+    added = (added if hidden == "boolean" else mask).broadcast_to(1, heads, tokens, tokens)[0]
+    expected = torch.stack(
+        [(0.7 * (key[0, h] @ query[0, h, q]) + added[h, q]).softmax(0) for h in range(heads) for q in range(tokens)]
+    ).view(heads, tokens, tokens)
+    names = [name for name in PAIR_STATISTICS if name != "output_cka"]
+    sums, weights = LayerSums(tokens, names), torch.zeros(heads, tokens, tokens)
+
+    def take(first: int, tile: Tensor) -> None:
+        weights[:, first : first + tile.shape[1], : tile.shape[2]] = tile
+        sums.add(first, tile)
+
+    with patch(TILE, entries), patch("headwise.attention.counting.COMPILED_FROM_TOKENS", 1 if compiled else 999):
+        output = attend_in_tiles(call, "own" if own else "plain", take, Scratch())
+    torch.testing.assert_close(weights, expected, rtol=1e-5, atol=1e-6, equal_nan=True)
+    written = (expected @ value[0]).transpose(0, 1)
+    torch.testing.assert_close(output[0], written, rtol=1e-5, atol=1e-5, equal_nan=True)
+    if expected.isfinite().all():
+        layer = layer_attention(expected, "causal" if not (expected.triu(1) > 0).any() else "full")
+        assert sums.looks_ahead == (layer.support == "full")
+        assert_same(statistics_from([sums], layer.support, None)[0], statistics_of(layer, names), 1e-4, absolute=1e-5)
+
+
 def test_an_example_tells_what_is_not_plain():
     module = nn.Module().eval()
     module.num_key_value_groups = 1

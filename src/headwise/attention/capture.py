@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from headwise.attention.hooks import taking_weights
 from headwise.attention.interface import EXACT, AttentionCall, intercepting
 from headwise.attention.layers import AttentionLayer, CaptureError, attention_layers, per_head
+from headwise.attention.tiled import sees_nothing
 from headwise.attention.tiles import row_tiles
 
 __all__ = ["AttentionLayer", "CaptureError", "LayerAttention", "attention_layers", "capturing"]
@@ -162,7 +163,7 @@ class Capture(ABC, Generic[Seen]):
         self._expect(layer, (*call.query.shape[:3], call.key.shape[2]))
         output, seen = self.see(layer, call)
         _, heads, tokens, _ = call.query.shape
-        support = self._support(layer, seen, tokens, call.causal)
+        support = self._support(layer, seen, tokens, call.causal, call)
         if layer.projection is None:
             self._join(layer, (tokens, heads), seen, output.detach(), support)
         else:
@@ -219,11 +220,18 @@ class Capture(ABC, Generic[Seen]):
                 "have no single pattern: choose a checkpoint of another architecture."
             )
 
-    def _support(self, layer: AttentionLayer, seen: Seen, tokens: int, declared_causal: bool) -> Support:
+    def _support(
+        self, layer: AttentionLayer, seen: Seen, tokens: int, declared_causal: bool, call: AttentionCall | None = None
+    ) -> Support:
         """Measured on the attention: a mask that is lost on the way makes a model silently non-causal."""
         if (tokens if self.real is None else len(self.real)) == 1:
             return "causal" if declared_causal else "full"
         looks_ahead = self.looks_ahead(seen)
+        if looks_ahead and declared_causal and call is not None and sees_nothing(call):
+            raise self._error(
+                f"layer {layer.index}: the mask leaves a query no key to look at, and eager attention then looks at "
+                "all keys alike, future ones too: choose a checkpoint of another architecture."
+            )
         if looks_ahead and declared_causal:
             raise self._error(
                 f"layer {layer.index}: causal attention looks at future tokens, its mask was lost: use "

@@ -146,7 +146,7 @@ class LayerSums:
     def add(self, first: int, tile: Tensor) -> None:
         """Count in attention weights (heads, rows, keys): rows from position `first` on, keys from position 0 on.
 
-        Keys beyond the tile's get nothing from these rows. The tile is let go of.
+        The tile has the rows' own keys at least; those beyond it get nothing from these rows. It is let go of.
         """
         if tile.element_size() < torch.float32.itemsize:
             tile = tile.float()

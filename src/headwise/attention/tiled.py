@@ -44,6 +44,12 @@ def attend_at_once(call: AttentionCall) -> tuple[Tensor, Tensor]:
     return replace(call, mask=_of_all_keys(mask, seen)).eagerly()
 
 
+def sees_nothing(call: AttentionCall) -> bool:
+    """Whether the mask hides all keys from a query, which then looks everywhere alike under eager attention."""
+    mask = _of_rows(call, slice(0, call.key.shape[2]))
+    return mask is not None and not bool(_seen(mask).any(-1).all())
+
+
 def attend_in_tiles(call: AttentionCall, kind: Kind, take: TakeTile, scratch: Scratch) -> Tensor:
     """The heads' outputs (1, T, heads, head width); `take` receives the weights on the way, rows in order."""
     call = _ungrouped(call)
@@ -133,7 +139,7 @@ def _visible(call: AttentionCall, rows: slice, scratch: Scratch, coarse: bool = 
     hidden. coarse: up to a quarter more keys, hidden like others, so that few numbers of keys occur: memory that is
     freed is used again by what is no larger, and a little more each time would need new memory every time.
     """
-    tokens, mask = call.key.shape[2], call.mask
+    tokens, mask = call.key.shape[2], _of_rows(call, rows)
 
     def rounded(keys: int) -> int:
         step = 2 ** max(0, keys.bit_length() - 3) if coarse else 1
@@ -145,20 +151,37 @@ def _visible(call: AttentionCall, rows: slice, scratch: Scratch, coarse: bool = 
         seen = rounded(rows.stop)
         hidden = scratch.table("ahead", seen - rows.start, call.query, ahead)
         return seen, hidden[None, None, : rows.stop - rows.start]
-    mask = mask[:, :, rows]
-    if mask.dtype != torch.bool:
-        seen = rounded(_last(mask > torch.finfo(mask.dtype).min / 2))
-        return seen, mask[..., :seen]
-    seen = rounded(_last(mask))
+    seen = rounded(_last(_seen(mask), rows.stop))
     mask = mask[..., :seen]
+    if mask.dtype != torch.bool:
+        return seen, mask
     added = torch.zeros_like(mask, dtype=call.query.dtype)
     return seen, added.masked_fill_(~mask, torch.finfo(added.dtype).min)
 
 
-def _last(visible: Tensor) -> int:
-    """The number of keys up to the last one that any row may look at; all where there is none."""
-    keys = visible.flatten(0, -2).any(0).nonzero()
-    return int(keys[-1]) + 1 if len(keys) else visible.shape[-1]
+def _of_rows(call: AttentionCall, rows: slice) -> Tensor | None:
+    """The mask of these rows, (1, heads or 1, rows, keys); a call has it in any shape that scores can be added to."""
+    if call.mask is None:
+        return None
+    tokens = call.key.shape[2]
+    mask = call.mask[(None,) * (4 - call.mask.ndim)][..., :tokens]
+    return mask.expand(*mask.shape[:2], tokens, tokens)[:, :, rows]
+
+
+def _seen(mask: Tensor) -> Tensor:
+    """Where a mask, additive or true, lets a query look."""
+    return mask if mask.dtype == torch.bool else mask > torch.finfo(mask.dtype).min / 2
+
+
+def _last(visible: Tensor, least: int) -> int:
+    """The number of keys up to the last one that any row may look at, and `least`, the rows' own, in any case.
+
+    All where a row may look at none: eager attention hides keys with a number so low that scores vanish beside it, and
+    where it hides them all the row looks everywhere alike.
+    """
+    if not visible.any(-1).all():
+        return visible.shape[-1]
+    return max(least, int(visible.flatten(0, -2).any(0).nonzero()[-1]) + 1)
 
 
 def _of_all_keys(mask: Tensor | None, keys: int) -> Tensor | None:
