@@ -30,6 +30,13 @@ app = typer.Typer(
     help="A census of attention heads. Snakemake runs whole studies; these commands look at one thing.",
 )
 
+StudyFiles = Annotated[
+    list[Path], typer.Argument(metavar="STUDY...", help="Study file (YAML); several are merged as by Snakemake")
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--config", metavar="KEY=VALUE", help="As Snakemake's, once for each: --config 'seeds=[1, 2]'"),
+]
 Checkpoint = Annotated[Path, typer.Argument(help="Folder of a model in the layout of transformers")]
 PromptFile = Annotated[
     Path | None,
@@ -52,13 +59,13 @@ def errors_as_sentences() -> Iterator[None]:
 
 @app.command()
 @errors_as_sentences()
-def verify(study_file: Annotated[Path, typer.Argument(metavar="STUDY", help="Study file (YAML)")]) -> None:
+def verify(study_files: StudyFiles, config: Changes = None) -> None:
     """Check a study file and its prompts, and show what would run. Paths start from the current folder."""
     from headwise.prompts import load_verified
     from headwise.study.parse import check_paths, load_study
 
-    study = load_study(study_file)
-    check_paths(study, Path.cwd(), str(study_file))
+    study = load_study(*study_files, changes=config or [])
+    check_paths(study, Path.cwd(), ", ".join(map(str, study_files)))
     prompts, digest = load_verified(study.prompts, Path.cwd())
     models = Table("model", "source", "base", "method or path", "seeds", title=study.title or study.name)
     for model in study.models:
@@ -83,16 +90,13 @@ def verify(study_file: Annotated[Path, typer.Argument(metavar="STUDY", help="Stu
 @app.command()
 @errors_as_sentences()
 def cost(
-    study_file: Annotated[Path, typer.Argument(metavar="STUDY", help="Study file (YAML)")],
-    config: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="As Snakemake's --config, once for each: --config 'seeds=[1, 2]'"),
-    ] = None,
+    study_files: StudyFiles,
+    config: Changes = None,
     measured: Annotated[
         Path | None, typer.Option(help="results/NAME of a run that finished on your machine, to count with its times")
     ] = None,
     measured_study: Annotated[
-        Path | None, typer.Option(help="The study file of that run; default: STUDY, as it is written")
+        list[Path] | None, typer.Option(help="The study file of that run; default: STUDY, as it is written")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON")] = False,
 ) -> None:
@@ -103,12 +107,12 @@ def cost(
     from headwise.cost.table import as_json_text, cost_table
     from headwise.study.parse import load_study
 
-    plan = Plan(load_study(study_file, config or []), str(study_file))
+    plan = Plan(load_study(*study_files, changes=config or []), ", ".join(map(str, study_files)))
     rates = RATES
     if measured is not None:
-        its_study = measured_study or study_file
-        rates = measured_rates(Plan(load_study(its_study), str(its_study)), measured)
-    elif measured_study is not None:
+        its_files = measured_study or study_files
+        rates = measured_rates(Plan(load_study(*its_files), ", ".join(map(str, its_files))), measured)
+    elif measured_study:
         raise ValueError("--measured-study says what --measured ran: give --measured results/NAME as well, or neither.")
     rows = estimate(plan, rates)
     if as_json:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from headwise.study.parse import study_schema
+from headwise.study.section import LARGEST
 
 BEGIN = "<!-- reference: begin (written by `headwise schema --markdown --output config/README.md`) -->"
 END = "<!-- reference: end -->"
@@ -105,6 +106,7 @@ def _type(field: Schema) -> str:
         return " or ".join(_type(part) for part in field["anyOf"] if part["type"] != "null")
     if "enum" in field or "const" in field:
         return ", ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
-    limits = [limit.format(field[key]) for key, limit in LIMITS.items() if key in field]
+    # What holds for every whole number is said once, above the reference.
+    limits = [limit.format(field[key]) for key, limit in LIMITS.items() if key in field and field[key] != LARGEST]
     items = [f"each a {_type(field['items'])}"] if field["type"] == "array" else []
     return ", ".join([WORDS[field["type"]], *limits, *items])

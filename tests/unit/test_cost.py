@@ -29,7 +29,7 @@ def checkout(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def plan(path: str = "config/config.yaml", *changes: str) -> Plan:
-    return Plan(load_study(path, changes), path)
+    return Plan(load_study(path, changes=changes), path)
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -74,7 +74,7 @@ def test_gpus_are_counted_where_jobs_ask_for_them() -> None:
 
 def test_attention_on_disk_is_the_lower_triangle_of_every_head() -> None:
     study = plan()
-    shorter = plan("config/config.yaml", "extraction={store: statistics}", "stability=null")
+    shorter = plan("config/config.yaml", "extraction={store: statistics}", "stability=")
     jobs = Jobs("extract_attention", "multi_head")
     lengths = study.tokens("multi_head")
     entries = sum(4 * 8 * (query + 1) for length in lengths for query in range(length))
@@ -93,7 +93,7 @@ def test_a_model_of_which_nothing_is_known_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["nowhere.yaml"], "nowhere.yaml: there is no such study file"),
+        (["nowhere.yaml"], "nowhere.yaml: there is no such file"),
         (["config/config.yaml", "--config", "seeds"], "--config seeds: not KEY=VALUE"),
         (["config/config.yaml", "--config", "seeds=[one]"], "seeds.0"),
         (["config/config.yaml", "--measured", "docs"], "docs/benchmarks: no benchmarks of a finished run"),

@@ -121,8 +121,9 @@ def in_fresh_interpreter(code: str) -> str:
 def test_a_study_is_parsed_within_a_second_of_a_fresh_interpreter_and_without_heavy_libraries() -> None:
     code = f"""
 import sys, time
-from headwise.study.parse import check_paths, load_study
-load_study({str(DEFAULT)!r})
+from headwise.study.parse import check_paths, parse_study
+from headwise.study.yaml_file import read_yaml
+parse_study(read_yaml({str(DEFAULT)!r}), "s.yaml")
 print(time.process_time() < 1, sorted({{"torch", "transformers", "pandas", "numpy"}} & set(sys.modules)))
 """
     assert in_fresh_interpreter(code) == "True []"

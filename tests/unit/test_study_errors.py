@@ -2,6 +2,7 @@
 the errors of shape too.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import yaml
 from study_examples import DEFAULT, MINIMAL, changed, with_base, with_hub, with_lens, with_models
 
 from headwise.study.parse import check_paths, load_study, parse_study, study_schema
-from headwise.study.section import StudyError
+from headwise.study.section import LARGEST, StudyError
 
 SHAPE_ERRORS = [  # content, field, problem and remedy; the published schema finds these too
     (changed(name=None), "name", "required but missing: add it"),
@@ -28,6 +29,15 @@ SHAPE_ERRORS = [  # content, field, problem and remedy; the published schema fin
     ),
     (changed(training={"steps": "many"}), "training.steps", "(got 'many'): correct the value"),
     (changed(training={"learning_rate": -1}), "training.learning_rate", "(got -1): correct the value"),
+    (
+        changed(seeds=[1, 2**53]),
+        "seeds.1",
+        "larger than 2**53 - 1 = 9007199254740991, above which tables and browsers would round whole numbers (got "
+        "9007199254740992): correct the value",
+    ),
+    (with_base(seeds=[17982163893102248868]), "models.0.seeds.0", "larger than 2**53 - 1"),
+    (changed(training={"steps": 2**63}), "training.steps", "larger than 2**53 - 1"),
+    (changed(extraction={"max_tokens": 2**53}), "extraction.max_tokens", "larger than 2**53 - 1"),
     (changed(seeds=[1, -1]), "seeds.1", "(got -1): correct the value"),
     (changed(training={"steps": True}), "training", "'steps' has a truth value"),
     (with_models({"name": "x"}), "models.2", "source is missing: add `source:` with one of 'train', "),
@@ -158,6 +168,18 @@ MEANING_ERRORS = [  # content, field, problem and remedy; beyond what a schema c
     (with_hub(quantization=True), "models.2", "'quantization' has a truth value"),
     (with_hub(repository="org/name-{sed}"), "models.2", "a brace that does not belong to {seed}: remove it"),
     (with_hub(repositories={1: "org/name"}), "models.2", "give the place once: `repository`, or `repositories`"),
+    (
+        with_models({"name": "x", "source": "hub", "repositories": {2**53: "org/one"}}),
+        "models.2.repositories.9007199254740992.[key]",
+        "larger than 2**53 - 1",
+    ),
+    (changed(training={"steps": "9" * 5000}), "training.steps", "exceeded maximum size (got '9999"),
+    (
+        changed(training={"steps": 10**5000}),
+        "training.steps",
+        "(got a number of thousands of digits)",
+    ),
+    (with_base(training={"steps": 2**53}), "models.0 ('base').training.steps", "larger than 2**53 - 1"),
     (with_models({"name": "x", "source": "hub"}), "models.2", "give the place once: `repository`, or `repositories`"),
     (
         with_models({"name": "x", "source": "hub", "repositories": {1: "org/one"}, "seeds": [1, 2]}),
@@ -230,7 +252,7 @@ def test_problems_of_several_sections_are_all_told() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "there is no such study file: check the path"),
+        (None, "there is no such file: check the path"),
         ("", "not a mapping of sections: see config/README.md"),
         ("- name: x\n", "not a mapping of sections: see config/README.md"),
         ("name: [unclosed\n", "not valid YAML"),
@@ -294,6 +316,20 @@ def test_the_schema_is_a_schema_and_accepts_the_default_study() -> None:
     jsonschema.Draft202012Validator.check_schema(study_schema())
     assert schema_errors(yaml.safe_load(DEFAULT.read_text())) == []
     assert schema_errors(MINIMAL) == []
+
+
+def test_every_whole_number_is_bounded_and_the_largest_is_taken() -> None:
+    def integers(part: Any) -> Iterator[dict[str, Any]]:
+        if isinstance(part, dict) and part.get("type") == "integer":
+            yield part
+        for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+            yield from integers(inner)
+
+    found = list(integers(study_schema()))
+    assert len(found) > 40
+    assert all(part["maximum"] <= LARGEST for part in found)
+    assert float(LARGEST) + 1 == float(LARGEST + 1) != float(LARGEST)
+    assert parse_study(changed(seeds=[LARGEST]), "s.yaml").seeds == [LARGEST]
 
 
 @pytest.mark.parametrize(("content", "field"), [case[:2] for case in SHAPE_ERRORS])

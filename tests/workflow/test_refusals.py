@@ -73,3 +73,16 @@ def test_damaged_prompts_stop_the_study_before_anything_else(
     said = refused.stdout + refused.stderr
     assert all(word in said for word in expected)
     assert not (tmp_path / "results").exists()
+
+
+def test_a_section_that_is_written_twice_is_refused_although_snakemake_has_read_the_file(
+    tmp_path: Path, snakemake: Run
+) -> None:
+    study = write_study(tmp_path)
+    first = study.read_text().splitlines().index("training:") + 1
+    second = len(study.read_text().splitlines()) + 1
+    study.write_text(study.read_text() + "training: {steps: 7}\n")
+    refused = snakemake(tmp_path, "-n", "--configfile", study, check=False)
+    assert refused.returncode != 0
+    said = f"{study}: lines {first} and {second}: the key 'training' is written twice in one section"
+    assert said in refused.stdout + refused.stderr

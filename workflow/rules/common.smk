@@ -22,7 +22,7 @@ from headwise.prompts import PromptError, is_url, load_verified
 from headwise.sources import PACKAGE, import_closure
 from headwise.study.lock import check_fetched, lock_path
 from headwise.study.models import LoadedModel
-from headwise.study.parse import check_paths, parse_study
+from headwise.study.parse import check_paths, check_study_file, parse_study
 from headwise.study.section import StudyError
 from headwise.study.specialization import ESTIMATOR_FOLDER
 
@@ -37,6 +37,10 @@ def near(path):
 
 try:
     STUDY_FILE = ", ".join(map(str, workflow.configfiles))
+    if workflow.is_main_process:
+        # Snakemake has read these files, and has dropped the first of two sections with one name.
+        for configfile in workflow.configfiles:
+            check_study_file(configfile)
     study = parse_study(config, STUDY_FILE)
     check_paths(study, Path.cwd(), STUDY_FILE)
     DOWNLOADED_PROMPTS = is_url(study.prompts.path)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from headwise.study.section import Name, Rate, Section
+from headwise.study.section import Name, Rate, Section, Whole
 
 Kind = Literal["comparison", "architecture", "alignment_difference", "alignment_pooled"]
 
@@ -24,7 +24,7 @@ class Comparison(Section):
         0.02, description="Largest change still called 'preserved', in the primary's units"
     )
     level: float = Field(0.05, gt=0, lt=0.5, description="Level of tests; intervals cover 1 − level")
-    resamples: int = Field(10_000, ge=99, description="Monte Carlo permutations and bootstrap resamples")
+    resamples: Whole = Field(10_000, ge=99, description="Monte Carlo permutations and bootstrap resamples")
     reference: Name | None = Field(
         None, description="Base model that other bases are contrasted with; default: the first"
     )

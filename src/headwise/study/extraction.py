@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from headwise.study.section import Section
+from headwise.study.section import Section, Whole
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Template = Literal["raw", "chat"]
@@ -19,4 +19,4 @@ class Extraction(Section):
     store: Literal["tensors", "statistics"] = Field(
         "tensors", description="statistics: do not store attention weights, only what estimators need"
     )
-    max_tokens: int = Field(128, ge=2, description="A prompt with more tokens is an error, never cut")
+    max_tokens: Whole = Field(128, ge=2, description="A prompt with more tokens is an error, never cut")

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import yaml
 from filelock import FileLock
@@ -12,6 +11,7 @@ from filelock import FileLock
 from headwise.provenance import atomic
 from headwise.study.models import COMMIT
 from headwise.study.section import StudyError
+from headwise.study.yaml_file import read_yaml
 
 HEADER = """\
 # The commits that branches and tags in {study} stood for when they were first fetched. Keep this file with the study,
@@ -32,12 +32,9 @@ def read_lock(path: Path) -> Commits:
 
     Raises StudyError, naming file and line, for a file that is no lock file.
     """
-    try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path}: not valid YAML: {' '.join(str(error).split())}: correct the file") from None
+    content = read_yaml(path) or {}
     for repository, names in content.items() if isinstance(content, dict) else [("the file", None)]:
         if not isinstance(names, dict):
             raise StudyError(f"{path}: {repository}: not a mapping of names to commits: correct or remove it")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, StrictBool, field_validator, model_validator
 
 from headwise.study.extraction import Dtype, Template
-from headwise.study.section import Name, Positive, Section, Seed, without_truth_values
+from headwise.study.section import Name, Positive, Section, Seed, Whole, without_truth_values
 
 COMMIT = "[0-9a-f]{40}"
 SEED = "{seed}"
@@ -14,7 +14,7 @@ SEED = "{seed}"
 Repository = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.{}-]*(/[A-Za-z0-9_.{}-]+)?$")]
 Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./{}-]*$")]
 # A change to one field of a section, which that section checks.
-Setting = int | float | str | None
+Setting = Whole | float | str | None
 
 
 class Model(Section):

@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from headwise.study.models import FolderModel, TransformerLensModel
 from headwise.study.problems import SOURCES, sentence
 from headwise.study.section import StudyError
 from headwise.study.study import Study
+from headwise.study.yaml_file import read_yaml
+
+NO_MAPPING = "not a mapping of sections: see config/README.md for what a study file holds"
 
 
 def parse_study(content: Any, source: str) -> Study:
@@ -19,7 +21,7 @@ def parse_study(content: Any, source: str) -> Study:
     Raises StudyError whose message has one line per problem: file, path of the field, what is wrong, what to do.
     """
     if not isinstance(content, Mapping):
-        raise StudyError(f"{source}: not a mapping of sections: see config/README.md for what a study file holds")
+        raise StudyError(f"{source}: {NO_MAPPING}")
     try:
         return Study.model_validate(content)
     except ValidationError as error:
@@ -36,36 +38,44 @@ def parse_study(content: Any, source: str) -> Study:
         raise StudyError("\n".join(lines)) from None
 
 
-def load_study(path: str | Path, changes: Sequence[str] = ()) -> Study:
-    """Read and validate a study file. Raises StudyError, naming the file, also where it is missing or no YAML.
+def load_study(*paths: str | Path, changes: Sequence[str] = ()) -> Study:
+    """Read and validate a study that stands in one or several files, merged as Snakemake merges them.
 
-    changes  sections or fields of the file as Snakemake's `--config` replaces them: "name=pilot", "seeds=[1, 2]"
+    changes  sections or fields as Snakemake's `--config` takes them: "name=pilot", "training={batch: 64}"
+
+    Raises StudyError, naming the file, as `parse_study` and `read_yaml` do.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise StudyError(f"{path}: there is no such study file: check the path") from None
-    except OSError as error:
-        raise StudyError(f"{path}: cannot be read ({error.strerror}): give a readable file") from None
-    except UnicodeDecodeError:
-        raise StudyError(f"{path}: not UTF-8: save the file in that encoding") from None
-    except yaml.YAMLError as error:
-        raise StudyError(f"{path}: not valid YAML: {' '.join(str(error).split())}: correct the file") from None
-    if isinstance(content, Mapping):
-        content = {**content, **dict(map(_change, changes))}
-    return parse_study(content, str(path))
+    # Snakemake's own functions, so that what is looked at here is what runs; its command line takes long to import.
+    from snakemake.common.configfile import load_configfile
+    from snakemake.utils import update_config
+
+    content: dict[str, Any] = {}
+    for path in paths:
+        check_study_file(path)
+        try:
+            update_config(content, load_configfile(path))
+        except RecursionError:  # an alias within what it stands for
+            raise StudyError(f"{path}: a section that holds itself: write it out") from None
+        # A study file may be a template of Snakemake's (`__use_yte__`), whose expressions can raise anything.
+        except Exception as error:
+            raise StudyError(f"{path}: not read by Snakemake: {error}: correct the file") from None
+    if changes:
+        from snakemake.cli import parse_config
+
+        try:
+            update_config(content, parse_config(changes))
+        except (ValueError, AssertionError) as error:
+            raise StudyError(
+                f"--config {' '.join(changes)}: not KEY=VALUE with a value in YAML ({error}): write it as in "
+                "--config 'seeds=[1, 2, 3]'"
+            ) from None
+    return parse_study(content, ", ".join(map(str, paths)))
 
 
-def _change(change: str) -> tuple[str, Any]:
-    key, equals, value = change.partition("=")
-    try:
-        if equals:
-            return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError:
-        pass
-    raise StudyError(
-        f"--config {change}: not KEY=VALUE with a value in YAML: write it as in --config 'seeds=[1, 2, 3]'"
-    )
+def check_study_file(path: str | Path) -> None:
+    """Refuse a file that would be read otherwise than it is written: see `read_yaml`. Raises StudyError."""
+    if not isinstance(read_yaml(path), Mapping):
+        raise StudyError(f"{path}: {NO_MAPPING}")
 
 
 def check_paths(study: Study, root: Path, source: str) -> None:

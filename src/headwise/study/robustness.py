@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from headwise.study.section import Name, Positive, Rate, Section
+from headwise.study.section import Name, Positive, Rate, Section, Whole
 
 Site = Literal["attention_output", "residual", "attention_logits"]
 Scale = Literal["absolute", "relative"]
@@ -67,7 +67,7 @@ class Noise(Section):
     regions: list[Region] = Field(["all"], min_length=1, description="Thirds of the attention layers, or all")
     draws: Positive = Field(3, description="Draws of the noise; 20 or more where they are the units of replication")
     excerpts: Positive = Field(8, description="Excerpts of held-out text")
-    tokens: int = Field(64, ge=2, description="Tokens per excerpt")
+    tokens: Whole = Field(64, ge=2, description="Tokens per excerpt")
     specialization: NoiseSpecialization = NoiseSpecialization()
     generated_text: GeneratedText | None = Field(None, description="The published outcome, besides; default: none")
 
@@ -134,7 +134,7 @@ class Recursion(Section):
     arms: list[Arm] = Field(min_length=1, description="Models and modes that are compared")
     generations: Positive = Field(10, description="Generations of each chain")
     prompts: Positive = Field(8, description="Chains per arm and seed: prompts, spread evenly over the prompt set")
-    new_tokens: int = Field(64, ge=2, description="Most tokens of a generation")
+    new_tokens: Whole = Field(64, ge=2, description="Most tokens of a generation")
     context: Positive = Field(64, description="Last tokens of a generation that the next one reads")
     temperature: float = Field(1.0, ge=0, description="Of sampling; 0: always the likeliest token")
     batch: Positive = Field(32, description="Chains that are written at once; changes nothing but speed and memory")

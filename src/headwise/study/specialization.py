@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from headwise.study.section import Section
+from headwise.study.section import Section, Whole
 
 ESTIMATOR_FOLDER = Path(__file__).parent.parent / "specialization" / "estimators"
 # Statistics of pairs of heads that extraction computes when the estimator of the same name is selected.
@@ -23,7 +23,7 @@ class Specialization(Section):
     estimators: list[str] = Field(
         default_factory=known_estimators, min_length=1, description="Names of estimators; default: all there are"
     )
-    head_permutations: int = Field(200, ge=1, description="Random orders of heads within layers, for the check")
+    head_permutations: Whole = Field(200, ge=1, description="Random orders of heads within layers, for the check")
 
     def pair_statistics(self) -> list[str]:
         """Statistics of pairs of heads that the selected estimators need from extraction."""

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from headwise.study.section import Name, Positive, Rate, Section
+from headwise.study.section import Name, Positive, Rate, Section, Whole
 
 Analysis = Literal["heads", "residual", "ablation", "weights", "head_map"]
 ANALYSES: tuple[Analysis, ...] = ("heads", "residual", "ablation", "weights", "head_map")
@@ -40,18 +40,18 @@ class Stability(Section):
     words: list[Positive] = Field(
         [5, 10, 20, 30, 40, 50], description="Prompt lengths, in words, that head stability is measured at as well"
     )
-    random_refits: int = Field(3, ge=0, description="Models per group with random weights, as a control")
-    residual_tokens: int | None = Field(
+    random_refits: Whole = Field(3, ge=0, description="Models per group with random weights, as a control")
+    residual_tokens: Whole | None = Field(
         4000, ge=8, description="Tokens that the residual stream is compared on, whole prompts; null: all of them"
     )
     ablation_excerpts: Positive = Field(8, description="Held-out excerpts that a head's importance is measured on")
-    ablation_tokens: int = Field(
+    ablation_tokens: Whole = Field(
         128, ge=2, description="Tokens per held-out excerpt, or the model's positions if fewer"
     )
     head_map_perplexity: Rate = Field(
         30.0, description="Perplexity of t-SNE, at most a third of the heads that are shown"
     )
-    memory_mb: int = Field(512, ge=16, description="Attention, or kernel values, held in memory at once; MB")
+    memory_mb: Whole = Field(512, ge=16, description="Attention, or kernel values, held in memory at once; MB")
     weight_decay: list[WeightDecayContrast] = Field([], description="Groups that are contrasted")
     depths: list[Name] = Field([], description="Groups that differ in depth alone, for the dip over depth")
     parity_margin: Rate = Field(

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from headwise.study.section import Positive, Rate, Section
+from headwise.study.section import Positive, Rate, Section, Whole
 
 
 class Decoder(Section):
@@ -18,8 +18,8 @@ class Decoder(Section):
     hidden: Positive = Field(64, description="Width of the residual stream")
     heads: Positive = Field(8, description="Attention heads per layer")
     key_value_heads: Positive | None = Field(None, description="Heads that hold keys and values; default: `heads`")
-    head_width: int = Field(8, ge=2, multiple_of=2, description="Width of one head; even, for rotary positions")
-    feed_forward: int = Field(192, ge=0, description="Width of the feed-forward layers; 0: attention alone")
+    head_width: Whole = Field(8, ge=2, multiple_of=2, description="Width of one head; even, for rotary positions")
+    feed_forward: Whole = Field(192, ge=0, description="Width of the feed-forward layers; 0: attention alone")
     positions: Positive = Field(256, description="Longest sequence, in tokens")
     window: Positive | None = Field(None, description="Sliding window in tokens; default: attend to all positions")
 
@@ -58,7 +58,7 @@ class Training(Section):
     schedule: Literal["cosine", "constant"] = Field(
         "cosine", description="Learning rate after warm-up: half a cosine down to 0, or the peak to the end"
     )
-    warmup: int = Field(50, ge=0, description="Steps of linear warm-up")
+    warmup: Whole = Field(50, ge=0, description="Steps of linear warm-up")
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of AdamW")
     decayed: Literal["matrices", "all"] = Field(
         "matrices", description="What decays: weight matrices and embeddings, or gains and biases as well"
@@ -81,7 +81,7 @@ class Sft(Section):
     steps: Positive = Field(40, description="Optimiser steps")
     batch: Positive = Field(16, description="Pairs per step")
     learning_rate: Rate = Field(7e-4, description="Peak learning rate, after warm-up")
-    warmup: int = Field(5, ge=0, description="Steps of linear warm-up")
+    warmup: Whole = Field(5, ge=0, description="Steps of linear warm-up")
 
 
 class Dpo(Section):
@@ -90,7 +90,7 @@ class Dpo(Section):
     steps: Positive = Field(40, description="Optimiser steps")
     batch: Positive = Field(8, description="Preference pairs per step")
     learning_rate: Rate = Field(1e-3, description="Peak learning rate, after warm-up")
-    warmup: int = Field(5, ge=0, description="Steps of linear warm-up")
+    warmup: Whole = Field(5, ge=0, description="Steps of linear warm-up")
     beta: Rate = Field(0.1, description="Strength of the pull towards the reference model")
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from headwise.study.extraction import Extraction
-from headwise.study.section import Name, Positive, Section, Seed
+from headwise.study.section import Name, Positive, Section, Seed, Whole
 
 # The name of the study's own extraction among variants.
 STUDY = "study"
@@ -22,7 +22,7 @@ class Variant(Section):
     padding: Literal["none", "left", "right", "tokenizer"] = Field(
         "none", description="Side on which prompts are padded; tokenizer: the side that the model's tokenizer names"
     )
-    pad_to: int = Field(128, ge=2, description="Tokens of a padded prompt; a longer prompt is never cut")
+    pad_to: Whole = Field(128, ge=2, description="Tokens of a padded prompt; a longer prompt is never cut")
     pad_token: Literal["tokenizer", "eos", "bos", "unknown"] = Field(
         "tokenizer", description="tokenizer: the tokenizer's own pad token, or its end token where it has none"
     )
