@@ -61,7 +61,7 @@ def errors_as_sentences() -> Iterator[None]:
 @errors_as_sentences()
 def verify(study_files: StudyFiles, config: Changes = None) -> None:
     """Check a study file and its prompts, and show what would run. Paths start from the current folder."""
-    from headwise.prompts import load_verified
+    from headwise.prompts import declared_in, load_verified
     from headwise.study.parse import check_paths, load_study
 
     study = load_study(*study_files, changes=config or [])
@@ -81,6 +81,7 @@ def verify(study_files: StudyFiles, config: Changes = None) -> None:
     facts.add_row("models × seeds", str(sum(len(study.seeds_of(model)) for model in study.models)))
     facts.add_row("prompts", f"{len(prompts)}: " + ", ".join(f"{count} {name}" for name, count in domains.items()))
     facts.add_row("SHA-256", digest)
+    facts.add_row("declared in", declared_in(study.prompts, Path()))
     facts.add_row("estimators", ", ".join(study.specialization.estimators))
     facts.add_row("primary", study.comparison.primary)
     facts.add_row("output", f"results/{study.name}/")

@@ -108,6 +108,24 @@ GOOD = '{"id": "a", "domain": "d", "text": "t"}\n'
         ('{"id": "a", "domain": "d", "text": " "}\n', 1, "'text' is ' '", "not empty"),
         (GOOD + GOOD, 2, "id 'a' is already used in line 1", "its own id"),
         (GOOD.encode() + b'{"id": "b", "domain": "d", "text": "caf\xe9"}\n', 2, "not UTF-8", "encoding"),
+        ('{"id": "a", "text": "t", "domain": "d", "text": "u"}\n', 1, "the key 'text' stands twice", "remove one"),
+        ('{"id": "a", "domain": "d", "text": {"b": 1, "b": 1}}\n', 1, "the key 'b' stands twice", "remove one"),
+        (GOOD + "[" * 100_000 + "\n", 2, "nested too deeply", "write one object"),
+        (GOOD + '{"id": ' * 100_000 + "\n", 2, "nested too deeply", "write one object"),
+        ('{"id": 1' + "0" * 5_000 + "}\n", 1, "a number has too many digits", "write one object"),
+        ('{"id": NaN, "domain": "d", "text": "t"}\n', 1, "'id' is nan", "must be a string"),
+        ('{"id": "a", "domain": -Infinity, "text": "t"}\n', 1, "'domain' is -inf", "must be a string"),
+        ('{"id": "a", "domain": "d", "text": "t\\ud800"}\n', 1, r"'text' holds '\ud800' as character 2", "remove it"),
+        ('{"id": "\\udfff", "domain": "d", "text": "t"}\n', 1, r"'id' holds '\udfff'", "remove it"),
+        ('{"id": "a", "domain": "\\u0000", "text": "t"}\n', 1, r"'domain' holds '\x00'", "remove it"),
+        (GOOD + GOOD.replace('"a"', '" a"'), 2, "id ' a' looks like 'a' of line 1", "difference can be seen"),
+        (GOOD + '{"id": "b", "domain": "d\\u200b", "text": "t"}\n', 2, r"domain 'd\u200b' looks like 'd'", "alike"),
+        (
+            GOOD.replace('"a"', '"caf\\u00e9"') + GOOD.replace('"a"', '"cafe\\u0301"'),
+            2,
+            r"id 'cafe\u0301' looks like 'caf\xe9' of line 1",
+            "alike",
+        ),
     ],
 )
 def test_a_broken_line_is_named(tmp_path: Path, content: str | bytes, line: int, problem: str, remedy: str) -> None:
@@ -116,6 +134,29 @@ def test_a_broken_line_is_named(tmp_path: Path, content: str | bytes, line: int,
         read_prompts(path)
     assert str(error.value).startswith(f"{path}, line {line}: {problem}")
     assert remedy in str(error.value)
+
+
+def test_what_a_broken_line_says_is_short(tmp_path: Path) -> None:
+    long = json.dumps({"id": ["x" * 10_000], "domain": "d", "text": "t"})
+    for line in (long, long.replace("id", "y" * 10_000)):
+        with pytest.raises(PromptError) as error:
+            read_prompts(write(tmp_path / "p.jsonl", line))
+        assert len(str(error.value)) < len(str(tmp_path)) + 200
+
+
+def test_whatever_can_be_seen_is_a_difference(tmp_path: Path) -> None:
+    """Names are told apart as written; text may hold every character that UTF-8 has."""
+    ids = ["a", "A", "a b", "ab", "a-b", "\u0660", "0", "00", "x2", "x\u00b2", "\u6f22"]
+    text = "\U0001f469\u200d\U0001f52c \ufeff\u2028 \uffff caf\u00e9 cafe\u0301"
+    prompts = [Prompt(name, domain, text) for name, domain in zip(ids, [*ids[1:], "a"], strict=True)]
+    assert read_prompts(write(tmp_path / "p.jsonl", json_lines(*prompts))) == prompts
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32-le"])
+@pytest.mark.parametrize("name", ["p.jsonl", "p.txt"])
+def test_a_file_of_another_encoding_is_named(tmp_path: Path, encoding: str, name: str) -> None:
+    with pytest.raises(PromptError, match=rf"{re.escape(name)}(, line 1)?: not UTF-8.*: save the file"):
+        read_prompts(write(tmp_path / name, GOOD.encode(encoding)))
 
 
 @pytest.mark.parametrize("line", ["What is it?", "1.", "1. ", "one. What is it?"])
@@ -183,12 +224,52 @@ def test_the_digest_of_the_study_goes_before_the_checksum_file(tmp_path: Path) -
     assert (prompts, digest) == (TWO, sha256(source))
 
 
-@pytest.mark.parametrize("form", ["{digest}  {name}", "{digest} *{name}", "{digest}  ./{name}"])
-def test_each_form_that_sha256sum_writes_is_understood(tmp_path: Path, form: str) -> None:
+FORMS = [
+    "{digest}  {name}",
+    "{digest} *{name}",
+    "{digest}  ./{name}",
+    "{upper} {name}",
+    "{upper}\t.\\{name}",
+    "SHA256 ({name}) = {digest}",
+    "SHA256({name})= {digest}",
+    "SHA2-256(./{name})= {upper}",
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_each_form_of_checksums_is_understood(tmp_path: Path, form: str, encoding: str, end: str) -> None:
+    source = write(tmp_path / "mine (1).jsonl", json_lines(*TWO))
+    digest = sha256(source)
+    line = form.format(digest=digest, upper=digest.upper(), name=source.name)
+    others = f"{'0' * 64}  not-mine (1).jsonl", f"SHA256 (mine (1).jsonl.bak) = {'0' * 64}", "", "a comment"
+    write(tmp_path / "SHA256SUMS", (end.join([*others, line]) + end).encode(encoding))
+    assert load_verified(Prompts(path=source.name), tmp_path) == (TWO, digest)
+
+
+def test_checksums_of_files_with_names_in_another_encoding_do_not_matter(tmp_path: Path) -> None:
     source = write(tmp_path / "mine.jsonl", json_lines(*TWO))
-    other = f"{'0' * 64}  not-mine.jsonl\n"
-    write(tmp_path / "SHA256SUMS", other + form.format(digest=sha256(source), name=source.name) + "\n")
-    assert load_verified(Prompts(path=source.name), tmp_path) == (TWO, sha256(source))
+    write(tmp_path / "SHA256SUMS", b"0" * 64 + b"  caf\xe9.txt\n" + f"{sha256(source)}  mine.jsonl\n".encode())
+    assert load_verified(Prompts(path=source.name), tmp_path)[0] == TWO
+
+
+def test_a_file_that_is_listed_twice_needs_one_digest(tmp_path: Path) -> None:
+    source = write(tmp_path / "mine.jsonl", json_lines(*TWO))
+    line = f"{sha256(source)}  mine.jsonl\n"
+    write(tmp_path / "SHA256SUMS", line + line.upper().replace("MINE.JSONL", "./mine.jsonl"))
+    assert load_verified(Prompts(path=source.name), tmp_path)[0] == TWO
+    write(tmp_path / "SHA256SUMS", line + f"SHA256 (mine.jsonl) = {'0' * 64}\n")
+    with pytest.raises(PromptError, match=r"SHA256SUMS: mine\.jsonl is listed with 2 different digests: remove"):
+        load_verified(Prompts(path=source.name), tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-32"])
+def test_checksums_that_cannot_be_read_are_named(tmp_path: Path, encoding: str) -> None:
+    source = write(tmp_path / "mine.jsonl", json_lines(*TWO))
+    write(tmp_path / "SHA256SUMS", f"{sha256(source)}  mine.jsonl\n".encode(encoding))
+    with pytest.raises(PromptError, match=r"SHA256SUMS: neither UTF-8 nor UTF-16 .*: save it as UTF-8"):
+        load_verified(Prompts(path=source.name), tmp_path)
 
 
 @pytest.mark.parametrize("declared_in", ["study", "SHA256SUMS"])
@@ -265,6 +346,20 @@ def test_a_failed_download_says_what_to_do(tmp_path: Path, address: str) -> None
         for url, reason in [(f"{address}/absent.jsonl", "404"), (f"{closed}/p.jsonl", "refused")]:
             with pytest.raises(PromptError, match=rf"could not be downloaded \(.*{reason}.*\).*set prompts\.path"):
                 verify(tmp_path, url, "0" * 64)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1/p.jsonl", "https://exa mple.invalid/p.jsonl", "HTTP://caf\u00e9:x/p.jsonl"]
+)
+def test_what_is_no_address_is_named(tmp_path: Path, url: str) -> None:
+    with pytest.raises(PromptError, match=rf"{re.escape(url)}: could not be downloaded .*set prompts\.path"):
+        load_verified(Prompts(path=url, sha256="0" * 64), tmp_path)
+
+
+@pytest.mark.parametrize("path", ["nul\0.jsonl", "//[a/b.jsonl", "x" * 300 + ".jsonl"])
+def test_what_is_no_path_is_named(tmp_path: Path, path: str) -> None:
+    with pytest.raises(PromptError, match=r"\.jsonl: (cannot be read|there is no such prompt file)"):
+        load_verified(Prompts(path=path), tmp_path)
 
 
 # --- encoding ---
