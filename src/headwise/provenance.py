@@ -5,9 +5,10 @@ Imported by the Snakefile, so nothing heavy is imported here at module level.
 
 import hashlib
 import json
+import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 METADATA_KEY = b"headwise"
 FORMAT_VERSION = 1
+NULLABLE_INTEGERS = tuple(f"{sign}nt{bits}" for sign in ("I", "UI") for bits in (8, 16, 32, 64))
 LIBRARIES = (
     "headwise",
     "torch",
@@ -93,8 +95,35 @@ def _remove(path: Path) -> None:
 
 def write_json(value: Any, path: str | Path) -> None:
     """Write a JSON value atomically, readable by people: indented, keys in the order given."""
+    text = json_text(value, str(path), indent=2)
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def json_text(value: Any, name: str, indent: int | None = None) -> str:
+    """A JSON value as text. Raises ValueError, naming `name` and the place in it, for a number that is not finite."""
+    try:
+        return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        place, number = next(_not_finite(value), ("", None))
+        if number is None:
+            raise
+        raise ValueError(
+            f"{name}: {place} is {number}, which JSON cannot hold: what is undefined must be null, with a reason. "
+            "Compute its input again"
+        ) from None
+
+
+def _not_finite(value: Any, place: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers in a JSON value that are not finite, each with its place: "comparisons[3].p"."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _not_finite(each, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list | tuple):
+        for position, each in enumerate(value):
+            yield from _not_finite(each, f"{place}[{position}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield place, value
 
 
 def read_json(path: str | Path) -> Any:
@@ -123,6 +152,42 @@ def write_table(table: "pyarrow.Table | pandas.DataFrame", path: str | Path, met
     table = table.cast(with_metadata(table.schema, metadata))
     with atomic(path) as temporary:
         pyarrow.parquet.write_table(table, temporary, compression="zstd")
+
+
+def read_table(path: str | Path) -> "pandas.DataFrame":
+    """A Parquet file as a table, every column in the type that the file declares.
+
+    Whole numbers and truth values are nullable types of pandas (Int64, boolean), empty cells or not: pandas' own
+    reading makes floating-point numbers of whole ones as soon as a cell is empty, and two seeds above 2⁵³ one.
+    """
+    import pyarrow.parquet
+
+    return _frame(pyarrow.parquet.read_table(path))
+
+
+def table_of(rows: Iterable[Mapping[str, Any]]) -> "pandas.DataFrame":
+    """Rows as a table, a column per key, as `read_table` would read it: whole numbers stay whole beside None.
+
+    Raises pyarrow.ArrowInvalid or ArrowTypeError where the cells of a column are of several kinds.
+    """
+    import pyarrow
+
+    rows = [dict(row) for row in rows]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return _frame(pyarrow.table({name: pyarrow.array([row.get(name) for row in rows]) for name in names}))
+
+
+def _frame(table: "pyarrow.Table") -> "pandas.DataFrame":
+    import pandas
+    import pyarrow
+
+    whole = {getattr(pyarrow, name.lower())(): pandas.api.types.pandas_dtype(name) for name in NULLABLE_INTEGERS}
+    types = {**whole, pyarrow.bool_(): pandas.BooleanDtype()}
+    decoded = [
+        field.with_type(field.type.value_type) if pyarrow.types.is_dictionary(field.type) else field
+        for field in table.schema
+    ]
+    return table.cast(pyarrow.schema(decoded)).to_pandas(types_mapper=types.get, ignore_metadata=True)
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:

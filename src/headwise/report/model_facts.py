@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from headwise.models.windows import windows_act
+from headwise.provenance import table_of
 from headwise.study.study import Study
 
 ARCHITECTURE = (
@@ -66,7 +67,7 @@ def models_table(
                     "repeats_seed": repeats.get((model.name, seed)),
                 }
             )
-    return pd.DataFrame(rows)
+    return table_of(rows)
 
 
 def _windows(windows: Sequence[int | None] | None, longest: int | None) -> dict[str, Any]:

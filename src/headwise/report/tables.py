@@ -11,10 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from headwise.provenance import atomic, json_digest, read_json, read_metadata, write_table
+from headwise.csv_text import text_for_csv
+from headwise.provenance import atomic, json_digest, read_json, read_metadata, read_table, write_table
 from headwise.report import parts
 from headwise.report.agreement import agreement_table
 from headwise.report.calibration.marks import marked
+from headwise.report.cells import TableError, check_cells
 from headwise.report.columns import COLUMNS, IDENTITY, TYPES, Tables
 from headwise.report.controls.panel import control_panel
 from headwise.report.declaration.part import why_undeclared
@@ -23,10 +25,6 @@ from headwise.report.tested import tested_tables
 from headwise.study.study import Study
 
 CHECKS = ("head_permutation", "head_permutation_largest_change", "without_layer")
-
-
-class TableError(ValueError):
-    """A table that lacks a column; the message names table and column."""
 
 
 class ReportError(ValueError):
@@ -92,21 +90,21 @@ def build_tables(study: Study, inputs: Inputs) -> dict[str, pd.DataFrame]:
 def write_tables(tables: Tables, folder: Path, metadata: Mapping[str, Any]) -> None:
     """Write the tables to `folder`/{table}.parquet and .csv, replacing the folder at once.
 
-    Tables of analyses that the study has not are left out.
+    Tables of analyses that the study has not are left out. Text in CSV is that of `text_for_csv`.
     """
     with atomic(folder) as temporary:
         for name, table in tables.items():
             if table.empty and name not in COLUMNS:
                 continue
             write_table(table, temporary / f"{name}.parquet", {**metadata, "table": name})
-            table.to_csv(temporary / f"{name}.csv", index=False, lineterminator="\n")
+            text_for_csv(table).to_csv(temporary / f"{name}.csv", index=False, lineterminator="\n")
 
 
 def read_tables(folder: Path) -> dict[str, pd.DataFrame]:
     """The tables that `write_tables` wrote, by name, with their types; those that it left out are empty."""
     paths = {name: folder / f"{name}.parquet" for name in parts.TABLES}
     return {
-        name: typed(name, pd.read_parquet(path) if name in COLUMNS or path.is_file() else pd.DataFrame())
+        name: typed(name, read_table(path) if name in COLUMNS or path.is_file() else pd.DataFrame())
         for name, path in paths.items()
     }
 
@@ -115,7 +113,8 @@ def typed(table: str, frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with the columns of the table, in their order and with nullable types.
 
     A frame without rows gets all columns, and a nullable column that is missing is empty. Raises TableError
-    when another column is missing, or one is there that should not be.
+    when another column is missing, or one is there that should not be, and, naming the row as well, for a cell that is
+    not of its column's type, that is infinite, or a whole number that JSON and spreadsheets would round.
     """
     columns = parts.TABLES[table]
     if frame.empty:
@@ -128,8 +127,10 @@ def typed(table: str, frame: pd.DataFrame) -> pd.DataFrame:
             f"table '{table}': column '{wrong[0]}' {problem}: the columns are listed in "
             "headwise.report; compute the inputs of the table again, or change the list"
         )
-    types = {column.name: TYPES[column.type] for column in columns}
-    return frame[list(types)].astype(types).reset_index(drop=True)
+    frame = frame[[column.name for column in columns]].reset_index(drop=True)
+    for column in columns:
+        check_cells(table, column, frame)
+    return frame.astype({column.name: TYPES[column.type] for column in columns})
 
 
 def table_metadata(study: Study, inputs: Inputs) -> dict[str, Any]:
@@ -173,7 +174,7 @@ def gather(study: Study, paths: Iterable[Path]) -> pd.DataFrame:
     parts = {}
     for path in paths:
         names = identity(study, read_metadata(path), path)
-        part = pd.read_parquet(path)
+        part = read_table(path)
         for position, column in enumerate(IDENTITY):
             part.insert(position, column, pd.Series(names[column], index=part.index, dtype=_dtype(column)))
         parts[names["model"], names["seed"]] = part
@@ -189,7 +190,7 @@ def analysis_table(study: Study, path: Path) -> pd.DataFrame:
         raise ReportError(
             f"{path} belongs to study '{owner}', not to '{study.name}': give the files of this study only"
         )
-    return pd.read_parquet(path)
+    return read_table(path)
 
 
 def check_prompts(measured: Iterable[tuple[Path, Mapping[str, Any]]]) -> None:

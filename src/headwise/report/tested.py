@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from headwise.provenance import read_metadata
+from headwise.provenance import read_metadata, read_table
 from headwise.report.columns import Tables, records
 from headwise.report.verdicts import ADJUSTED, REPEAT, adjust, roles, verdicts
 from headwise.statistics.result import joined
@@ -30,7 +30,7 @@ def tested_tables(
     test of its own. Where no test counts as declared in advance all are exploratory, and the reason of those that the
     study file names says why.
     """
-    within, between = _comparisons(study, comparisons), pd.read_parquet(contrasts)
+    within, between = _comparisons(study, comparisons), read_table(contrasts)
     if not within.empty:
         declared = within["level"].eq("model") & within["scope"].eq("refit") & _primary(study, within)
         declared &= "comparison" in study.comparison.confirmatory
@@ -89,7 +89,7 @@ def _comparisons(study: Study, paths: Iterable[Path]) -> pd.DataFrame:
     """Comparisons in the order of the study, with a column `repeat`."""
     parts = {}
     for path in paths:
-        part = pd.read_parquet(path)
+        part = read_table(path)
         part["repeat"] = part["scope"].eq("refit") & ~part["seed"].isin(read_metadata(path)["refits"])
         parts[part["aligned"].iloc[0]] = part
     chosen = [parts[model.name] for model in study.descendants() if model.name in parts]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from headwise.provenance import read_metadata
+from headwise.provenance import read_metadata, read_table
 from headwise.robustness.sensitivity import area, contrast, slope
 from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import t_interval
@@ -32,7 +32,7 @@ def read_refits(paths: Sequence[Path]) -> pd.DataFrame:
     digests: dict[str, list[str]] = {}
     for path in paths:
         metadata = read_metadata(path)
-        rows = pd.read_parquet(path)
+        rows = read_table(path)
         parts.append(rows.assign(seed=metadata["seed"]))
         for model, digest in metadata["weights_digests"].items():
             digests.setdefault(model, []).append(digest)
@@ -47,7 +47,7 @@ def per_unit(losses: pd.DataFrame) -> pd.DataFrame:
     Columns: model, heads, site, scale, region, sigma, unit, number (of the unit), draws, delta_nll_nats, undefined.
     """
     seeds = losses["seed"].rank(method="dense")
-    draws = losses["draw"] * losses["seed"].nunique() + seeds
+    draws = (losses["draw"] * losses["seed"].nunique() + seeds).astype("int64")
     number = losses["seed"].where(losses["unit"] == "refit", draws).astype("int64")
     rows = losses.assign(number=number, delta_nll_nats=losses["delta_nll_nats"].astype("float64"))
     grouped = rows.groupby([*MODEL, *CELL, "sigma", "unit", "number"], sort=False)["delta_nll_nats"]

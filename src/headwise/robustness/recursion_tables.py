@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from headwise.provenance import read_metadata
+from headwise.provenance import read_metadata, read_table
 from headwise.robustness.degradation import onset
 from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import t_interval, welch_interval
@@ -27,7 +27,7 @@ def read_arms(paths: Sequence[Path]) -> pd.DataFrame:
     parts = []
     for path in paths:
         metadata = read_metadata(path)
-        parts.append(pd.read_parquet(path).assign(arm=metadata["arm"], seed=metadata["seed"]))
+        parts.append(read_table(path).assign(arm=metadata["arm"], seed=metadata["seed"]))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from headwise.provenance import read_metadata, write_table
+from headwise.provenance import read_metadata, table_of, write_table
 from headwise.robustness.noise_tables import (
     ARCHITECTURE,
     AS_MADE,
@@ -90,15 +90,15 @@ def perturbation_tables(files: PerturbationFiles, settings: PerturbationSettings
     noise = specialization_response_rows(responses)
     probed = probe_rows(responses, settings.bases)
     found = {
-        "noise_response": pd.DataFrame(response_rows(units, comparison.level)),
-        "noise_sensitivity": pd.DataFrame(sensitivity_rows(units, comparison.level)),
-        "noise_contrasts": pd.DataFrame(contrast_rows(units, settings.reference, comparison)),
+        "noise_response": table_of(response_rows(units, comparison.level)),
+        "noise_sensitivity": table_of(sensitivity_rows(units, comparison.level)),
+        "noise_contrasts": table_of(contrast_rows(units, settings.reference, comparison)),
         "noise_specialization": noise,
-        "key_value_duplication": pd.DataFrame(duplication_rows(losses, responses, duplicated.drop(columns=["unit"]))),
-        "generated_text": pd.DataFrame(slope_rows(generated)),
+        "key_value_duplication": table_of(duplication_rows(losses, responses, duplicated.drop(columns=["unit"]))),
+        "generated_text": table_of(slope_rows(generated)),
         "probe": probed,
-        "probe_discrimination": pd.DataFrame(discrimination_rows(probed, comparison)),
-        "probe_selection": pd.DataFrame(selection_rows(noise, declared, settings.primary, comparison.level)),
+        "probe_discrimination": table_of(discrimination_rows(probed, comparison)),
+        "probe_selection": table_of(selection_rows(noise, declared, settings.primary, comparison.level)),
     }
     return found | {"published_robustness": published_table(found, settings)}
 
@@ -121,7 +121,7 @@ def published_table(found: Mapping[str, pd.DataFrame], settings: PerturbationSet
                 "reason": reason,
             }
         )
-    return pd.DataFrame(rows)
+    return table_of(rows)
 
 
 def _ours(
@@ -181,8 +181,8 @@ def summarize_recursion(
     found = {
         "recursion_generations": generation_rows(chains),
         "recursion_specialization": read_arms(specialization),
-        "recursion_survival": pd.DataFrame(survival_rows(times, settings, comparison.level)),
-        "recursion_durations": pd.DataFrame(duration_rows(times, settings, comparison)),
+        "recursion_survival": table_of(survival_rows(times, settings, comparison.level)),
+        "recursion_durations": table_of(duration_rows(times, settings, comparison)),
     }
     for name, table in found.items():
         write_table(table, tables[name], _shared(generations))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from headwise.provenance import write_table
+from headwise.provenance import read_table, write_table
 from headwise.stability.cosines import SAME, WHOLE, RefitCosines, View, refit_cosines
 from headwise.stability.heads import (
     ANCHOR,
@@ -71,7 +71,7 @@ def compare_refits(
     Raises StabilityError where refits do not belong together.
     """
     lengths: dict[int, dict[str, int]] = {}
-    for words, prompt, tokens in pd.read_parquet(beginnings).itertuples(index=False):
+    for words, prompt, tokens in read_table(beginnings).itertuples(index=False):
         lengths.setdefault(words, {})[prompt] = tokens
     frames: dict[Path, list[pd.DataFrame]] = {pairs: [], heads: [], origins: []}
     prompts: dict[str, dict[str, int]] = {}

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from headwise.provenance import read_metadata
+from headwise.provenance import read_metadata, read_table
 from headwise.stability.names import TRAINED
 from headwise.statistics.permutation import FloatArray
 
@@ -116,7 +116,7 @@ def read_group(files: GroupFiles) -> Group:
     """Read the tables of one group; its name and refits stand in their metadata."""
     metadata = read_metadata(files.pairs)
     tables = {
-        name: pd.read_parquet(getattr(files, name))
+        name: read_table(getattr(files, name))
         for name in ("pairs", "heads", "origins", "residual", "importance", "losses", "norms")
     }
     return Group(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from headwise.provenance import read_metadata, write_table
+from headwise.provenance import read_metadata, read_table, write_table
 from headwise.statistics.result import joined
 
 PADDING_ALONE = "padding"
@@ -31,8 +31,8 @@ def gather_variants(
     for path, digest in digests.items():
         if digest != digests[first]:
             raise ValueError(f"{first} and {path} were measured on different prompts: measure both models again")
-    shifts = pd.concat([pd.read_parquet(path) for path in parts], ignore_index=True)
-    tests = [pd.read_parquet(path) for path in comparisons]
+    shifts = pd.concat([read_table(path) for path in parts], ignore_index=True)
+    tests = [read_table(path) for path in comparisons]
     metadata = {"study": study, "prompts_digest": digests[first]}
     write_table(shifts, variants, metadata)
     write_table(confound_table(shifts, pd.concat(tests) if tests else None), confounds, metadata)
