@@ -7,15 +7,12 @@ wrote about a repository, whose files lie in the user's own cache.
 from pathlib import Path
 from typing import Any
 
-from headwise.models.files import CONFIG, INDEX, VOCABULARIES, WEIGHTS, pickled_weights, weight_files
+from headwise.models.files import CONFIG, weight_files
+from headwise.models.headers import CheckpointError, read_object
 from headwise.provenance import file_digest, json_digest, read_json
 
 # What facts.json of a checkpoint that was made here says of its origin.
 ORIGIN = ("corpus_digest", "tokenizer_digest", "repository", "revision", "commit", "source_files")
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot or must not be read; the message names folder and file and says what to do."""
 
 
 def was_fetched(checkpoint: str | Path) -> bool:
@@ -89,7 +86,7 @@ def verify_architecture(config: Path, own_code: bool) -> None:
     """
     from transformers import CONFIG_MAPPING
 
-    content = read_json(config)
+    content = read_object(config)
     model_type = content.get("model_type")
     if own_code:
         elsewhere = [str(place) for place in content.get("auto_map", {}).values() if "--" in str(place)]
@@ -104,22 +101,3 @@ def verify_architecture(config: Path, own_code: bool) -> None:
             "use a newer transformers, another checkpoint, or, for a model of a hub whose code you have read, "
             "`trust_remote_code: true`"
         )
-
-
-def verify_files(folder: Path) -> None:
-    """Refuse a folder that lacks a file of a checkpoint, or whose weights are pickled. Raises CheckpointError."""
-    if not (folder / CONFIG).is_file():
-        raise CheckpointError(f"{folder}: config.json is missing: save the model with `save_pretrained`")
-    weights = weight_files(folder)
-    missing = [path.name for path in weights if not path.is_file()]
-    if missing and (folder / INDEX).is_file():
-        raise CheckpointError(f"{folder}: {', '.join(missing)} named by {INDEX} is missing: copy or fetch it again")
-    if missing:
-        if pickled := pickled_weights(path.name for path in folder.iterdir()):
-            raise CheckpointError(
-                f"{folder}: the weights are pickled ({pickled[0]}), and reading a pickle can run any code: "
-                f"convert them to {WEIGHTS}, with `model.save_pretrained(folder)` where you trust the file"
-            )
-        raise CheckpointError(f"{folder}: {WEIGHTS} is missing: save the model with `save_pretrained`")
-    if not any((folder / name).is_file() for name in VOCABULARIES):
-        raise CheckpointError(f"{folder}: tokenizer.json is missing: save the tokenizer beside the model")

@@ -3,11 +3,11 @@
 Imported by the Snakefile, so nothing heavy is imported here.
 """
 
-import json
 from collections.abc import Iterable
 from fnmatch import fnmatch
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from headwise.models.headers import FETCH_AGAIN, CheckpointError, read_object
 from headwise.study.data import Corpus
 
 CONFIG = "config.json"
@@ -46,7 +46,7 @@ def weight_files(folder: str | Path) -> list[Path]:
     """The safetensors files that hold a checkpoint's weights, sorted by name; whether they exist or not.
 
     As transformers does, model.safetensors is taken where it exists, else what the index names; other weights that lie
-    beside them are none of the checkpoint.
+    beside them are none of the checkpoint. Raises CheckpointError for a damaged index.
     """
     folder = Path(folder)
     if (folder / WEIGHTS).is_file() or not (folder / INDEX).is_file():
@@ -55,8 +55,29 @@ def weight_files(folder: str | Path) -> list[Path]:
 
 
 def indexed_weights(index: Path) -> list[str]:
-    """Names of the weight files that an index of shards lists, sorted."""
-    return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    """Names of the weight files that an index of shards lists, sorted. Raises CheckpointError as `weight_map` does."""
+    return sorted(set(weight_map(index).values()))
+
+
+def weight_map(index: Path) -> dict[str, str]:
+    """The file of each tensor, as an index of shards has it; all of them in the folder of the index.
+
+    Raises CheckpointError for a damaged index, and for files that would lie elsewhere.
+    """
+    named = read_object(index).get("weight_map")
+    if not isinstance(named, dict) or not named or not all(isinstance(file, str) for file in named.values()):
+        raise CheckpointError(
+            f"{index}: `weight_map` does not say which file each tensor is in: {FETCH_AGAIN}, or save the model again "
+            "with `save_pretrained`"
+        )
+    for tensor, file in named.items():
+        place = PurePosixPath(file.replace("\\", "/"))  # a name of Windows has other separators
+        if place.is_absolute() or ".." in place.parts or ":" in file or place.suffix != ".safetensors":
+            raise CheckpointError(
+                f"{index}: '{tensor}' is said to be in '{file}', which is no safetensors file of this folder: "
+                f"{FETCH_AGAIN}, or save the model again with `save_pretrained`"
+            )
+    return named
 
 
 def checkpoint_files(folder: str | Path) -> list[Path]:

@@ -19,7 +19,9 @@ from transformers import (
 )
 
 from headwise.models.architecture import ArchitectureError, language_model_class
-from headwise.models.checkpoint import CheckpointError, checkpoint_folder, verify_architecture, verify_files
+from headwise.models.checkpoint import checkpoint_folder, verify_architecture
+from headwise.models.checks import check_checkpoint
+from headwise.models.headers import CheckpointError
 from headwise.progress import no_bars_in_logs
 from headwise.study.models import Loading
 
@@ -50,7 +52,7 @@ def load_checkpoint(
     if dtype not in DTYPES:
         raise ValueError(f"unknown dtype '{dtype}': choose from {', '.join(DTYPES)}")
     folder = checkpoint_folder(checkpoint)
-    verify_files(folder)
+    check_checkpoint(folder, loading.trust_remote_code)
     verify_architecture(folder / "config.json", loading.trust_remote_code)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

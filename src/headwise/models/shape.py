@@ -4,13 +4,13 @@ Imported by the Snakefile, so nothing heavy is imported here.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from headwise.models.files import CONFIG, weight_files
+from headwise.models.headers import read_headers, read_object, values_in
 from headwise.study.models import AlignedModel, AnyModel, Facts, FolderModel, TrainedModel
 from headwise.study.study import Study
 from headwise.study.training import Decoder
@@ -93,17 +93,18 @@ def shape_of_folder(folder: Path) -> Shape:
     """The shape of a checkpoint on disk, from config.json and the headers of its weights.
 
     What is missing there is refused when the checkpoint is loaded, with the reason; here it counts as nothing.
+    Raises CheckpointError for what is damaged.
     """
     files = [path for path in weight_files(folder) if path.is_file()]
     config: Mapping[str, Any] = {}
     if (folder / CONFIG).is_file():
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = read_object(folder / CONFIG)
     # Code of one's own, and GPT-2's second path, are as unknown as a missing type.
     known = not any(map(config.get, ("auto_map", "reorder_and_upcast_attn")))
     whole_attention = _is_whole(config.get("model_type") if known else None)
-    config = config.get("text_config") or config
+    config = text_config(config)
     return Shape(
-        parameters=sum(map(_parameters, files)),
+        parameters=values_in(read_headers(files)),
         stored_bytes=sum(path.stat().st_size for path in files),
         layers=_first(config, LAYERS, UNKNOWN_LAYERS),
         heads=_first(config, HEADS, UNKNOWN_HEADS),
@@ -112,16 +113,15 @@ def shape_of_folder(folder: Path) -> Shape:
     )
 
 
+def text_config(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What config.json says of the part that reads text; most models have no other."""
+    inner = content.get("text_config")
+    return inner if isinstance(inner, dict) and inner else content
+
+
 def _is_whole(model_type: str | None) -> bool:
     return model_type is None or model_type in WHOLE_ATTENTION
 
 
 def _first(config: Mapping[str, Any], names: tuple[str, ...], default: int) -> int:
     return next((config[name] for name in names if isinstance(config.get(name), int)), default)
-
-
-def _parameters(path: Path) -> int:
-    """The number of values in a safetensors file: its first 8 bytes are the length of the JSON header that follows."""
-    with path.open("rb") as stream:
-        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-    return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
