@@ -58,7 +58,6 @@ def run_script(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
         output: dict[str, Any],
         settings: Any = None,
         wildcards: dict[str, str] | None = None,
-        config: dict[str, Any] | None = None,
         resources: dict[str, Any] | None = None,
     ) -> None:
         def text(files: dict[str, Any]) -> dict[str, Any]:
@@ -71,7 +70,6 @@ def run_script(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
             output=OutputFiles(fromdict=text(output)),
             params=Params(fromdict={"settings": settings}),
             wildcards=Wildcards(fromdict=wildcards or {}),
-            config=config or {},
             resources=ResourceList(fromdict={"gpu": 0} | (resources or {})),
             log=Log(toclone=[str(logs / f"{name}.log")]),
         )

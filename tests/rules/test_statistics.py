@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from tiny import tiny_content
 
 from headwise.provenance import read_json, read_metadata
 from headwise.study.study import Study
@@ -16,7 +15,8 @@ Measure = Callable[[str, int], Any]
 
 def test_the_declaration_is_kept_and_compared(tmp_path: Path, study: Study, run_script: Callable[..., None]) -> None:
     declaration, table = tmp_path / "declaration.json", tmp_path / "declaration.parquet"
-    run_script("declare", input={}, output={"declaration": declaration}, config=tiny_content())
+    settings = study.comparison.model_dump(mode="json")
+    run_script("declare", input={}, output={"declaration": declaration}, settings=settings)
     assert read_json(declaration)["declared"]["primary"] == study.comparison.primary
     changed = study.comparison.model_dump() | {"equivalence_margin": 0.5}
     run_script(

@@ -1,5 +1,5 @@
 # Paths and settings of the analyses beside specialization. No science, as in common.smk.
-from glob import glob
+from glob import escape, glob
 from types import SimpleNamespace
 
 from headwise.study.perturbation import perturbation_settings, perturbed_bases, probed_descendants
@@ -157,4 +157,4 @@ def controlled():
 def released_results():
     """Result files that others released, which controls compute again; none where the study names no folder."""
     folder = study.controls.released_results
-    return sorted(glob(os.path.join(folder, "**", "*.json"), recursive=True)) if folder else []
+    return sorted(glob(os.path.join(escape(folder), "**", "*.json"), recursive=True)) if folder else []

@@ -3,7 +3,7 @@ import os
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
-from snakemake.io import sourcecache_entry
+from snakemake.io import contains_wildcard, sourcecache_entry
 
 from headwise.models.files import checkpoint_files, corpus_files, tokenizer_files
 from headwise.models.requests import (
@@ -19,6 +19,7 @@ from headwise.models.requests import (
 from headwise.models.resources import conversion_needs
 from headwise.models.shape import shape_of
 from headwise.prompts import PromptError, is_url, load_verified
+from headwise.provenance import file_digest
 from headwise.sources import PACKAGE, import_closure
 from headwise.study.lock import check_fetched, lock_path
 from headwise.study.models import LoadedModel
@@ -26,7 +27,9 @@ from headwise.study.parse import check_paths, check_study_file, parse_study
 from headwise.study.section import StudyError
 from headwise.study.specialization import ESTIMATOR_FOLDER
 
-ROOT = Path(workflow.basedir)
+# The checkout, also where another workflow uses this one as a module: this file's own place, not the main Snakefile's.
+ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
+IS_MODULE = not ROOT.samefile(workflow.basedir)
 
 
 def near(path):
@@ -36,11 +39,16 @@ def near(path):
 
 
 try:
-    STUDY_FILE = ", ".join(map(str, workflow.configfiles))
+    if set("{}") & set(str(ROOT)):
+        raise StudyError(
+            f"{ROOT}: Snakemake takes braces in the name of this folder for a wildcard: rename it"
+        )
+    STUDY_FILE = ", ".join(map(str, workflow.configfiles)) or "the configuration of the module"
     if workflow.is_main_process:
-        # Snakemake has read these files, and has dropped the first of two sections with one name.
+        # Snakemake has read these files, and has dropped the first of two sections with one name. A workflow that uses
+        # this one as a module may read numbers and dates as it likes.
         for configfile in workflow.configfiles:
-            check_study_file(configfile)
+            check_study_file(configfile, values=not IS_MODULE)
     study = parse_study(config, STUDY_FILE)
     check_paths(study, Path.cwd(), STUDY_FILE)
     DOWNLOADED_PROMPTS = is_url(study.prompts.path)
@@ -48,7 +56,9 @@ try:
     if not DOWNLOADED_PROMPTS:
         # Reading the prompts takes milliseconds, and a damaged set is refused before any job starts.
         PROMPT_COUNT = len(load_verified(study.prompts, Path.cwd())[0])
-    check_fetched(lock_path(Path(near(workflow.configfiles[-1]))), Path("results", study.name, "models"))
+    # Commits of branches are kept beside the study file; the configuration of a module may have no file.
+    LOCKED_STUDY = near([f"{study.name}.yaml", *workflow.configfiles][-1])
+    check_fetched(lock_path(Path(LOCKED_STUDY)), Path("results", study.name, "models"))
 except (StudyError, PromptError) as error:
     raise WorkflowError(str(error)) from None
 
@@ -83,10 +93,25 @@ def page_files():
     ]
 
 
-def local_prompts(wildcards):
+def inputs_of(files):
+    """Files of a study as inputs, but for those with braces in their names, which Snakemake takes for wildcards."""
+    return [file for file in map(str, files) if not contains_wildcard(file)]
+
+
+def digests_of_others(files):
+    """The SHA-256 of those, as a parameter: when one changes, the same jobs run again."""
+    return {file: file_digest(file) for file in map(str, files) if contains_wildcard(file)}
+
+
+def prompt_files():
     """The prompt file and the checksums beside it; none where the study names a URL."""
     path = Path(study.prompts.path)
-    return [source(file) for file in (path, path.with_name("SHA256SUMS")) if file.is_file()]
+    return [near(file) for file in (path, path.with_name("SHA256SUMS")) if file.is_file()]
+
+
+def local_prompts(wildcards):
+    """The prompt file and the checksums beside it, as inputs."""
+    return list(map(source, inputs_of(prompt_files())))
 
 
 def names(*sources):
@@ -145,7 +170,7 @@ def fetched(*sources):
 
 def corpus_text(wildcards):
     """The files of a corpus that lies in a folder."""
-    return list(map(str, corpus_files(study.corpus)))
+    return inputs_of(corpus_files(study.corpus))
 
 
 def unconverted(wildcards):

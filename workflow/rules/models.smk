@@ -29,6 +29,7 @@ rule build_corpus:
         runtime=doubling(15),
     params:
         settings=study.corpus.model_dump(),
+        no_inputs=lambda wildcards: digests_of_others(corpus_files(study.corpus)),
     script:
         "../../scripts/build_corpus.py"
 
@@ -168,7 +169,7 @@ rule fetch_model:
         mem_mb=needed("memory_mb", fetching),
         runtime=needed("minutes", fetching),
         # No parameter: a study file that moves, or is named by another path, fetches nothing again.
-        study_file=near(workflow.configfiles[-1]),
+        study_file=LOCKED_STUDY,
     params:
         settings=lambda wildcards: {
             "downloads": [

@@ -20,5 +20,6 @@ rule verify_prompts:
         runtime=doubling(5),
     params:
         settings=study.prompts.model_dump(),
+        no_inputs=digests_of_others(prompt_files()),
     script:
         "../../scripts/verify_prompts.py"

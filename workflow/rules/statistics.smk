@@ -14,6 +14,9 @@ rule declare:
     resources:
         mem_mb=doubling(500),
         runtime=doubling(5),
+    params:
+        # A function of `output` is no reason to run again: a later change must not make this file anew.
+        settings=lambda wildcards, output: study.comparison.model_dump(mode="json"),
     script:
         "../../scripts/declare.py"
 
@@ -78,7 +81,7 @@ rule run_controls:
         ),
         summaries=per_seed(study.models, "specialization/{model}/seed{seed}/summary.parquet"),
         prompts=rules.verify_prompts.output.prompts,
-        released=released_results(),
+        released=inputs_of(released_results()),
         library=library("run_controls.py", *estimator_files()),
     output:
         table=results("analyses/controls.parquet"),
@@ -98,5 +101,6 @@ rule run_controls:
             "measured": study.bases()[0].name,
             "model": controlled().name if controlled() else None,
         },
+        no_inputs=lambda wildcards: digests_of_others(released_results()),
     script:
         "../../scripts/run_controls.py"

@@ -72,9 +72,9 @@ def load_study(*paths: str | Path, changes: Sequence[str] = ()) -> Study:
     return parse_study(content, ", ".join(map(str, paths)))
 
 
-def check_study_file(path: str | Path) -> None:
+def check_study_file(path: str | Path, values: bool = True) -> None:
     """Refuse a file that would be read otherwise than it is written: see `read_yaml`. Raises StudyError."""
-    if not isinstance(read_yaml(path), Mapping):
+    if not isinstance(read_yaml(path, values), Mapping):
         raise StudyError(f"{path}: {NO_MAPPING}")
 
 

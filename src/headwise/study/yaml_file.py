@@ -18,12 +18,13 @@ MERGE_TAG = "tag:yaml.org,2002:merge"
 SHOWN = 40  # characters of a value in a message
 
 
-def read_yaml(path: str | Path) -> Any:
+def read_yaml(path: str | Path, values: bool = True) -> Any:
     """The content of a YAML file, or of a JSON file, which Snakemake takes as well.
 
     Raises StudyError, naming file and lines: a file that is missing, cannot be read or is no UTF-8; no YAML; nested too
     deeply; a key that is written twice in one section (what `<<` merges is no second time); a number that is not read
-    as it is written, such as 010 (to YAML 1.1: 8), 1:30 (90) and .inf; a date.
+    as it is written, such as 010 (to YAML 1.1: 8), 1:30 (90) and .inf; a date. Numbers and dates are not looked at
+    where `values` is false.
     """
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
@@ -33,16 +34,16 @@ def read_yaml(path: str | Path) -> Any:
         raise StudyError(f"{path}: cannot be read ({error.strerror}): give a readable file") from None
     except UnicodeDecodeError:
         raise StudyError(f"{path}: not UTF-8: save the file in that encoding") from None
-    return parse_yaml(text, str(path))
+    return parse_yaml(text, str(path), values)
 
 
-def parse_yaml(text: str, source: str) -> Any:
+def parse_yaml(text: str, source: str, values: bool = True) -> Any:
     """The content of a text in YAML or JSON; `source` is what errors name. See `read_yaml`."""
     problems: list[str] = []
     try:
         content = _json(text, problems)
         if content is None:
-            content = _yaml(text, problems)
+            content = _yaml(text, values, problems)
     except RecursionError:
         problems = ["nested too deeply to be read: a study file has a handful of levels: correct the file"]
     # PyYAML raises plain ValueErrors, for a date such as 2024-99-99 for one.
@@ -70,8 +71,8 @@ def _json(text: str, problems: list[str]) -> Any:
         return None
 
 
-def _yaml(text: str, problems: list[str]) -> Any:
-    loader = _Loader(text)
+def _yaml(text: str, values: bool, problems: list[str]) -> Any:
+    loader = _Loader(text, values)
     try:
         node = loader.get_single_node()
         problems += loader.problems
@@ -83,13 +84,16 @@ def _yaml(text: str, problems: list[str]) -> Any:
 class _Loader(yaml.SafeLoader):
     """Collects what is dropped or read otherwise while nodes are composed, before any value is made of them."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, values: bool) -> None:
         super().__init__(text)
+        self.values = values
         self.problems: list[str] = []
 
     def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
         node = super().compose_scalar_node(anchor)
         where = f"line {node.start_mark.line + 1}: {node.value[:SHOWN]}"
+        if not self.values:
+            return node
         if node.tag in NUMBER_TAGS and not self._as_written(node):
             self.problems.append(
                 f"{where} is not read as it is written: write a number in decimal digits without leading zeros, and "
