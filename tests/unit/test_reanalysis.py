@@ -9,9 +9,10 @@ from typer.testing import CliRunner
 
 from headwise.cli import app
 from headwise.provenance import read_metadata
-from headwise.reanalysis.indices import index_rows
+from headwise.reanalysis.indices import Seen, index_rows
+from headwise.reanalysis.items import Place
 from headwise.reanalysis.reanalyse import reanalyse
-from headwise.reanalysis.release import Place, items_of, read_release
+from headwise.reanalysis.release import items_of, read_release
 from headwise.statistics.ratio import fieller
 
 LAYERS, HEADS = 9, 4
@@ -229,9 +230,9 @@ def test_a_matrix_is_found_in_any_shape(form, key, layers, heads):
     rows = np.random.default_rng(layers).uniform(size=(layers, heads))
     correlations = np.corrcoef(rows.T)[np.triu_indices(heads, 1)]
     side = {"specialization_index": 1 - correlations.mean(), key: form(rows.tolist())}
-    (index,) = items_of({"results": {"base": side}}, Place("file.json", (), None, None, None))
+    (index,) = items_of({"results": {"base": side}}, Place("file.json"))
     np.testing.assert_allclose(index.entropies, rows)
-    recomputed = next(iter(index_rows(index)))
+    recomputed = next(iter(index_rows(index, Seen())))
     assert (recomputed.agreement, recomputed.n) == ("yes", layers)
 
 
@@ -248,7 +249,7 @@ POINTS = [[0.0, 2.0], [0.1, 3.0], [0.2, 7.0]]
     ],
 )
 def test_a_curve_is_found_in_any_shape(curve):
-    (found,) = items_of({"model": {"ppl_curve": curve}}, Place("file.json", (), None, None, None))
+    (found,) = items_of({"model": {"ppl_curve": curve}}, Place("file.json"))
     assert np.column_stack([found.sigmas, found.perplexities]).tolist() == POINTS
 
 

@@ -5,7 +5,7 @@ from headwise.reanalysis.row import Row, figure
 
 
 def made(kind: str, place: str = "a", **values: object) -> Row:
-    return Row(kind, "file.json", place, "model", 1, str(values.pop("quantity", "index")), **values)
+    return Row(kind, "file.json", place, "model", "1", str(values.pop("quantity", "index")), **values)
 
 
 def test_no_rows_say_nothing() -> None:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headwise.controls.control import Control, not_run, within
-from headwise.reanalysis.release import Index, read_release
+from headwise.reanalysis.items import Index
+from headwise.reanalysis.release import read_release
 from headwise.specialization.estimators.entropy_profile import summary
 
 CONTROL = "published indices from released matrices"
@@ -25,6 +26,6 @@ def released_control(folder: str | None) -> Control:
 
 def differences(folder: Path) -> Iterator[float]:
     """Absolute differences, one for each printed index that has a matrix of entropies."""
-    for item in read_release(folder):
+    for item in read_release(folder).items:
         if isinstance(item, Index) and item.entropies is not None and item.printed is not None:
             yield abs(float(summary(item.entropies)) - item.printed)

@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Sequence
 from math import factorial
 
-import numpy as np
-
-from headwise.reanalysis.release import Claim, Seeds
+from headwise.reanalysis.items import Claim, Place, Seeds
 from headwise.reanalysis.row import Row, row
+from headwise.statistics.result import joined
 
 # A p of so many units at least is not limited by the number of arrangements.
 MANY_UNITS = 13
@@ -51,16 +50,22 @@ def _attainable(design: str, n: int | None) -> float | None:
 
 def seed_rows(seeds: Sequence[Seeds]) -> Iterator[Row]:
     """One row for each list of seeds: in how many of its numbers the seeds differ at all."""
-    by_place: dict[tuple[str, str], list[Seeds]] = {}
+    by_place: dict[Place, list[Seeds]] = {}
     for each in seeds:
-        by_place.setdefault((each.place.file, str(each.place)), []).append(each)
+        by_place.setdefault(each.place, []).append(each)
     for group in by_place.values():
-        spreads = [float(np.ptp(each.values)) for each in group]
-        sizes = [max(1e-300, float(np.abs(each.values).max())) for each in group]
-        differ = sum(spread > SAME * size for spread, size in zip(spreads, sizes, strict=True))
-        count = len(group[0].values)
+        differ = sum(_differ(each.values) for each in group)
+        count, repeated = len(group[0].values), ", ".join(group[0].repeated)
         yield row(
             group[0].place, "seeds", f"numbers of {len(group)} in which {count} seeds differ", value=float(differ),
             n=count, method="spread over seeds against rounding", agreement="not printed",
-            remark=None if differ else f"{count} seeds, one result: no interval can come from them",
+            remark=joined(
+                None if differ else f"{count} seeds, one result: no interval can come from them",
+                f"seeds that stand there more than once: {repeated}" if repeated else None,
+            ),
         )  # fmt: skip
+
+
+def _differ(values: Sequence[float]) -> bool:
+    """Whether numbers differ by more than rounding; halves, so that no difference of two floats overflows."""
+    return bool(max(values) / 2 - min(values) / 2 > SAME * max(map(abs, values)) / 2)

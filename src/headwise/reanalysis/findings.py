@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from headwise.reanalysis.indices import SAME_AS
 from headwise.reanalysis.row import Row, figure
 
 
@@ -18,8 +19,10 @@ def _of(rows: Sequence[Row], kind: str) -> list[Row]:
 def _indices(rows: Sequence[Row]) -> Iterator[str]:
     indices = _of(rows, "index")
     same, other, missing = (sum(row.agreement == each for row in indices) for each in ("yes", "no", "not recomputed"))
+    again = sum(row.value is not None and SAME_AS in (row.remark or "") for row in indices)
     if same or other:
-        yield f"Of {same + other} printed indices whose matrix of entropies is there, {same} are reproduced."
+        twice = f" {again} repeat a matrix that stands elsewhere, and are no further measurements." if again else ""
+        yield f"Of {same + other} printed indices whose matrix of entropies is there, {same} are reproduced.{twice}"
     if missing:
         yield f"{missing} printed indices cannot be computed again: their files hold no matrix of entropies."
 

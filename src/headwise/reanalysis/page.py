@@ -33,7 +33,7 @@ KINDS = {
     ),
     "claimed p": ("Claimed p-values", "Each beside the smallest that an exact test of its design can give."),
     "seeds": ("Seeds", "Whether the seeds of one measurement differ."),
-    "not used": ("Not used", "Files of which nothing is used, and why."),
+    "not used": ("Not used", "Files, and parts of files, that could not be used, and why."),
 }
 # Rows of a kind that are seen at once; the others unfold.
 SHOWN = 12
@@ -41,6 +41,7 @@ Cell = Callable[[Row], str]
 # The first column is always there, any other where one of its rows has something to say.
 COLUMNS: tuple[tuple[str, Cell, str], ...] = (
     ("Model", lambda row: row.model or "–", "name"),
+    ("Seed", lambda row: row.seed or "–", "name"),
     ("Quantity", lambda row: row.quantity, "text"),
     ("Printed", lambda row: figure(row.printed), "number"),
     ("Recomputed", lambda row: figure(row.value), "number"),

@@ -6,13 +6,15 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headwise.csv_text import text_for_csv
 from headwise.progress import track
-from headwise.provenance import atomic, file_digest, json_digest, write_table
+from headwise.provenance import atomic, json_digest, write_table
 from headwise.reanalysis.claims import claim_row, seed_rows
-from headwise.reanalysis.indices import index_rows, pair_rows
+from headwise.reanalysis.indices import Seen, index_rows, pair_rows
+from headwise.reanalysis.items import Claim, Index, Item, NoiseCurve, Pair, Ratio, Seeds, Unread
 from headwise.reanalysis.noise import curve_rows, ratio_rows
 from headwise.reanalysis.page import page
-from headwise.reanalysis.release import Claim, Index, Item, NoiseCurve, Pair, Ratio, Seeds, Unread, read_release
+from headwise.reanalysis.release import read_release
 from headwise.reanalysis.row import Row
 
 if TYPE_CHECKING:
@@ -25,24 +27,25 @@ def reanalyse(folder: Path, output: Path) -> "pandas.DataFrame":
     Returns the table: one row per number (columns: `Row`). The page loads nothing. Raises ValueError where the folder
     holds no JSON file.
     """
-    rows = list(reanalysis(read_release(folder)))
+    release = read_release(folder)
+    rows = list(reanalysis(release.items))
     table = _frame(rows)
-    digests = {path.relative_to(folder).as_posix(): file_digest(path) for path in sorted(folder.rglob("*.json"))}
-    write_table(table, output / "reanalysis.parquet", {"release_digest": json_digest(digests)})
+    write_table(table, output / "reanalysis.parquet", {"release_digest": json_digest(release.digests)})
     with atomic(output / "reanalysis.csv") as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
+        text_for_csv(table).to_csv(temporary, index=False, lineterminator="\n")
     with atomic(output / "reanalysis.html") as temporary:
-        temporary.write_text(page(rows, digests), encoding="utf-8")
+        temporary.write_text(page(rows, release.digests), encoding="utf-8")
     return table
 
 
 def reanalysis(items: Sequence[Item]) -> Iterator[Row]:
     """Rows of all items, kind by kind."""
+    indices, pairs = Seen(), Seen()
     for item in track(items, "re-analysis", len(items)):
         if isinstance(item, Index):
-            yield from index_rows(item)
+            yield from index_rows(item, indices)
         elif isinstance(item, Pair):
-            yield from pair_rows(item)
+            yield from pair_rows(item, pairs)
         elif isinstance(item, NoiseCurve):
             yield from curve_rows(item)
     curves = [item for item in items if isinstance(item, NoiseCurve)]
@@ -54,11 +57,15 @@ def reanalysis(items: Sequence[Item]) -> Iterator[Row]:
     yield from seed_rows([item for item in items if isinstance(item, Seeds)])
     for item in items:
         if isinstance(item, Unread):
-            yield Row("not used", item.file, "", None, None, "file", remark=item.reason)
+            place = item.place
+            at, what = (str(place), place.keys[-1]) if place.keys else ("", "file")
+            yield Row("not used", place.file, at, place.model, place.seed, what, remark=item.reason)
 
 
 def outcome(table: "pandas.DataFrame") -> str:
     """What came out, in one sentence."""
+    if table["kind"].eq("not used").all():
+        return f"Nothing in {table['file'].nunique()} files could be used: the table says of each why."
     counts = Counter(table.loc[table["kind"].isin(["index", "absolute change", "relative change"]), "agreement"])
     return (
         f"{table['file'].nunique()} files, {len(table)} rows: of the printed indices and changes {counts['yes']} are "
@@ -70,6 +77,6 @@ def _frame(rows: Sequence[Row]) -> "pandas.DataFrame":
     import pandas as pd
 
     types: dict[str, Any] = dict.fromkeys(("printed", "value", "low", "high", "p", "p_attainable"), "float64")
-    types |= dict.fromkeys(("seed", "n"), "Int64")
+    types["n"] = "Int64"  # a seed is text: it may be larger than any number of a table or page
     table = pd.DataFrame([asdict(row) for row in rows], columns=[field.name for field in fields(Row)])
     return table.astype({name: types.get(name, "string") for name in table.columns})

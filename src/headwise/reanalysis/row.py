@@ -1,11 +1,12 @@
 """One row of a re-analysis."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from math import isfinite
 
-from headwise.reanalysis.release import Place
-from headwise.statistics.result import Result
+from headwise.reanalysis.items import Place
+from headwise.statistics.result import Result, joined
 
-# Printed and recomputed values that differ by less are the same: rounding of the last digits.
+# Printed and recomputed values that differ by less, relative to their scale, are the same: rounding of the last digits.
 ROUNDING = 1e-9
 MATRIX_MISSING = "the file holds no matrix of entropies: nothing to recompute from"
 
@@ -18,6 +19,7 @@ class Row:
                   slope, noise ratio, claimed p, seeds, not used
     file, place   where the printed value stands: file, and keys that lead to it
     model         that it is about, as far as the file says; for changes the aligned one
+    seed          as written
     quantity      what was computed, in words
     printed       as released; None where the file does not print it
     value         recomputed, in the units of `quantity`; None where something is missing
@@ -34,7 +36,7 @@ class Row:
     file: str
     place: str
     model: str | None
-    seed: int | None
+    seed: str | None
     quantity: str
     printed: float | None = None
     value: float | None = None
@@ -48,23 +50,37 @@ class Row:
     remark: str | None = None
 
 
-def row(place: Place, kind: str, quantity: str, **values: object) -> Row:
-    """A row about a place, with its agreement filled in."""
+def row(place: Place, kind: str, quantity: str, *, scale: float = 1.0, **values: object) -> Row:
+    """A row about a place, with its agreement filled in, and without numbers that are not finite: a remark says which.
+
+    scale  of the quantity, for what counts as rounding; that of an index is 1
+    """
     found = Row(kind, place.file, str(place), place.model, place.seed, quantity, **values)  # type: ignore[arg-type]  # fields of a row, by name
+    beyond = [each.name for each in fields(found) if _not_finite(getattr(found, each.name))]
+    if beyond:
+        remark = joined(found.remark, f"not finite: {', '.join(beyond)}")
+        found = replace(found, remark=remark, **dict.fromkeys(beyond))  # type: ignore[arg-type]  # numbers, all of which may be None
     if found.agreement:
         return found
     if found.printed is None or found.value is None:
         return replace(found, agreement="not printed" if found.printed is None else "not recomputed")
-    same = abs(found.printed - found.value) <= ROUNDING * max(1.0, abs(found.printed))
+    same = abs(found.printed - found.value) <= ROUNDING * max(scale, abs(found.printed))
     return replace(found, agreement="yes" if same else "no")
 
 
-def of_result(place: Place, kind: str, result: Result, printed: float | None = None) -> Row:
-    """A row that shows a result of the statistics layer."""
+def _not_finite(value: object) -> bool:
+    return isinstance(value, float) and not isfinite(value)
+
+
+def of_result(
+    place: Place, kind: str, result: Result, printed: float | None = None, scale: float = 1.0, remark: str | None = None
+) -> Row:
+    """A row that shows a result of the statistics layer, with a remark beside its own reason."""
     return row(
         place,
         kind,
         result.name,
+        scale=scale,
         printed=printed,
         value=result.estimate,
         low=result.low,
@@ -73,7 +89,7 @@ def of_result(place: Place, kind: str, result: Result, printed: float | None = N
         p_attainable=result.p_attainable,
         n=result.n,
         method=result.method,
-        remark=result.reason,
+        remark=joined(result.reason, remark),
     )
 
 
@@ -81,5 +97,6 @@ def figure(value: float | None, digits: int = 5) -> str:
     """A number with that many digits and a typographic minus; a dash where there is none."""
     if value is None:
         return "–"
-    shown = f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
+    whole = 10**digits <= abs(value) < 1e15
+    shown = f"{value:,.0f}" if whole else f"{value:.{digits}g}"
     return shown.replace("-", "−")

@@ -1,6 +1,6 @@
 """A ratio of two estimates, which has no bounds where the denominator could be zero."""
 
-from math import isfinite
+from math import hypot, isfinite
 
 from scipy.special import stdtrit
 
@@ -21,15 +21,16 @@ def fieller(
     (a, a_error), (b, b_error) = numerator, denominator
     method = f"Fieller's interval, {freedom} degrees of freedom"
     n = freedom + 2
-    if not all(map(isfinite, (a, a_error, b, b_error))):
-        return Result(name, None, None, None, level, None, None, n, method, reason="an estimate or error is not finite")
     if b == 0:
         return Result(name, None, None, None, level, None, None, n, method, reason="the denominator is 0")
+    if not all(map(isfinite, (a, a_error, b, b_error))):
+        return Result(name, None, None, None, level, None, None, n, method, reason="an estimate or error is not finite")
     factor = float(stdtrit(freedom, 1 - level / 2))
-    ratio, share = a / b, (factor * b_error / b) ** 2
-    if share >= 1:
+    ratio, errors = a / b, abs(factor * b_error / b)
+    if errors >= 1:
         why = "unbounded: the interval of the denominator includes 0"
         return Result(name, ratio, None, None, level, None, None, n, method, reason=why)
-    centre = ratio / (1 - share)
-    half = factor / abs(b) / (1 - share) * (a_error**2 * (1 - share) + ratio**2 * b_error**2) ** 0.5
+    left = 1 - errors**2
+    centre = ratio / left
+    half = factor / abs(b) / left * hypot(a_error * left**0.5, ratio * b_error)
     return Result(name, ratio, centre - half, centre + half, level, None, None, n, method)
