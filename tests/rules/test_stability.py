@@ -139,7 +139,7 @@ def test_losses_and_importance_are_those_of_the_models(
     assert importance.groupby(["text", "replacement"])["refit"].nunique().to_dict() == {
         ("held_out", "mean"): 2,
         ("held_out", "zero"): 2,
-        ("prompts", "zero"): 1,
+        ("prompts", "value_bias"): 1,
     }
     assert np.isfinite(importance[["delta_loss_nats", "delta_perplexity"]]).all(axis=None)
 

@@ -149,8 +149,10 @@ def test_a_file_whose_name_no_json_can_hold_is_named(tmp_path):
 def test_a_byte_order_mark_is_no_text(tmp_path):
     plain = many_texts() | {"own.txt": "A text of its own. " * 20}
     marked = {name: f"\ufeff{text}" for name, text in plain.items()}
-    found = [build(write_files(tmp_path / name, texts), tmp_path / f"{name}-out") for name, texts in
-             (("plain", plain), ("marked", marked))]  # fmt: skip
+    found = [
+        build(write_files(tmp_path / name, texts), tmp_path / f"{name}-out")
+        for name, texts in (("plain", plain), ("marked", marked))
+    ]
     assert found[0][0] == found[1][0]
 
 
@@ -236,8 +238,11 @@ def test_edited_copies_never_stand_on_both_sides(tmp_path):
 def test_held_out_text_that_training_holds_in_longer_documents_is_counted(tmp_path):
     draw = random.Random(4)
     texts = {f"text{number:02}.txt": " ".join(words(draw)) for number in range(40)}
-    held_out = [document for document in build(write_files(tmp_path / "a", texts), tmp_path)[0]
-                if document["split"] == "held_out"]  # fmt: skip
+    held_out = [
+        document
+        for document in build(write_files(tmp_path / "a", texts), tmp_path)[0]
+        if document["split"] == "held_out"
+    ]
     longer = {
         f"long{number}.txt": " ".join([held_out[0]["text"], str(number), *words(draw, 600)]) for number in range(9)
     }

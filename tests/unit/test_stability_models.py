@@ -8,13 +8,24 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models_examples import decoder, write_corpus, write_tokenizer
-from transformers import BertConfig, BertForMaskedLM, GPTNeoXConfig, GPTNeoXForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    BertConfig,
+    BertForMaskedLM,
+    GPT2Config,
+    GPTBigCodeConfig,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    OPTConfig,
+    Qwen2Config,
+)
 
 from headwise.attention.store import stream
 from headwise.models.tokenizer import load_tokenizer
 from headwise.models.zoo import build_decoder
 from headwise.prompts import EncodedPrompt
-from headwise.stability.ablation import ablated_losses, mean_outputs
+from headwise.stability.ablation import ablated_losses, mean_outputs, value_biases
 from headwise.stability.cka import (
     LINEAR_DEBIASED,
     RBF_BIASED,
@@ -23,8 +34,8 @@ from headwise.stability.cka import (
     cka,
     median_squared_distance,
 )
-from headwise.stability.names import AFTER, BEFORE
-from headwise.stability.probe import random_model, write_attention
+from headwise.stability.names import AFTER, BEFORE, PROMPTS
+from headwise.stability.probe import _ablate, _by_length, random_model, write_attention
 from headwise.stability.residual import residual_streams
 from headwise.stability.weights import layer_norms
 
@@ -170,7 +181,7 @@ def test_where_attention_adds_and_normalises_itself_its_result_is_the_stream():
 def test_zero_ablation_is_an_output_matrix_without_the_heads_rows(tokenizer):
     model = build_decoder(decoder(layers=1), tokenizer, 1).eval()
     batches = [(TOKENS[:, :-1], TOKENS[:, 1:]), (TOKENS[:, :9], TOKENS[:, 1:10])]
-    found, whole = ablated_losses(model, batches, mean=False, copies=3)
+    found, whole = ablated_losses(model, batches, copies=3)
     assert found.shape == (1, 4, 2)
     weight = model.model.layers[0].self_attn.o_proj.weight
     for head in range(4):
@@ -192,10 +203,92 @@ def test_mean_ablation_of_an_output_that_is_always_the_same_costs_nothing(tokeni
     batches = [(TOKENS[:, :-1], TOKENS[:, 1:])]
     attention = model.model.layers[1].self_attn
     attention.v_proj.weight[:8] = 0  # head 0 of layer 1 writes nothing, always
-    found, whole = ablated_losses(model, batches, mean=True)
+    found, whole = ablated_losses(model, batches, mean_outputs(model, [batches[0][0]]))
     assert found[1, 0].item() == pytest.approx(whole.item(), abs=1e-6)
     assert abs(found[1, 1].item() - whole.item()) > 1e-6
     assert mean_outputs(model, [TOKENS])[1, 0].abs().max() == 0
+
+
+def perplexity(model, prompts):
+    """Exp of the summed loss over the number of predicted tokens."""
+    losses = [
+        torch.nn.functional.cross_entropy(model(ids[None]).logits[0, :-1], ids[1:], reduction="sum").item()
+        for ids in prompts
+    ]
+    return math.exp(sum(losses) / sum(len(ids) - 1 for ids in prompts))
+
+
+@torch.no_grad()
+def test_the_published_ablation_is_that_of_folded_value_biases(tokenizer):
+    """Folding by hand: b_V W_O moves into the output bias, then the head's rows of W_O are set to zero."""
+    model = build_decoder(decoder(architecture="gpt2"), tokenizer, 1).eval()
+    generator = torch.Generator().manual_seed(2)
+    for block in model.transformer.h:
+        block.attn.c_attn.bias[64:] = torch.randn(32, generator=generator)
+    prompts = [TOKENS[0], TOKENS[0, 3:14].flip(0), TOKENS[0, :7]]
+    rows = {"importance": [], "losses": []}
+    _ablate(model, _by_length([EncodedPrompt(str(n), ids.tolist()) for n, ids in enumerate(prompts)]), PROMPTS, 0, rows)
+    found = {(row["layer"], row["head"]): row["delta_perplexity"] for row in rows["importance"]}
+    zero = ablated_losses(model, [(TOKENS[:, :-1], TOKENS[:, 1:])])[0]
+
+    whole = perplexity(model, prompts)
+    for block in model.transformer.h:
+        values = block.attn.c_attn.bias[64:]
+        block.attn.c_proj.bias += values @ block.attn.c_proj.weight
+        values.zero_()
+    assert perplexity(model, prompts) == pytest.approx(whole, rel=1e-5)  # the same function
+    moved = ablated_losses(model, [(TOKENS[:, :-1], TOKENS[:, 1:])])[0] - zero
+    assert moved.abs().min() > 1e-5  # but not the same without a head
+    for layer, block in enumerate(model.transformer.h):
+        for head in range(4):
+            kept = block.attn.c_proj.weight.clone()
+            block.attn.c_proj.weight[8 * head : 8 * head + 8] = 0
+            assert found[layer, head] == pytest.approx(perplexity(model, prompts) - whole, abs=3e-4)
+            block.attn.c_proj.weight.copy_(kept)
+    assert {row["replacement"] for row in rows["importance"]} == {"value_bias"}
+    assert rows["losses"][0]["loss_nats"] == pytest.approx(math.log(whole), rel=1e-5)
+
+
+SMALL = {"vocab_size": 60, "hidden_size": 16, "num_attention_heads": 4, "num_hidden_layers": 2}
+# Configuration, and the value biases of all query heads as the architecture lays them out.
+LAYOUTS = {
+    "gpt2": (
+        GPT2Config(vocab_size=60, n_embd=16, n_head=4, n_layer=2),
+        lambda model, layer: model.transformer.h[layer].attn.c_attn.bias[32:].view(4, 4),
+    ),
+    "gpt_neox": (
+        GPTNeoXConfig(**SMALL, intermediate_size=24),
+        lambda model, layer: model.gpt_neox.layers[layer].attention.query_key_value.bias.view(4, 3, 4)[:, 2],
+    ),
+    "qwen2": (
+        Qwen2Config(**SMALL, intermediate_size=24, num_key_value_heads=2),
+        lambda model, layer: model.model.layers[layer].self_attn.v_proj.bias.view(2, 4).repeat_interleave(2, 0),
+    ),
+    "gpt_bigcode": (
+        GPTBigCodeConfig(vocab_size=60, n_embd=16, n_head=4, n_layer=2, multi_query=True),
+        lambda model, layer: model.transformer.h[layer].attn.c_attn.bias[20:].expand(4, 4),
+    ),
+    "opt": (
+        OPTConfig(**SMALL, ffn_dim=24, word_embed_proj_dim=16),
+        lambda model, layer: model.model.decoder.layers[layer].self_attn.v_proj.bias.view(4, 4),
+    ),
+    "llama": (LlamaConfig(**SMALL, intermediate_size=24), lambda model, layer: torch.zeros(4, 4)),
+}
+
+
+@pytest.mark.parametrize("architecture", LAYOUTS)
+@torch.no_grad()
+def test_value_biases_are_found_wherever_a_model_keeps_them(architecture):
+    config, of_layer = LAYOUTS[architecture]
+    model = AutoModelForCausalLM.from_config(config).eval()
+    torch.manual_seed(1)
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            parameter.normal_()
+    found = value_biases(model)
+    for layer in range(2):
+        torch.testing.assert_close(found[layer], of_layer(model, layer).contiguous())
+    assert not any(module._forward_pre_hooks for module in model.modules())
 
 
 # -- weights

@@ -126,7 +126,7 @@ def circuit_of(model: PreTrainedModel) -> Circuit:
         for row in tokens:
             model(input_ids=row[None])
     highest = [torch.stack(values).mean(0).max(-1).values.tolist() for values in scores.values()]
-    losses, whole = ablated_losses(model, [repeats(tokens)], mean=False)
+    losses, whole = ablated_losses(model, [repeats(tokens)])
     # The loss is a mean over all tokens but the first, of which those of the second half but its first are counted.
     counted = (PERIOD - 1) / (2 * PERIOD - 1)
     cost = (losses.mean(-1) - whole.mean()).max(-1).values / counted

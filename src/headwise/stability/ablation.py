@@ -1,12 +1,13 @@
 """What a model loses without one head: its output is replaced, and the loss on text measured again.
 
-Zero ablation takes the head's output z away at all positions, as published (Bali et al. 2026); it moves the model to
-activations that it never meets. Mean ablation puts the mean output over the text in its place, so that only what varies
-is lost (Wang et al. 2023).
+Zero ablation takes the head's output z away at all positions; it moves the model to activations that it never meets.
+Published (Bali et al. 2026) is zero ablation of a model that TransformerLens has loaded: its value biases stand in the
+output bias by then, so that a head without its output still writes b_V W_O. Mean ablation puts the mean output over the
+text in its place, so that only what varies is lost (Wang et al. 2023).
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -23,13 +24,14 @@ Batch = tuple[Tensor, Tensor]
 
 @torch.no_grad()
 def ablated_losses(
-    model: PreTrainedModel, batches: Sequence[Batch], mean: bool, copies: int = 8
+    model: PreTrainedModel, batches: Sequence[Batch], replacements: Tensor | None = None, copies: int = 8
 ) -> tuple[Tensor, Tensor]:
     """Loss per token of every text without each of a model's heads in turn, nats.
 
-    batches  excerpts; those within a batch are equally long
-    mean     put a head's mean output over all tokens of all batches in its place, else zero
-    copies   heads that are ablated in one forward pass
+    batches       excerpts; those within a batch are equally long
+    replacements  what stands in place of each head's output, (layers, heads, head width), such as `mean_outputs` or
+                  `value_biases`; None: zeros
+    copies        heads that are ablated in one forward pass
 
     Returns float64 (layers, heads, texts), with the texts of all batches in order, and float64 (texts,) for the whole
     model. Raises CaptureError where the heads' outputs do not pass through one module.
@@ -37,7 +39,6 @@ def ablated_losses(
     layers = ablatable_layers(model)
     heads = model.config.get_text_config().num_attention_heads
     whole = torch.cat([_losses(model, *batch) for batch in batches])
-    replacements = mean_outputs(model, [inputs for inputs, _ in batches]) if mean else None
     result = torch.empty(len(layers), heads, len(whole), dtype=torch.float64)
     passes = [(place, start) for place in range(len(layers)) for start in range(0, heads, copies)]
     for place, start in track(passes, "ablation", len(passes)):
@@ -64,6 +65,31 @@ def mean_outputs(model: PreTrainedModel, inputs: Sequence[Tensor]) -> Tensor:
         for tokens in inputs:
             model(input_ids=tokens.to(model.device), use_cache=False)
     return torch.stack(sums) / sum(tokens.numel() for tokens in inputs)
+
+
+@torch.no_grad()
+def value_biases(model: PreTrainedModel) -> Tensor:
+    """The value bias b_V of every head, the part of its output that is always there: (layers, heads, head width).
+
+    Measured: attention that reads zeros has b_V for its values at every position, and so has its output, wherever a
+    module keeps its biases.
+    """
+    layers = ablatable_layers(model)
+    biases: dict[int, Tensor] = {}
+    with ExitStack() as hooks:
+        for layer in layers:
+            hooks.callback(layer.module.register_forward_pre_hook(_reads_zeros, with_kwargs=True).remove)
+        hooks.enter_context(reading_outputs(model, lambda place, outputs: biases.update({place: outputs[0, 0]})))
+        model(input_ids=torch.zeros(1, 1, dtype=torch.int64, device=model.device), use_cache=False)
+    return torch.stack([biases[place].cpu() for place in range(len(layers))])
+
+
+def _reads_zeros(
+    module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if "hidden_states" in options:
+        return inputs, options | {"hidden_states": torch.zeros_like(options["hidden_states"])}
+    return (torch.zeros_like(inputs[0]), *inputs[1:]), options
 
 
 @contextmanager

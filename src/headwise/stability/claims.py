@@ -19,7 +19,18 @@ from headwise.stability.contrasts import DEPTH_CONTRAST, WEIGHT_DECAY
 from headwise.stability.cosines import SAME, WHOLE
 from headwise.stability.group import Group
 from headwise.stability.head_rows import distinctness_values
-from headwise.stability.names import BEFORE, CORRECTED, HEAD_STABILITY, HELD_OUT, PROMPTS, PUBLISHED, RESIDUAL, TRAINED
+from headwise.stability.names import (
+    BEFORE,
+    CORRECTED,
+    HEAD_STABILITY,
+    HELD_OUT,
+    MEAN,
+    PROMPTS,
+    PUBLISHED,
+    RESIDUAL,
+    TRAINED,
+    VALUE_BIAS,
+)
 from headwise.stability.rows import Row
 from headwise.stability.uncertainty import correlation, inner_dip
 from headwise.statistics.intervals import Interval, t_interval
@@ -195,9 +206,9 @@ def _importance(group: Group, version: str, settings: Comparison) -> Iterator[di
     """Units are refits: of each, the mean over the deeper half of its layers."""
     if group.importance.empty:
         return
-    of_published = ("delta_perplexity", PROMPTS, "zero")
+    of_published = ("delta_perplexity", PROMPTS, VALUE_BIAS)
     importance = group.importance_values(
-        *(of_published if version == PUBLISHED else ("delta_loss_nats", HELD_OUT, "mean"))
+        *(of_published if version == PUBLISHED else ("delta_loss_nats", HELD_OUT, MEAN))
     )
     stability = group.head_values(HEAD_STABILITY, version, WHOLE.measure, SAME)
     deeper = range(importance.shape[1] // 2, importance.shape[1])

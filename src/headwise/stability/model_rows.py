@@ -16,12 +16,15 @@ from headwise.stability.names import (
     HELD_OUT,
     IMPORTANCE,
     MATRICES,
+    MEAN,
     PROMPTS,
     PUBLISHED,
     RANDOM,
     RESIDUAL,
     SITES,
+    VALUE_BIAS,
     WEIGHT_NORM,
+    ZERO,
 )
 from headwise.stability.rows import Row, adjusted
 from headwise.stability.uncertainty import (
@@ -94,9 +97,9 @@ def importance_rows(group: Group, settings: Comparison) -> Iterator[Row]:
     if group.importance.empty:
         return
     for version, column, text, replacement in (
-        (PUBLISHED, "delta_perplexity", PROMPTS, "zero"),
-        (CORRECTED, "delta_loss_nats", HELD_OUT, "zero"),
-        (CORRECTED, "delta_loss_nats", HELD_OUT, "mean"),
+        (PUBLISHED, "delta_perplexity", PROMPTS, VALUE_BIAS),
+        (CORRECTED, "delta_loss_nats", HELD_OUT, ZERO),
+        (CORRECTED, "delta_loss_nats", HELD_OUT, MEAN),
     ):
         values = group.importance_values(column, text, replacement)
         row = Row(group.name, IMPORTANCE, version, measure=f"{replacement}_ablation", part=text)

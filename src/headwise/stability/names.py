@@ -11,4 +11,6 @@ BEFORE, AFTER = "before_attention", "after_attention"
 SITES = (BEFORE, AFTER)
 # What a loss is measured on.
 HELD_OUT, PROMPTS = "held_out", "prompts"
+# What stands in place of an ablated head's output; VALUE_BIAS is as published.
+ZERO, MEAN, VALUE_BIAS = "zero", "mean", "value_bias"
 MATRICES = ("W_Q", "W_K", "W_V", "W_O", "W_in", "W_out")

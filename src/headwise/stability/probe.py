@@ -26,9 +26,27 @@ from headwise.models.optimization import one_thread
 from headwise.progress import track
 from headwise.prompts import EncodedPrompt, Prompt, encode, read_prompts
 from headwise.provenance import json_digest, write_table
-from headwise.stability.ablation import Batch, ablatable_layers, ablated_losses, reading_outputs
+from headwise.stability.ablation import (
+    Batch,
+    ablatable_layers,
+    ablated_losses,
+    mean_outputs,
+    reading_outputs,
+    value_biases,
+)
 from headwise.stability.cka import cka
-from headwise.stability.names import CORRECTED, HELD_OUT, PROMPTS, PUBLISHED, RANDOM, SITES, TRAINED
+from headwise.stability.names import (
+    CORRECTED,
+    HELD_OUT,
+    MEAN,
+    PROMPTS,
+    PUBLISHED,
+    RANDOM,
+    SITES,
+    TRAINED,
+    VALUE_BIAS,
+    ZERO,
+)
 from headwise.stability.packed import StabilityError
 from headwise.stability.residual import residual_streams
 from headwise.stability.weights import layer_norms
@@ -45,7 +63,7 @@ class Probes:
 
     beginnings  words, prompt, tokens: how many tokens the first words of a prompt are
     residual    weights (TRAINED, RANDOM), layer, site, kernel, refit, other, value, tokens: CKA of two refits
-    importance  refit, layer, head, text (PROMPTS, HELD_OUT), replacement (zero, mean), delta_perplexity,
+    importance  refit, layer, head, text (PROMPTS, HELD_OUT), replacement (ZERO, MEAN, VALUE_BIAS), delta_perplexity,
                 delta_loss_nats
     losses      refit, text, loss_nats, tokens: of the whole models
     norms       refit, layer, matrix, version (published, corrected), norm
@@ -342,17 +360,22 @@ def _by_length(prompts: Sequence[EncodedPrompt]) -> list[Batch]:
 def _ablate(
     model: PreTrainedModel, batches: Sequence[Batch], text: str, refit: int, rows: dict[str, list[dict[str, Any]]]
 ) -> None:
-    """Add what each head's ablation costs on a text: zero and mean on held-out text, zero on prompts, as published."""
+    """Add what each head's ablation costs on a text: zero and mean on held-out text, on prompts as published."""
     if not batches:
         return
     sizes = torch.tensor([len(row) for _, targets in batches for row in targets], dtype=torch.float64)
     weights = sizes / sizes.sum()
-    for replacement in ("zero", "mean") if text == HELD_OUT else ("zero",):
-        without, whole = ablated_losses(model, batches, mean=replacement == "mean")
+    layers = [layer.index for layer in ablatable_layers(model)]
+    replacements = (
+        {ZERO: None, MEAN: mean_outputs(model, [inputs for inputs, _ in batches])}
+        if text == HELD_OUT
+        else {VALUE_BIAS: value_biases(model)}
+    )
+    for number, (replacement, values) in enumerate(replacements.items()):
+        without, whole = ablated_losses(model, batches, values)
         loss, losses = float(whole @ weights), without @ weights
-        if replacement == "zero":
+        if number == 0:
             rows["losses"].append({"refit": refit, "text": text, "loss_nats": loss, "tokens": int(sizes.sum())})
-        layers = [layer.index for layer in ablatable_layers(model)]
         for place, head in np.ndindex(*losses.shape):
             rows["importance"].append(
                 {
