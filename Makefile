@@ -19,11 +19,8 @@ check: $(VENV)/installed-test
 format: $(VENV)/installed-test
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format . && $(BIN)/snakefmt Snakefile workflow
 
-# What tests/slurm needs: Slurm from Debian packages, and Snakemake's plugin in a folder of its own, since a plugin beside
-# Snakemake is loaded by every call of it. Where packages cannot be installed, these tests say so and are skipped.
-slurm-for-tests: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps --upgrade --target $(VENV)/slurm-plugin \
-		snakemake-executor-plugin-slurm snakemake-executor-plugin-slurm-jobstep
+# What tests/slurm needs: Slurm from Debian packages. Where they cannot be installed, these tests say so and are skipped.
+slurm-for-tests:
 	command -v slurmctld slurmd slurmdbd munged mariadbd >/dev/null || { apt-get update -qq && \
 		RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 		slurm-wlm slurm-client slurmctld slurmd slurmdbd slurm-wlm-basic-plugins slurm-wlm-mysql-plugin \

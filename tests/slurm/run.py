@@ -16,8 +16,6 @@ from cluster import Cluster, end_with_parent, wait_until
 from project import Project, digests
 
 HERE = Path(__file__).parent
-# Where `make slurm-for-tests` puts Snakemake's plugin.
-PLUGIN = Path(sys.prefix) / "slurm-plugin"
 # What faults are done to: seconds of work, after everything that takes long.
 TARGET = "results/tiny/comparison/multi_head-sft.parquet"
 MODELS = [
@@ -56,7 +54,7 @@ class SlurmStudy(Project):
 
     @property
     def environment(self) -> dict[str, str]:
-        path = os.pathsep.join(map(str, (self.folder / "src", HERE / "faults", PLUGIN)))
+        path = os.pathsep.join(map(str, (self.folder / "src", HERE / "faults")))
         return self.cluster.environment | {"PYTHONPATH": path, "FAULTS": str(self.faults)}
 
     def command(self, *arguments: str) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from cluster import NODES, Cluster, reason_to_skip, wait_until
 from project import Project, digests
-from run import MODELS, PLUGIN, TARGET, FaultTable, SlurmStudy, declared_requests, requested
+from run import MODELS, TARGET, FaultTable, SlurmStudy, declared_requests, requested
 
 pytestmark = pytest.mark.slow
 faults = FaultTable()
@@ -35,8 +35,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A running cluster, stopped at the end whatever happens."""
     if reason := reason_to_skip():
         pytest.skip(reason)
-    if not PLUGIN.is_dir():
-        pytest.skip("no Slurm plugin of Snakemake for tests: `make slurm-for-tests` installs it")
     cluster = Cluster(tmp_path_factory.mktemp("slurm"))
     try:
         try:

@@ -1,16 +1,21 @@
 """A study file is read as it is written, or refused by line; and merged exactly as Snakemake merges it."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from snakemake.cli import parse_config
 from snakemake.settings.types import ConfigSettings
 from study_examples import MINIMAL
 
 from headwise.study.lock import read_lock
+from headwise.study.merging import parse_change
 from headwise.study.parse import load_study, parse_study
 from headwise.study.section import StudyError
 from headwise.study.yaml_file import parse_yaml, read_yaml
@@ -176,6 +181,7 @@ SECOND = {
         ([FIRST], ["alignment={sft: {steps: 4}, dpo: {warmup: 2}}", "name=pilot"]),
         ([FIRST], ["seeds=[5, 6]", "training={steps: 010}"]),
         ([FIRST], ["training={steps: 4}", "training={batch: 4}"]),
+        ([FIRST], ["training=1", "training={batch: 4}"]),
         ([FIRST], ["title='twelve'", "seeds=[7]", "comparison={level: .1}"]),
         ([FIRST], ["title=2026-01-02"]),
         ([FIRST, SECOND], []),
@@ -209,9 +215,58 @@ def test_expressions_of_a_template_of_snakemakes_are_evaluated(tmp_path: Path) -
         load_study(path)
 
 
-@pytest.mark.parametrize("change", ["seeds", "=3", "1a=3", "a b=3"])
-def test_a_change_that_is_none_is_named(tmp_path: Path, change: str) -> None:
-    path = tmp_path / "s.yaml"
-    path.write_text(yaml.safe_dump(MINIMAL))
+WRITTEN = [
+    *("name=pilot", "name=12", "level=.5", "level=1e3", "name=1_000", "name=nan", "flag=True", "flag=true", "name="),
+    *("seeds=[1, 010, 1:30]", "training={steps: 5, tokens: {a: null}}", "title='quoted'", 'title="a: b"', "title=a=b"),
+    *(
+        "title=2026-01-02",
+        "title=[unclosed",
+        "title={a: b",
+        "title=: :",
+        "a-b=1",
+        "_a=1",
+        "title=?x",
+        "title=~",
+        "title= 7 ",
+    ),
+    *("training={a: 1, a: 2}", "title=*x", "title=\t", "title=" + "9" * 400, "title=💡", "title=- a", "title='"),
+    *("title= 7 ", "title=" + "[" * 100_000),
+]
+
+
+@pytest.mark.parametrize("change", WRITTEN)
+def test_a_change_is_read_as_by_snakemake(change: str) -> None:
+    def shown(content: dict[str, Any]) -> str:
+        return repr(content)  # not equality: nan
+
+    assert shown(parse_change(change)) == shown(parse_config([change]))
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=20))
+def test_any_value_is_read_as_by_snakemake(value: str) -> None:
+    try:
+        expected = parse_config([f"title={value}"])
+    except AssertionError:  # an empty document in YAML; Snakemake ends with a traceback
+        expected = {"title": None}
+    assert repr(parse_change(f"title={value}")) == repr(expected)
+
+
+@pytest.mark.parametrize("change", ["seeds", "=3", "1a=3", "a b=3", "a=3"])
+def test_a_change_that_is_none_is_named(change: str) -> None:
+    with pytest.raises(ValueError, match="Invalid config definition"):
+        parse_config([change])
     with pytest.raises(StudyError, match=f"--config {change}: not KEY=VALUE"):
-        load_study(path, changes=[change])
+        parse_change(change)
+
+
+def test_no_executor_plugin_is_loaded(root: Path) -> None:
+    """Slurm's plugin asks the controller, and waits where it is down."""
+    command = ["verify", "config/config.yaml", "--config", "training={batch: 2}", "--config", "name=x"]
+    code = f"""
+import sys
+from headwise.cli import app
+app({command!r}, standalone_mode=False)
+print([name for name in sys.modules if name.startswith(("snakemake_executor_plugin", "snakemake.cli", "torch"))])
+"""
+    said = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True).stdout
+    assert said.splitlines()[-1] == "[]"

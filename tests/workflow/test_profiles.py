@@ -5,16 +5,20 @@ import re
 import subprocess
 import sys
 import threading
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import yaml
+from dry_run import job_counts
 from empty_bucket import serve
 from snakemake.cli import get_argument_parser
 
 # Options of plugins, which Snakemake knows only where they are installed.
 OF_PLUGINS = re.compile("(slurm|kubernetes|storage-s3)-")
+# What a run reads from the checkout.
+CHECKOUT = ("config", "prompts", "profiles", "src", "scripts", "workflow", "Snakefile", "envs")
 PROFILES = ["profiles/default", "slurm", "gpu", "kubernetes"]
 
 
@@ -62,10 +66,23 @@ def test_who_asks_for_a_gpu_holds_one(root: Path) -> None:
         assert "own_devices(snakemake.resources.gpu)" in script, f"{rule} would use every GPU of the machine"
 
 
+def test_a_study_is_planned_for_slurm_with_what_make_run_installs(root: Path, tmp_path: Path) -> None:
+    dependencies = tomllib.loads((root / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert any(name.startswith("snakemake-executor-plugin-slurm") for name in dependencies)
+    for name in (*CHECKOUT, "slurm"):
+        (tmp_path / name).symlink_to(root / name)
+    command = [sys.executable, "-m", "snakemake", "--profile", "slurm", "-n"]
+    planned = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert planned.returncode == 0, planned.stdout + planned.stderr
+    counts = job_counts(planned.stdout)
+    assert counts["train_model"] == 12
+    assert counts["all"] == 1
+
+
 def test_a_study_is_planned_for_kubernetes_and_an_object_store(root: Path, tmp_path: Path) -> None:
     if not (find_spec("snakemake_executor_plugin_kubernetes") and find_spec("snakemake_storage_plugin_s3")):
         pytest.skip("Snakemake's plugins for Kubernetes are not installed: `pip install headwise[kubernetes]`")
-    for name in ("config", "prompts", "profiles", "kubernetes", "src", "scripts", "workflow", "Snakefile", "envs"):
+    for name in (*CHECKOUT, "kubernetes"):
         (tmp_path / name).symlink_to(root / name)
     bucket = serve()
     threading.Thread(target=bucket.serve_forever, daemon=True).start()

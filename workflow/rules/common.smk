@@ -22,8 +22,9 @@ from headwise.prompts import PromptError, is_url, load_verified
 from headwise.provenance import file_digest
 from headwise.sources import PACKAGE, import_closure
 from headwise.study.lock import check_fetched, lock_path
+from headwise.study.merging import check_study_file
 from headwise.study.models import LoadedModel
-from headwise.study.parse import check_paths, check_study_file, parse_study
+from headwise.study.parse import check_paths, parse_study
 from headwise.study.section import StudyError
 from headwise.study.specialization import ESTIMATOR_FOLDER
 

@@ -6,13 +6,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from headwise.study.merging import NO_MAPPING, merged
 from headwise.study.models import FolderModel, TransformerLensModel
 from headwise.study.problems import SOURCES, sentence
 from headwise.study.section import StudyError
 from headwise.study.study import Study
-from headwise.study.yaml_file import read_yaml
-
-NO_MAPPING = "not a mapping of sections: see config/README.md for what a study file holds"
 
 
 def parse_study(content: Any, source: str) -> Study:
@@ -45,37 +43,8 @@ def load_study(*paths: str | Path, changes: Sequence[str] = ()) -> Study:
 
     Raises StudyError, naming the file, as `parse_study` and `read_yaml` do.
     """
-    # Snakemake's own functions, so that what is looked at here is what runs; its command line takes long to import.
-    from snakemake.common.configfile import load_configfile
-    from snakemake.utils import update_config
-
-    content: dict[str, Any] = {}
-    for path in paths:
-        check_study_file(path)
-        try:
-            update_config(content, load_configfile(path))
-        except RecursionError:  # an alias within what it stands for
-            raise StudyError(f"{path}: a section that holds itself: write it out") from None
-        # A study file may be a template of Snakemake's (`__use_yte__`), whose expressions can raise anything.
-        except Exception as error:
-            raise StudyError(f"{path}: not read by Snakemake: {error}: correct the file") from None
-    if changes:
-        from snakemake.cli import parse_config
-
-        try:
-            update_config(content, parse_config(changes))
-        except (ValueError, AssertionError) as error:
-            raise StudyError(
-                f"--config {' '.join(changes)}: not KEY=VALUE with a value in YAML ({error}): write it as in "
-                "--config 'seeds=[1, 2, 3]'"
-            ) from None
+    content = merged(paths, changes)
     return parse_study(content, ", ".join(map(str, paths)))
-
-
-def check_study_file(path: str | Path, values: bool = True) -> None:
-    """Refuse a file that would be read otherwise than it is written: see `read_yaml`. Raises StudyError."""
-    if not isinstance(read_yaml(path, values), Mapping):
-        raise StudyError(f"{path}: {NO_MAPPING}")
 
 
 def check_paths(study: Study, root: Path, source: str) -> None:
