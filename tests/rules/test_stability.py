@@ -1,5 +1,6 @@
 """The rules of stability, from checkpoints and stored attention of two refits to finished tables."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,11 @@ from headwise.provenance import read_metadata
 from headwise.report.stability.part import PART
 from headwise.report.tables import typed
 from headwise.stability.group import GroupFiles
-from headwise.study.reading import reading
+from headwise.stability.packed import StabilityError
+from headwise.stability.probe import Probes, probe_refits
+from headwise.study.extraction import Extraction
+from headwise.study.models import Loading
+from headwise.study.reading import Reading, reading
 from headwise.study.stability import Stability
 from headwise.study.study import Study
 
@@ -142,6 +147,30 @@ def test_losses_and_importance_are_those_of_the_models(
         ("prompts", "value_bias"): 1,
     }
     assert np.isfinite(importance[["delta_loss_nats", "delta_perplexity"]]).all(axis=None)
+
+
+@pytest.mark.parametrize("saved", ["copied", "in other files"])
+def test_refits_with_the_same_weights_are_refused(
+    saved: str,
+    tmp_path: Path,
+    prompts: tuple[Path, Path],
+    documents: Path,
+    measure: Callable[[str, int], Measurement],
+) -> None:
+    checkpoints = [measure("multi_head", seed).checkpoint for seed in (1, 2)]
+    copy = shutil.copytree(checkpoints[0], tmp_path / "copy")
+    if saved == "in other files":
+        model, _ = load_checkpoint(copy)
+        (copy / "model.safetensors").unlink()
+        model.save_pretrained(copy, max_shard_size="20KB")
+        assert len(list(copy.glob("*.safetensors"))) > 1
+    refits = [Reading("multi_head", path, Extraction(), Loading()) for path in (*checkpoints, copy)]
+    probes = Probes(*[tmp_path / f"{table}.parquet" for table in TABLES], random=[])
+    metadata = {"group": "refits", "refits": ["a seed 1", "a seed 2", "b seed 1"]}
+    settings = Stability(analyses=["heads"])
+    with pytest.raises(StabilityError, match=r"group 'refits': a seed 1 and b seed 1 have the same weights.*leave one"):
+        probe_refits(refits, prompts[0], documents, probes, settings, metadata)
+    assert not list(tmp_path.glob("*.parquet"))
 
 
 def test_the_residual_stream_is_read_on_whole_prompts_up_to_a_number_of_tokens(products: Products) -> None:

@@ -78,6 +78,14 @@ SHAPE_ERRORS = [  # content, field, problem and remedy; the published schema fin
     ),
 ]
 
+
+def refit_group(*names: str, **models: dict[str, Any]) -> dict[str, Any]:
+    """The minimal study with these models and a group of refits."""
+    content = with_models(*({"name": name, **fields} for name, fields in models.items()))
+    group = {"stability": {"groups": [{"name": "refits", "models": [*names]}]}}
+    return content | {"seeds": [1, 2], "extraction": {"store": "tensors"}} | group
+
+
 MEANING_ERRORS = [  # content, field, problem and remedy; beyond what a schema can say
     (changed(seeds=[1, 1]), "seeds", "a seed is listed twice: remove one"),
     (with_base(decoder={"layers": "x"}), "models.0 ('base').decoder.layers", "(got 'x'): correct the value"),
@@ -197,10 +205,53 @@ MEANING_ERRORS = [  # content, field, problem and remedy; beyond what a schema c
         "leave output_cka out of specialization.estimators, or the quantization out",
     ),
     (
-        with_hub(device_map="auto", seeds=[1, 2])
+        with_hub(repository="org/name{seed}", device_map="auto", seeds=[1, 2])
         | {"stability": {"groups": [{"name": "refits", "models": ["public"]}]}},
         "stability.groups.0 ('refits').models",
         "leave it out of the group, or remove its quantization and device_map",
+    ),
+    (
+        refit_group("base", "tuned"),
+        "stability.groups.0 ('refits').models",
+        "'base' seed 1 and 'tuned' seed 1 both come "
+        "from 'base' seed 1, and refits are trained independently: give models that share a base a group each",
+    ),
+    (
+        refit_group("tuned", "other", other={"source": "align", "base": "base", "method": "dpo"}),
+        "stability.groups.0 ('refits').models",
+        "'tuned' seed 1 and 'other' seed 1 both come from 'base' seed 1",
+    ),
+    (
+        refit_group("base", "other", other={"source": "train"}),
+        "stability.groups.0 ('refits').models",
+        "'base' seed 1 and 'other' seed 1 read the same weights, and a model is no",
+    ),
+    (
+        refit_group(
+            "one", "other", one={"source": "folder", "path": "a/../m/x"}, other={"source": "folder", "path": "m/x/"}
+        ),
+        "stability.groups.0 ('refits').models",
+        "'one' seed 1 and 'other' seed 1 read the same weights",
+    ),
+    (
+        refit_group(
+            "one",
+            "other",
+            one={"source": "hub", "repository": "org/x{seed}"},
+            other={"source": "hub", "repositories": {1: "org/y", 2: "org/x1"}},
+        ),
+        "stability.groups.0 ('refits').models",
+        "'one' seed 1 and 'other' seed 2 read the same weights",
+    ),
+    (
+        refit_group(
+            "one",
+            "other",
+            one={"source": "folder", "path": "m/x"},
+            other={"source": "folder", "path": "m/y{seed}", "base": "one", "seeds": [1]},
+        ),
+        "stability.groups.0 ('refits').models",
+        "'one' seed 1 and 'other' seed 1 both come from 'one', and refits",
     ),
     (with_lens(config=None), "models.2", "give the configuration once: `config` on disk, or `repository_config`"),
     (with_lens(tokenizer=None), "models.2", "give the tokenizer once: `tokenizer` on disk, or `tokenizer_repository`"),
@@ -239,6 +290,24 @@ def test_models_that_are_each_others_base_are_named() -> None:
         "s.yaml: models.0 ('a').base: 'b' is itself aligned: name the base that both descend from",
         "s.yaml: models.1 ('b').base: 'a' is itself aligned: name the base that both descend from",
     ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        refit_group("tuned"),
+        refit_group("base", "other", other={"source": "train", "decoder": {"layers": 3}}),
+        refit_group("base", "other", other={"source": "train", "seeds": [3]}),
+        refit_group("tuned", "other", other={"source": "align", "base": "third", "method": "sft"},
+                    third={"source": "train", "training": {"steps": 7}}),
+        refit_group("one", "other", one={"source": "folder", "path": "m/x"}, other={"source": "folder", "path": "m/y"}),
+        refit_group("one", "other", one={"source": "hub", "repository": "org/x", "revision": "step1"},
+                    other={"source": "hub", "repository": "org/x", "revision": "step2"}),
+    ],
+)  # fmt: skip
+def test_refits_that_are_independent_as_far_as_the_study_says_are_a_group(content: dict[str, Any]) -> None:
+    study = parse_study(content, "s.yaml")
+    assert len(study.refits_of(study.refit_groups()[0])) >= 2
 
 
 def test_problems_of_several_sections_are_all_told() -> None:

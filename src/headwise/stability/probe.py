@@ -20,6 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from headwise.attention.capture import LayerAttention, Support, capturing
 from headwise.attention.store import TensorWriter
 from headwise.models.architecture import language_model_class
+from headwise.models.checkpoint import weights_digest
 from headwise.models.excerpts import spread_excerpts, token_stream
 from headwise.models.load import load_checkpoint
 from headwise.models.optimization import one_thread
@@ -49,7 +50,7 @@ from headwise.stability.names import (
 )
 from headwise.stability.packed import StabilityError
 from headwise.stability.residual import residual_streams
-from headwise.stability.weights import layer_norms
+from headwise.stability.weights import layer_norms, tensors_digest
 from headwise.study.extraction import Extraction
 from headwise.study.reading import Reading
 from headwise.study.stability import Stability
@@ -116,10 +117,16 @@ def probe_refits(
 ) -> None:
     """Measure the models of a group of refits, which are numbered from 0 in their order.
 
-    documents  the corpus, for its held-out text; None where heads are not ablated. Raises StabilityError where refits
-               read different tokens, CorpusError where there is too little held-out text, CaptureError for an
-               architecture that cannot be measured.
+    documents  the corpus, for its held-out text; None where heads are not ablated.
+    metadata   names the group and its refits
+
+    Raises StabilityError where two refits have the same weights or read different tokens, CorpusError where there is
+    too little held-out text, CaptureError for an architecture that cannot be measured.
     """
+    # Files first, since that is known before anything is computed; then what was loaded, however it lay in files.
+    same_files, same_weights = _NoTwice(metadata), _NoTwice(metadata)
+    for refit, reading in enumerate(refits):
+        same_files.add(weights_digest(reading.checkpoint), refit)
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in COLUMNS}
     streams: dict[tuple[str, int, str], list[np.ndarray[Any, Any]]] = {}
     outputs: list[pyarrow.Table] = []
@@ -130,6 +137,7 @@ def probe_refits(
         for refit, reading in enumerate(refits):
             checkpoint, extraction = reading.checkpoint, reading.extraction
             model, tokenizer = load_checkpoint(checkpoint, extraction.dtype, extraction.device, reading.loading)
+            same_weights.add(tensors_digest(model), refit)
             encoded = encode(texts, tokenizer, extraction.template, extraction.max_tokens)
             tokens = [prompt.token_ids for prompt in encoded]
             tokens_of_first = tokens_of_first or tokens
@@ -161,6 +169,23 @@ def probe_refits(
         table = pd.DataFrame(rows[name], columns=list(columns)).astype(columns)
         write_table(table, getattr(probes, name), metadata)
     write_table(pyarrow.concat_tables(outputs or [outputs_table(0, [], [], [])]), probes.outputs, metadata)
+
+
+class _NoTwice:
+    """Digests of the refits of a group, each of which may occur once."""
+
+    def __init__(self, metadata: Mapping[str, Any]) -> None:
+        self.metadata = metadata
+        self.seen: dict[str, int] = {}
+
+    def add(self, digest: str, refit: int) -> None:
+        other = self.seen.setdefault(digest, refit)
+        if other != refit:
+            one, two = (self.metadata["refits"][each] for each in (other, refit))
+            raise StabilityError(
+                f"group '{self.metadata['group']}': {one} and {two} have the same weights, and a model is no refit of "
+                "itself: leave one of them out"
+            )
 
 
 def random_model(model: PreTrainedModel, seed: int) -> PreTrainedModel:

@@ -1,4 +1,6 @@
-"""Frobenius norms of a model's attention and feed-forward matrices, layer by layer."""
+"""A model's weights: Frobenius norms of attention and feed-forward matrices, layer by layer, and a digest of all."""
+
+import hashlib
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,15 @@ _FEED_FORWARD = {
 }
 # One module for queries, keys and values: side by side, or head by head.
 _SIDE_BY_SIDE, _HEAD_BY_HEAD = ("c_attn",), ("query_key_value",)
+
+
+def tensors_digest(model: PreTrainedModel) -> str:
+    """SHA-256 over names and contents of a model's weights as they were loaded, however they lay in files."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def layer_norms(model: PreTrainedModel, published: bool) -> dict[int, dict[str, float]]:

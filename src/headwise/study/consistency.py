@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from headwise.study.models import AlignedModel, HubModel, LoadedModel, TrainedModel
 from headwise.study.problems import dotted, sentence
+from headwise.study.refits import dependent_refits
 from headwise.study.robustness_consistency import robustness_problems
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ def _stability_problems(study: "Study") -> list[str]:
             problems.append(f"{field}: a model is listed twice: remove one")
         elif len(study.refits_of(group)) < 2:
             problems.append(f"{field}: a group of one refit has nothing to compare: add models or seeds")
+        elif dependent := dependent_refits(study, group):
+            problems.append(f"{field}: {dependent}")
         problems += [
             f"{field}: '{model.name}' is quantized or spread over devices, and whole matrices of weights are read and "
             "copied here: leave it out of the group, or remove its quantization and device_map"
