@@ -357,7 +357,7 @@ def test_memory_does_not_hold_a_layers_weights():
     assert peak - plain < 12 * entries * 4 < 4 * tokens**2 * 4
 
 
-@pytest.mark.parametrize(("kind", "within"), [("llama", "headwise_tiled"), ("falcon", "eager")])
+@pytest.mark.parametrize(("kind", "within"), [("llama", "sdpa"), ("falcon", "eager")])
 def test_the_model_is_left_as_it_was(kind, within):
     model, inside = tiny_model(kind), []
     model.config._attn_implementation = "sdpa"

@@ -1,26 +1,27 @@
 """Standing in for the attention of a model that calls attention through the attention interface of transformers.
 
-transformers lets a model call an attention function by name. The functions registered here hand each call on to
-whoever captures the module, who computes the heads' outputs and keeps the weights to himself.
+transformers lets a model call an attention function by name. While a model is captured, the function that stands under
+such a name here hands each call on to whoever captures the module, who computes the heads' outputs and keeps the
+weights to himself. The names are those of transformers, since some models ask for them: DeepSeek-V3.2 hides the keys
+that its indexer leaves out under these two alone.
 """
 
 import inspect
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
-from transformers.masking_utils import eager_mask, sdpa_mask
+from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
 
-# Names of ways of capture, which decide how a model makes its masks. A name that contains "flash" would be taken for a
-# kernel without masks.
-EXACT = "headwise_exact"  # additive masks of all queries and keys, as eager attention reads them
-TILED = "headwise_tiled"  # none where attention is plainly causal or sees everything, else true where it may look
+# Names of ways of capture, which decide how a model makes its masks.
+EXACT = "eager"  # additive masks of all queries and keys
+TILED = "sdpa"  # none where attention is plainly causal or sees everything, else true where it may look
 
 EagerAttention = Callable[..., tuple[Tensor, Tensor]]
 
@@ -67,17 +68,39 @@ def intercepting(
     """Within the block, `attend` computes the attention of `modules`, with masks as `implementation` has them. The
     model's attention implementation is as before once the block ends.
     """
-    before = _implementation(model)
     captured = list(modules)
-    for module in captured:
-        _ATTEND[module] = attend
-    model.set_attn_implementation(implementation)
+    if any(getattr(module, "reorder_and_upcast_attn", False) for module in captured):
+        implementation = TILED  # under the other name GPT-2 takes its second path by itself
+    configs = {id(config): config for config in (getattr(module, "config", None) for module in model.modules())}
+    with ExitStack() as undo:
+        for config in configs.values():
+            if isinstance(config, PreTrainedConfig):
+                # Not by its property, which changes parts that are configured apart as well.
+                undo.callback(setattr, config, "_attn_implementation_internal", config._attn_implementation)
+                config._attn_implementation_internal = implementation
+        for module in captured:
+            _ATTEND[module] = attend
+            undo.callback(_ATTEND.pop, module)
+        undo.enter_context(_standing_under(implementation))
+        yield
+
+
+@contextmanager
+def _standing_under(implementation: str) -> Iterator[None]:
+    """Within the block, `_attend` stands under a name of the attention interface, until the last such block ends."""
+    if not _BLOCKS[implementation]:
+        _BEFORE[implementation] = AttentionInterface._global_mapping.get(implementation)
+        AttentionInterface.register(implementation, _attend)
+    _BLOCKS[implementation] += 1
     try:
         yield
     finally:
-        model.set_attn_implementation(before)
-        for module in captured:
-            del _ATTEND[module]
+        _BLOCKS[implementation] -= 1
+        if not _BLOCKS[implementation]:
+            before = _BEFORE.pop(implementation)
+            AttentionInterface._global_mapping.pop(implementation)
+            if before is not None:
+                AttentionInterface.register(implementation, before)
 
 
 @cache
@@ -92,31 +115,23 @@ def eager_attention(module_class: type[nn.Module]) -> EagerAttention | None:
     return forward.__globals__.get(call[1]) if call else None
 
 
-# Who computes the attention of a module: the registered functions are global, captures are not.
+# Who computes the attention of a module: names of the interface are global, captures are not.
 _ATTEND: WeakKeyDictionary[nn.Module, Attend] = WeakKeyDictionary()
+# By name of the interface: in how many blocks `_attend` stands there, and what stood there before.
+_BLOCKS: Counter[str] = Counter()
+_BEFORE: dict[str, Callable[..., Any] | None] = {}
 
 
 def _attend(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, None]:
-    """The registered attention function."""
+    """Stands under the name of the model's attention implementation."""
+    eager = eager_attention(type(module))  # type: ignore[arg-type]  # a class hashes
+    if module not in _ATTEND:  # of a model that is not captured
+        attention: Any = _BEFORE[cast(Any, module).config._attn_implementation] or eager
+        output: tuple[Tensor, None] = attention(module, query, key, value, attention_mask, **options)
+        return output
     # The rule by which scaled_dot_product_attention decides.
     declared = options.get("is_causal")
     causal = bool(getattr(module, "is_causal", True) if declared is None else declared)
-    eager = eager_attention(type(module))  # type: ignore[arg-type]  # a class hashes
     return _ATTEND[module](AttentionCall(module, eager, query, key, value, attention_mask, options, causal)), None
-
-
-# Without a mask function under the same name a model gets no mask at all.
-for name, mask in ((EXACT, eager_mask), (TILED, sdpa_mask)):
-    AttentionInterface.register(name, _attend)
-    AttentionMaskInterface.register(name, mask)
-
-
-def _implementation(model: PreTrainedModel) -> dict[str, str]:
-    """The attention implementation of a model and of its parts that have a configuration of their own."""
-    parts = {name: getattr(model.config, name) for name in model.config.sub_configs}
-    return {
-        "": model.config._attn_implementation,
-        **{name: part._attn_implementation for name, part in parts.items() if part is not None},
-    }
