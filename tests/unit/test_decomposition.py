@@ -165,4 +165,4 @@ def test_wrong_input_is_refused():
     with pytest.raises(ValueError, match="factor 'a' has 1 levels for 2 units"):
         decompose([1.0, 2.0], {"a": ["x"]}, generator(), 50, 0.05)
     with pytest.raises(ValueError, match="a level that is no number"):
-        decompose([1.0, 2.0], {"a": [np.nan, 1.0]}, generator(), 50, 0.05)
+        decompose([1.0, 2.0], {"a": [np.inf, 1.0]}, generator(), 50, 0.05)

@@ -49,7 +49,12 @@ def test_keeps_its_level_where_the_change_is_just_at_the_margin():
     [
         ([], None, None, "no difference is finite"),
         ([0.1], None, None, "one unit: no standard error"),
-        ([0.1, 0.2, np.nan], ["a", "a", "b"], None, "one cluster: no standard error"),
+        (
+            [0.1, 0.2, np.nan],
+            ["a", "a", "b"],
+            None,
+            "units without a finite value, left out: 1; one cluster: no standard error",
+        ),
         ([0.0] * 4, None, 0.0, "all differences are equal: no sampling error"),
         ([0.1, 0.1, 0.1], None, 1.0, "all differences are equal: no sampling error"),
         (

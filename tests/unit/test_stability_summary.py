@@ -148,7 +148,7 @@ def test_two_layers_can_show_no_trend_and_a_constant_has_none():
     assert (test.estimate, test.p, test.p_attainable) == (1, 1, 1)
     assert "no result can be significant" in test.reason
     assert correlation_test([1, 2, 3], [4, 4, 4], RNG(0), 10).reason == "one side does not vary"
-    assert correlation_test([1, np.nan], [4, 4], RNG(0), 10).reason == "fewer than two units"
+    assert correlation_test([1, np.nan], [4, 4], RNG(0), 10).reason.endswith("fewer than two units")
 
 
 def test_a_correlation_in_every_refit_is_found_and_noise_is_not():

@@ -107,7 +107,7 @@ def family_summaries(shape: Shape, settings: Calibration, level: float, rng: np.
     for _ in range(settings.simulations):
         families = rng.normal(size=f + 1)
         refits = families[:f, None] + WITHIN_FAMILY * rng.normal(size=(f, r))
-        errors = refits.var(axis=1, ddof=1) / r if r > 1 else np.full(f, np.nan)
+        errors = np.sqrt(refits.var(axis=1, ddof=1) / r) if r > 1 else np.full(f, np.nan)
         found = random_effects(refits.mean(axis=1), errors, level)
         rejected.append(decided(found.p, level))
         covered.append(covers(found, 0.0))

@@ -161,8 +161,7 @@ def log_ratio_interval(
         if not np.isfinite([estimate, *errors]).all():
             reason = "one unit, or a mean that is not positive"
             return Interval(finite_or_none(estimate), None, None, level, n, words, reason)
-        squares = [error**2 for error in errors]
-        return welch_from_errors(estimate, squares, [len(first), len(second)], level, words)
+        return welch_from_errors(estimate, errors, [len(first), len(second)], level, words)
     means = [
         rng.multinomial(len(sample), np.full(len(sample), 1 / len(sample)), size=resamples) @ sample / len(sample)
         for sample in (first, second)

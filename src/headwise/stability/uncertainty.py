@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice, permutations
-from math import factorial
+from math import factorial, prod
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,10 @@ from headwise.statistics.intervals import (
     jackknife_intervals,
     welch_from_errors,
 )
-from headwise.statistics.permutation import CHUNK_VALUES, TIE_TOLERANCE, FloatArray, PermutationTest
+from headwise.statistics.permutation import CHUNK_VALUES, FloatArray, PermutationTest
+from headwise.statistics.result import joined
+from headwise.statistics.ties import is_constant, largest, rescaled, tolerance
+from headwise.statistics.values import left_out, numbers
 
 EXACT_UNITS = 8  # units up to which all orders are enumerated: 40,320
 ORDERS_AT_ONCE = 2**14
@@ -116,8 +119,7 @@ def _welch_intervals(first: FloatArray, second: FloatArray, statistic: PairStati
             reason = ONE_PAIR if min(n_one, n_two) < 3 else "the statistic is undefined without one of the refits"
             found = Interval(float(estimate), None, None, level, n_one + n_two, words, reason)
         else:
-            squares = [float(error) ** 2 for error in errors]
-            found = welch_from_errors(float(estimate), squares, [n_one, n_two], level, words)
+            found = welch_from_errors(float(estimate), errors, [n_one, n_two], level, words)
         intervals.append(found)
     return intervals
 
@@ -134,9 +136,8 @@ def _percentiles(estimate: float, drawn: FloatArray, level: float, n: int, words
 
 def correlation(one: npt.ArrayLike, two: npt.ArrayLike) -> float:
     """Pearson's r; NaN where fewer than two pairs are defined or one side does not vary."""
-    x, y = (np.asarray(values, dtype=np.float64) for values in (one, two))
-    defined = np.isfinite(x) & np.isfinite(y)
-    (values,) = _correlations(x[defined], y[defined][None])
+    x, y = _pairs(one, two)
+    (values,) = _correlations(x, y[None])
     return float(values)
 
 
@@ -146,34 +147,33 @@ def correlation_test(
     """Test Pearson's r of a handful of units by putting one side into all, or random, orders; two-sided.
 
     Exact up to `EXACT_UNITS` units, else Monte Carlo with p = (b + 1) / (m + 1). The smallest attainable p is that of
-    the order with the largest |r|: with two layers every order gives |r| = 1, so that it is 1.
+    the order with the largest |r|: with two layers every order gives |r| = 1, so that it is 1. Units without a finite
+    number on either side are left out, and the reason says how many.
     """
-    x, y = (np.asarray(values, dtype=np.float64) for values in (one, two))
-    defined = np.isfinite(x) & np.isfinite(y)
-    x, y, n = x[defined], y[defined], int(defined.sum())
+    x, y = _pairs(one, two)
+    n, unusable = len(x), left_out(len(numbers(one, "one")) - len(x))
     name = "two-sided permutation test of Pearson's r"
     observed = correlation(x, y)
     if not np.isfinite(observed):
-        reason = "fewer than two units" if n < 2 else "one side does not vary"
+        reason = joined(unusable, "fewer than two units" if n < 2 else "one side does not vary")
         return PermutationTest(None, None, None, n, name, reason=reason)
-    exact = n <= EXACT_UNITS
+    exact, tied = n <= EXACT_UNITS, _rounding(x, y)
     orders = permutations(y) if exact else (rng.permutation(y) for _ in range(resamples))
-    extreme = largest = 0.0
-    tied = 0
+    extreme, largest_size, at_largest = 0, 0.0, 0
     while chunk := list(islice(orders, ORDERS_AT_ONCE)):
         sizes = np.abs(_correlations(x, np.array(chunk)))
-        extreme += np.sum(sizes >= abs(observed) - TIE_TOLERANCE)
-        here = sizes.max()
-        if here > largest + TIE_TOLERANCE:
-            largest, tied = here, 0
-        tied += int(np.sum(sizes >= largest - TIE_TOLERANCE))
+        extreme += int(np.sum(sizes >= abs(observed) - tied))
+        here = float(sizes.max())
+        if here > largest_size + tied:
+            largest_size, at_largest = here, 0
+        at_largest += int(np.sum(sizes >= largest_size - tied))
     if exact:
-        p, attainable, how = extreme / factorial(n), tied / factorial(n), f"exact over {factorial(n):,} orders"
+        p, attainable, how = extreme / factorial(n), at_largest / factorial(n), f"exact over {factorial(n):,} orders"
     else:
         p, attainable = (extreme + 1) / (resamples + 1), 1 / (resamples + 1)
         how = f"Monte Carlo with {resamples:,} orders"
     hopeless = "no result can be significant: every order gives the same |r|" if attainable == 1 else None
-    return PermutationTest(observed, float(p), float(attainable), n, f"{name}, {how}", reason=hopeless)
+    return PermutationTest(observed, p, attainable, n, f"{name}, {how}", reason=joined(unusable, hopeless))
 
 
 def mean_correlation_test(
@@ -181,24 +181,32 @@ def mean_correlation_test(
 ) -> PermutationTest:
     """Test the mean over refits of Pearson's r over heads, (R, H) both, by shuffling heads within each refit.
 
-    Exact for one refit with few heads; else Monte Carlo. Refits whose r is undefined are left out.
+    Exact for one refit with few heads; else Monte Carlo. Heads without a number on either side are left out of their
+    refit, and refits whose r is undefined altogether; the reason says how many refits.
     """
-    kept = [row for row in range(len(one)) if np.isfinite(correlation(one[row], two[row]))]
+    one, two = numbers(one, "one", 2), numbers(two, "two", 2)
+    if one.shape != two.shape:
+        raise ValueError(f"values have shapes {one.shape} and {two.shape}: give both the same refits and heads")
+    refits = [_pairs(*rows) for rows in zip(one, two, strict=True)]
+    kept = [pair for pair in refits if np.isfinite(correlation(*pair))]
+    unusable = left_out(len(refits) - len(kept), "refits without a defined r, left out: {}")
     if len(kept) == 1:
-        return correlation_test(one[kept[0]], two[kept[0]], rng, resamples)
-    heads, name = one.shape[1], "two-sided permutation test of the mean of Pearson's r over refits"
+        alone = correlation_test(*kept[0], rng, resamples)
+        return replace(alone, reason=joined(unusable, alone.reason))
+    name = "two-sided permutation test of the mean of Pearson's r over refits"
     if not kept:
         return PermutationTest(None, None, None, 0, name, reason="no refit has a defined r")
-    observed = float(np.mean([correlation(one[row], two[row]) for row in kept]))
+    observed = float(np.mean([correlation(*pair) for pair in kept]))
     drawn = np.zeros(resamples)
-    for row in kept:
-        orders = rng.permuted(np.tile(two[row], (resamples, 1)), axis=1)
-        drawn += _correlations(one[row], orders) / len(kept)
-    extreme = int(np.sum(np.abs(drawn) >= abs(observed) - TIE_TOLERANCE))
-    designs = float(factorial(heads)) ** len(kept) if heads * len(kept) < 100 else np.inf
+    for x, y in kept:
+        orders = rng.permuted(np.tile(y, (resamples, 1)), axis=1)
+        drawn += _correlations(x, orders) / len(kept)
+    tied = max(_rounding(x, y) for x, y in kept)
+    extreme = int(np.sum(np.abs(drawn) >= abs(observed) - tied))
+    designs = prod(factorial(len(x)) for x, _ in kept)
     attainable = max(1 / (resamples + 1), min(1.0, 2 / designs))
     method = f"{name}, Monte Carlo with {resamples:,} orders"
-    return PermutationTest(observed, (extreme + 1) / (resamples + 1), attainable, len(kept), method)
+    return PermutationTest(observed, (extreme + 1) / (resamples + 1), attainable, len(kept), method, reason=unusable)
 
 
 def depth_gap(layers: FloatArray) -> FloatArray:
@@ -209,7 +217,10 @@ def depth_gap(layers: FloatArray) -> FloatArray:
 def least_stable_position(layers: FloatArray) -> FloatArray:
     """Where the least stable layer lies, 0 the first and 1 the last: (...) from (..., L); NaN for a single layer."""
     depth = layers.shape[-1] - 1
-    place = np.where(np.isnan(layers), np.inf, layers).argmin(axis=-1)
+    known = np.where(np.isnan(layers), np.inf, layers)
+    least = known.min(axis=-1, keepdims=True)
+    # The first of those that are equal but for rounding.
+    place = (known <= least + tolerance(np.abs(least))).argmax(axis=-1)
     return np.where(np.isnan(layers).any(axis=-1) | (depth == 0), np.nan, place / max(depth, 1))
 
 
@@ -231,11 +242,28 @@ def chance_corrected(value: npt.ArrayLike, chance: npt.ArrayLike) -> FloatArray:
     return corrected
 
 
+def _pairs(one: npt.ArrayLike, two: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Both numbers of the units that have two finite ones."""
+    x, y = numbers(one, "one"), numbers(two, "two")
+    if len(x) != len(y):
+        raise ValueError(f"{len(x)} numbers for {len(y)}: give both for every unit")
+    defined = np.isfinite(x) & np.isfinite(y)
+    return x[defined], y[defined]
+
+
 def _correlations(x: FloatArray, orders: FloatArray) -> FloatArray:
     """Pearson's r of x (n,) with each row of `orders` (r, n); NaN where one side does not vary."""
-    if len(x) < 2:
+    if len(x) < 2 or is_constant(x) or is_constant(orders[0]):
         return np.full(len(orders), np.nan)
+    ((x,), _), ((orders,), _) = rescaled(x), rescaled(orders)
     x, orders = x - x.mean(), orders - orders.mean(axis=1, keepdims=True)
     lengths = np.sqrt(np.sum(x**2) * np.sum(orders**2, axis=1))
-    scale = np.abs(x).max() * np.abs(orders).max()
-    return np.sum(orders * x, axis=1) / np.where(lengths > 1e-12 * max(scale, 1e-300), lengths, np.nan)
+    found: FloatArray = np.sum(orders * x, axis=1) / lengths
+    return found
+
+
+def _rounding(x: FloatArray, y: FloatArray) -> float:
+    """Largest distance of two equal correlations of these numbers: a common offset costs digits."""
+    return sum(
+        tolerance(largest(side), len(side)) / largest(side - side.mean()) for (side,), _ in (rescaled(x), rescaled(y))
+    )

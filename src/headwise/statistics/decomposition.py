@@ -15,12 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from headwise.arrays import FloatArray
-from headwise.statistics.intervals import FEW_CLUSTERS, is_constant
-from headwise.statistics.permutation import TIE_TOLERANCE
+from headwise.statistics.intervals import FEW_CLUSTERS
 from headwise.statistics.result import Result, joined
 from headwise.statistics.shapley import columns_of, freedman_lane, r_squared, shapley_shares, subsets_of
+from headwise.statistics.ties import is_constant, merged, rescaled, tolerance
+from headwise.statistics.values import NO_CLUSTER, NO_NUMBER, codes, is_missing, left_out, numbers
 
 MOST_FACTORS = 10  # 2^10 regressions per resample
+EQUAL = tolerance(1.0)  # shares, parts of 1, that differ by less are equal but for rounding
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Decomposition:
 
     def distinguishable(self) -> bool:
         """Whether every factor's share exceeds the next one's by more than its interval."""
-        return bool(self.differences) and all(each.low is not None and each.low > 0 for each in self.differences)
+        return bool(self.differences) and all(each.low is not None and each.low > EQUAL for each in self.differences)
 
     def __str__(self) -> str:
         if self.explained.estimate is None:
@@ -79,7 +81,8 @@ def decompose(
     """Divide the R² of a linear model among its factors by Shapley's rule (Lindeman, Merenda & Gold 1980).
 
     outcome    (n,) one number per unit; units without a finite one are left out, and the reason says how many
-    factors    (n,) levels by factor: text for a category (as dummies), numbers for a straight line
+    factors    (n,) levels by factor: text for a category (as dummies), numbers for a straight line; units without one
+               are left out as well
     rng        for resamples of clusters and shuffles of the outcome
     resamples  of each, at least 1
     level      intervals cover 1 − level
@@ -96,20 +99,28 @@ def decompose(
         raise ValueError("no factors: name at least one")
     if len(factors) > MOST_FACTORS:
         raise ValueError(f"{len(factors)} factors need 2^{len(factors)} regressions: give at most {MOST_FACTORS}")
-    values = np.asarray(outcome, dtype=np.float64)
+    values = numbers(outcome, "outcome")
     for name, levels in factors.items():
         if len(levels) != len(values):
             raise ValueError(f"factor '{name}' has {len(levels)} levels for {len(values)} units: give one each")
-    finite = np.isfinite(values)
-    left_out = int((~finite).sum())
-    remark = f"units without a finite value, left out: {left_out}" if left_out else None
-    values = values[finite]
+    members = np.arange(len(values)) if clusters is None else codes(clusters, len(values), "units", in_order=True)
+    sound = {NO_NUMBER: np.isfinite(values)}
+    for name, levels in factors.items():
+        sound[f"units without a level of '{name}', left out: {{}}"] = np.array(
+            [not is_missing(each) for each in levels], dtype=bool
+        )
+    sound[NO_CLUSTER] = members >= 0
+    used = np.ones(len(values), dtype=bool)
+    remark: str | None = None
+    for what, known in sound.items():
+        remark = joined(remark, left_out(int((used & ~known).sum()), what))
+        used &= known
+    (values,), _ = rescaled(values[used])
     blocks = {
-        name: columns_of([each for each, used in zip(levels, finite, strict=True) if used])
+        name: columns_of([each for each, is_used in zip(levels, used, strict=True) if is_used])
         for name, levels in factors.items()
     }
-    labels = np.arange(len(finite)) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
-    labels = np.unique(labels[finite], return_inverse=True)[1]
+    labels = np.unique(members[used], return_inverse=True)[1]
     n, count = len(values), len(np.unique(labels))
     unit = "units" if clusters is None else f"{count} clusters of units"
     few = count < FEW_CLUSTERS
@@ -132,7 +143,9 @@ def decompose(
         remark = joined(remark, f"resamples without variance, left out: {int((~usable).sum()):,}")
     drawn = drawn[usable]
 
-    left = shapley_shares(r_squared(values[None], (1.0 - np.eye(count))[:, labels], blocks, subsets), len(names))
+    left = np.empty((0, len(names)))
+    if count > 1:
+        left = shapley_shares(r_squared(values[None], (1.0 - np.eye(count))[:, labels], blocks, subsets), len(names))
 
     def result(
         name: str,
@@ -157,7 +170,7 @@ def decompose(
             reason=remark,
         )
 
-    as_large = np.sum(shuffled[:, -1] >= observed[0, -1] - TIE_TOLERANCE)
+    as_large = np.sum(shuffled[:, -1] >= observed[0, -1] - EQUAL)
     p_explained = float((as_large + 1) / (resamples + 1))
     explained = result("Explained variance", observed[0, -1], lambda shares: shares.sum(axis=1), level, p_explained)
     (found,) = shapley_shares(observed, len(names))
@@ -169,7 +182,8 @@ def decompose(
         constant = "one level only" if blocks[name].shape[1] == 0 else None
         share = {**vars(own), "reason": joined(remark, constant), "by_chance": float(by_chance[position])}
         shares[name] = Share(**share)
-    order = sorted(range(len(names)), key=lambda position: -found[position])
+    ranked = merged(1 - found)  # shares that differ by rounding stay in the order given
+    order = sorted(range(len(names)), key=lambda position: ranked[position])
     together = level / max(1, len(order) - 1)
     differences = tuple(
         result(
@@ -181,7 +195,7 @@ def decompose(
         )
         for one, other in pairwise(order)
     )
-    kept = np.all(np.diff(drawn[:, order], axis=1) < 0, axis=1)
+    kept = np.all(np.diff(drawn[:, order], axis=1) < -EQUAL, axis=1)
     order_kept = float(kept.mean()) if len(drawn) and len(order) > 1 else None
     return Decomposition(explained, shares, tuple(names[position] for position in order), order_kept, differences)
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from headwise.statistics.intervals import ROUNDING, is_constant
+from headwise.statistics.result import Defined, joined
+from headwise.statistics.ties import is_constant, largest, rescaled, restored, snapped, tolerance
+from headwise.statistics.values import NO_CLUSTER, codes, left_out, numbers
 
 
 @dataclass(frozen=True)
-class EquivalenceTest:
+class EquivalenceTest(Defined):
     """Result of two one-sided tests.
 
     estimate  mean difference; None where no difference is finite
@@ -43,7 +45,7 @@ def equivalence(
 ) -> EquivalenceTest:
     """Two one-sided t tests (TOST, Schuirmann 1987) that a mean difference lies within ±margin.
 
-    differences  (n,) paired differences; those that are not finite are left out
+    differences  (n,) paired differences; those that are not finite are left out, and the reason says how many
     margin       positive, in the units of the differences
     clusters     (n,) label of each unit's cluster: the standard error is then robust to correlation within
                  clusters (Liang & Zeger 1986, with the factor C / (C − 1)) and has C − 1 degrees of freedom
@@ -53,33 +55,34 @@ def equivalence(
     """
     from scipy.special import stdtr
 
-    if not margin > 0:
+    if not 0 < margin < np.inf:
         raise ValueError(f"the equivalence margin is {margin}: give a positive number")
-    values = np.asarray(differences, dtype=np.float64)
-    labels = list(range(len(values))) if clusters is None else list(clusters)
-    if len(labels) != len(values):
-        raise ValueError(f"{len(labels)} cluster labels for {len(values)} differences: give one label per difference")
-    finite = np.isfinite(values)
-    sample, n = values[finite], int(finite.sum())
-    kept = [label for label, is_finite in zip(labels, finite, strict=True) if is_finite]
-    names = {label: position for position, label in enumerate(dict.fromkeys(kept))}
-    count = len(names)
+    values = numbers(differences, "differences")
+    members = np.arange(len(values)) if clusters is None else codes(clusters, len(values), "differences")
+    finite, named = np.isfinite(values), members >= 0
+    used = finite & named
+    remark = joined(left_out(int((~named).sum()), NO_CLUSTER), left_out(int((~finite & named).sum())))
+    sample, n = values[used], int(used.sum())
+    members = np.unique(members[used], return_inverse=True)[1]
+    count = len(np.unique(members))
     over = "" if clusters is None else f" over {count} clusters"
     method = f"two one-sided t tests{over}"
-    estimate = float(sample.mean()) if n else None
-    if estimate is None or count < 2:
-        what = "unit" if clusters is None else "cluster"
-        reason = f"one {what}: no standard error" if n else "no difference is finite"
-        return EquivalenceTest(estimate, margin, None, n, method, reason)
-
+    if n == 0:
+        return EquivalenceTest(None, margin, None, n, method, joined(remark, "no difference is finite"))
+    (sample, limits), exponent = rescaled(sample, np.array([margin]))
+    estimate, limit = snapped(float(sample.mean()), sample), float(limits[0])
+    found = restored(estimate, exponent)
+    if count < 2:
+        why = f"one {'unit' if clusters is None else 'cluster'}: no standard error"
+        return EquivalenceTest(found, margin, None, n, method, joined(remark, why))
     if is_constant(sample):
-        p = 0.0 if abs(estimate) < margin else 1.0
-        return EquivalenceTest(estimate, margin, p, n, method, "all differences are equal: no sampling error")
-    members = np.array([names[label] for label in kept], dtype=np.intp)
+        p = 0.0 if abs(estimate) < limit - tolerance(limit, n) else 1.0
+        why = "all differences are equal: no sampling error"
+        return EquivalenceTest(found, margin, p, n, method, joined(remark, why))
     residuals = np.bincount(members, weights=sample - estimate, minlength=count)
     error = np.sqrt(count / (count - 1) * np.sum(residuals**2)) / n
-    if error <= ROUNDING * np.abs(sample).max():
-        reason = "all clusters have the same mean: no standard error"
-        return EquivalenceTest(estimate, margin, None, n, method, reason)
-    p = float(stdtr(count - 1, (abs(estimate) - margin) / error))
-    return EquivalenceTest(estimate, margin, p, n, method)
+    if error <= tolerance(largest(sample), n):
+        why = "all clusters have the same mean: no standard error"
+        return EquivalenceTest(found, margin, None, n, method, joined(remark, why))
+    p = float(stdtr(count - 1, (abs(estimate) - limit) / error))
+    return EquivalenceTest(found, margin, p, n, method, remark)

@@ -3,8 +3,8 @@
 scipy.stats.bootstrap resamples units one by one; prompts come in domains, which must be drawn whole.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal
 
@@ -13,16 +13,18 @@ import numpy.typing as npt
 
 from headwise.arrays import FloatArray
 from headwise.statistics.permutation import CHUNK_VALUES, Statistic
-from headwise.statistics.result import finite_or_none
+from headwise.statistics.result import Defined, finite_or_none, joined
+from headwise.statistics.ties import is_constant, largest, rescaled, restored, snapped, tolerance
+from headwise.statistics.values import NO_CLUSTER, codes, left_out, numbers, support
 
 BootstrapMethod = Literal["percentile", "bca", "studentised"]
 BOOTSTRAP_NAMES = {"percentile": "percentile", "bca": "BCa", "studentised": "studentised"}
 FEW_CLUSTERS = 40  # below, resampling clusters is too narrow (Cameron, Gelbach & Miller 2008: 5 to 30 are few)
-ROUNDING = 1e-12  # spread below which numbers are equal, relative to their size
+NOTHING = "no unit has a finite value"
 
 
 @dataclass(frozen=True)
-class Interval:
+class Interval(Defined):
     """A two-sided confidence interval.
 
     estimate   the statistic of the data; None where it is undefined
@@ -62,7 +64,8 @@ def bootstrap_intervals(
 ) -> list[Interval]:
     """Bootstrap intervals of a statistic of mean features, drawing whole clusters of units with replacement.
 
-    features   (n, ...) features of n units; those that are not finite are left out of the mean
+    features   (n, ...) features of n units; those that are not finite are left out of the mean. An outcome rests on the
+               clusters that have one of the features that move it; `reason` counts the others, which are not drawn
     statistic  maps mean features (r, ...) to (r, k): k outcomes of r resamples
     resamples  number of resamples, at least 1
     level      1 − coverage, within 0…1
@@ -75,11 +78,20 @@ def bootstrap_intervals(
     are less reliable than `jackknife_intervals`: the first two too narrow (Cameron, Gelbach & Miller 2008), the third
     erratic, because some resamples hold hardly any spread.
     """
-    sample = _ClusterMeans.of(features, statistic, clusters)
-    n, observed = sample.n, sample.outcomes(np.ones((1, sample.n)))[0]
+
+    def of_sample(sample: "_ClusterMeans") -> list[Interval]:
+        return _bootstrap(sample, rng, resamples, level, method)
+
+    return _by_outcome(features, statistic, clusters, of_sample)
+
+
+def _bootstrap(
+    sample: "_ClusterMeans", rng: np.random.Generator, resamples: int, level: float, method: BootstrapMethod
+) -> list[Interval]:
+    n, observed = sample.n, sample.observed()
     words = f"{BOOTSTRAP_NAMES[method]} bootstrap, {resamples:,} resamples"
     if n < 2:
-        reason = "one cluster: nothing to resample" if n else "no unit has a finite value"
+        reason = "one cluster: nothing to resample" if n else NOTHING
         return [Interval(finite_or_none(value), None, None, level, n, words, reason) for value in observed]
 
     # A studentised resample needs the statistic once more for every cluster.
@@ -112,15 +124,17 @@ def cluster_intervals(
     level: float,
     clusters: Sequence[str | int] | None = None,
 ) -> list[Interval]:
-    """Intervals by the BCa bootstrap over clusters; by the jackknife where there are fewer than `FEW_CLUSTERS`.
+    """Intervals by the BCa bootstrap over clusters; by the jackknife where fewer than `FEW_CLUSTERS` can be used.
 
     Arguments as for `bootstrap_intervals`. With 6 clusters, BCa intervals of nominal 95 % cover 82 to 88 %
     (docs/statistics.md).
     """
-    count = len(features) if clusters is None else len(set(clusters))
-    if count < FEW_CLUSTERS:
-        return jackknife_intervals(features, statistic, level, clusters)
-    return bootstrap_intervals(features, statistic, rng, resamples, level, clusters)
+
+    def of_sample(sample: "_ClusterMeans") -> list[Interval]:
+        few = sample.n < FEW_CLUSTERS
+        return _jackknifed(sample, level) if few else _bootstrap(sample, rng, resamples, level, "bca")
+
+    return _by_outcome(features, statistic, clusters, of_sample)
 
 
 def jackknife_intervals(
@@ -132,12 +146,16 @@ def jackknife_intervals(
     clusters, where resampling is far too narrow (MacKinnon, Nielsen & Webb 2023, whose CV3 this is for a mean), and a
     statistic that is smooth in the means.
     """
+    return _by_outcome(features, statistic, clusters, lambda sample: _jackknifed(sample, level))
+
+
+def _jackknifed(sample: "_ClusterMeans", level: float) -> list[Interval]:
     from scipy.special import stdtrit
 
-    observed, errors, n = jackknife(features, statistic, clusters)
+    n, observed, errors = sample.n, sample.observed(), sample.errors()
     words = "Student's t with the jackknife error"
     if n < 2:
-        reason = "one cluster: no standard error" if n else "no unit has a finite value"
+        reason = "one cluster: no standard error" if n else NOTHING
         return [Interval(finite_or_none(value), None, None, level, n, words, reason) for value in observed]
     factor = float(stdtrit(n - 1, 1 - level / 2))
     intervals = []
@@ -158,54 +176,98 @@ def jackknife(
 ) -> tuple[FloatArray, FloatArray, int]:
     """Outcomes (k,) of a statistic of mean features, their jackknife errors (k,), and the number C of clusters.
 
-    Arguments as for `bootstrap_intervals`. An error is exactly 0 where the outcomes differ by rounding alone, and NaN
-    where one is undefined without one of the clusters or C < 2.
+    Arguments as for `bootstrap_intervals`, but that all outcomes rest on all clusters. An error is exactly 0 where the
+    outcomes differ by rounding alone, and NaN where one is undefined without one of the clusters or C < 2.
     """
     sample = _ClusterMeans.of(features, statistic, clusters)
-    n = sample.n
-    observed = sample.outcomes(np.ones((1, n)))[0]
-    if n < 2:
-        return observed, np.full(len(observed), np.nan), n
-    (errors,) = sample.jackknife_errors(np.ones((1, n)))
-    sizes = np.abs(sample.outcomes(1.0 - np.eye(n))).max(axis=0)
-    return observed, np.where(errors <= ROUNDING * sizes, 0.0, errors), n
+    return sample.observed(), sample.errors(), sample.n
+
+
+def _by_outcome(
+    features: FloatArray,
+    statistic: Statistic,
+    clusters: Sequence[str | int] | None,
+    intervals: Callable[["_ClusterMeans"], list[Interval]],
+) -> list[Interval]:
+    """An interval per outcome, from the clusters that it rests on."""
+    whole = _ClusterMeans.of(features, statistic, clusters)
+    found: dict[int, Interval] = {}
+    (means,) = whole.means(np.ones((1, whole.n)))
+    for outcomes, used in support(whole.counts > 0, means, whole.of_means):
+        part = replace(whole, sums=whole.sums[used], counts=whole.counts[used], nothing=whole.nothing + (~used).sum())
+        own = intervals(part)
+        remarks = (left_out(part.unnamed, NO_CLUSTER), left_out(part.nothing, whole.without)) if part.n else ()
+        for place in outcomes:
+            found[int(place)] = replace(own[place], reason=joined(*remarks, own[place].reason))
+    return [found[place] for place in sorted(found)]
 
 
 @dataclass(frozen=True, eq=False)
 class _ClusterMeans:
-    """A statistic of mean features of C clusters: sums and counts (C, f) of finite features, by cluster."""
+    """A statistic of mean features of C clusters: sums and counts (C, f) of finite features, by cluster.
+
+    exponent  sums are of features divided by 2 to this power
+    nothing   clusters without any finite feature, left out; in words, `without`
+    unnamed   units of no cluster, left out
+    """
 
     sums: FloatArray
     counts: FloatArray
     shape: tuple[int, ...]
     statistic: Statistic
+    exponent: int
+    nothing: int
+    unnamed: int
+    without: str
 
     @classmethod
     def of(cls, features: FloatArray, statistic: Statistic, clusters: Sequence[str | int] | None) -> "_ClusterMeans":
-        features = np.asarray(features, dtype=np.float64)
+        features = numbers(features, "features", None)
         shape = features.shape[1:]
         flat = features.reshape(len(features), prod(shape))
-        labels = list(range(len(flat))) if clusters is None else list(clusters)
-        if len(labels) != len(flat):
-            raise ValueError(f"{len(labels)} cluster labels for {len(flat)} units: give one label per unit")
+        members = np.arange(len(flat)) if clusters is None else codes(clusters, len(flat), "units")
+        named = members >= 0
+        flat, members = flat[named], members[named]
         finite = np.isfinite(flat)
-        names = {label: position for position, label in enumerate(dict.fromkeys(labels))}
-        members = np.array([names[label] for label in labels], dtype=np.intp)
-        sums, counts = np.zeros((2, len(names), flat.shape[1]))
-        np.add.at(sums, members, np.where(finite, flat, 0.0))
+        (flat,), exponent = rescaled(np.where(finite, flat, 0.0))
+        sums, counts = np.zeros((2, members.max(initial=-1) + 1, flat.shape[1]))
+        np.add.at(sums, members, flat)
         np.add.at(counts, members, finite)
         used = counts.any(axis=1)
-        return cls(sums[used], counts[used], shape, statistic)
+        what = "units" if clusters is None else "clusters"
+        without = f"{what} without a finite value, left out: {{}}"
+        nothing, unnamed = int((~used).sum()), int((~named).sum())
+        return cls(sums[used], counts[used], shape, statistic, exponent, nothing, unnamed, without)
 
     @property
     def n(self) -> int:
         return len(self.sums)
 
-    def outcomes(self, weights: FloatArray) -> FloatArray:
-        """Outcomes (r, k) where cluster c counts weights[r, c] times."""
+    def means(self, weights: FloatArray) -> FloatArray:
+        """Mean features (r, f) where cluster c counts weights[r, c] times."""
         numbers = weights @ self.counts
         means = (weights @ self.sums) / np.where(numbers > 0, numbers, np.nan)
+        return np.ldexp(means, self.exponent) if self.exponent else means
+
+    def of_means(self, means: FloatArray) -> FloatArray:
         return self.statistic(means.reshape(len(means), *self.shape))
+
+    def outcomes(self, weights: FloatArray) -> FloatArray:
+        """Outcomes (r, k) where cluster c counts weights[r, c] times."""
+        return self.of_means(self.means(weights))
+
+    def observed(self) -> FloatArray:
+        """Outcomes (k,) of all clusters."""
+        return self.outcomes(np.ones((1, self.n)))[0]
+
+    def errors(self) -> FloatArray:
+        """Jackknife errors (k,) of them: exactly 0 where outcomes differ by rounding alone; NaN for one cluster."""
+        n = self.n
+        if n < 2:
+            return np.full(len(self.observed()), np.nan)
+        (errors,) = self.jackknife_errors(np.ones((1, n)))
+        sizes = np.abs(self.outcomes(1.0 - np.eye(n))).max(axis=0)
+        return np.where(errors <= tolerance(sizes, n), 0.0, errors)
 
     def jackknife_errors(self, weights: FloatArray) -> FloatArray:
         """Jackknife standard errors (r, k) of samples in which cluster c occurs weights[r, c] times, n in all.
@@ -218,8 +280,10 @@ class _ClusterMeans:
         values = self.outcomes(without.reshape(r * n, n)).reshape(r, n, -1)
         times = weights[:, :, None]
         values = np.where(times > 0, values, 0.0)
+        (values,), exponent = rescaled(values)
         mean = (times * values).sum(axis=1, keepdims=True) / n
-        return np.sqrt((n - 1) / n * (times * (values - mean) ** 2).sum(axis=1))
+        errors = np.sqrt((n - 1) / n * (times * (values - mean) ** 2).sum(axis=1))
+        return np.ldexp(errors, exponent) if exponent else errors
 
 
 def _times_drawn(n: int, resamples: int, rng: np.random.Generator) -> FloatArray:
@@ -236,7 +300,7 @@ def _studentised(
     if not np.isfinite(estimate) or not np.isfinite(error):
         why = "the statistic is undefined" + (" without one of the clusters" if np.isfinite(estimate) else "")
         return Interval(finite_or_none(estimate), None, None, level, n, words, why)
-    usable = np.isfinite(drawn) & (errors > ROUNDING * max(float(error), abs(estimate)))
+    usable = np.isfinite(drawn) & (errors > tolerance(max(float(error), abs(estimate)), n))
     if not usable.any():
         why = "all resamples give the same value"
         return Interval(float(estimate), float(estimate), float(estimate), level, n, words, why)
@@ -263,23 +327,25 @@ def _interval(
         return Interval(float(estimate), float(estimate), float(estimate), level, n, words, reason)
     tails = np.array([level / 2, 1 - level / 2])
     if jackknife is not None:
-        tails = _bca_tails(estimate, defined, jackknife, tails)
+        tails = _bca_tails(estimate, defined, jackknife, tails, n)
     low, high = np.quantile(defined, tails)
     return Interval(float(estimate), float(low), float(high), level, n, words, reason)
 
 
-def _bca_tails(estimate: float, drawn: FloatArray, jackknife: FloatArray, tails: FloatArray) -> FloatArray:
+def _bca_tails(estimate: float, drawn: FloatArray, jackknife: FloatArray, tails: FloatArray, n: int) -> FloatArray:
     """The quantiles at which BCa reads the bootstrap distribution (Efron 1987)."""
     from scipy.special import ndtr, ndtri
 
-    below = (np.sum(drawn < estimate) + np.sum(drawn == estimate) / 2) / len(drawn)
+    equal = tolerance(max(abs(estimate), largest(drawn)), n)
+    below = (np.sum(drawn < estimate - equal) + np.sum(drawn <= estimate + equal)) / 2 / len(drawn)
     # An estimate outside of all resamples would ask for an infinite correction: at most one resample's worth
     # is made.
     bias = ndtri(np.clip(below, 1 / (len(drawn) + 1), len(drawn) / (len(drawn) + 1)))
-    deviations = jackknife[np.isfinite(jackknife)]
-    deviations = deviations.mean() - deviations if len(deviations) else np.zeros(1)
-    scale = np.sum(deviations**2) ** 1.5
-    acceleration = np.sum(deviations**3) / (6 * scale) if scale > 0 else 0.0
+    (values,), _ = rescaled(jackknife[np.isfinite(jackknife)])
+    acceleration = 0.0
+    if len(values) and not is_constant(values):
+        deviations = values.mean() - values
+        acceleration = np.sum(deviations**3) / (6 * np.sum(deviations**2) ** 1.5)
     shifted = bias + ndtri(tails)
     return ndtr(bias + shifted / (1 - acceleration * shifted))
 
@@ -291,17 +357,18 @@ def t_interval(values: npt.ArrayLike, level: float) -> Interval:
     """
     from scipy.special import stdtrit
 
-    sample = finite_values(values)
-    n = len(sample)
+    sample, others = finite_values(values, "values")
+    n, words = len(sample), "Student's t"
+    unusable = left_out(others) if n else None
     if n < 2:
-        estimate = float(sample[0]) if n else None
-        return Interval(
-            estimate, None, None, level, n, "Student's t", "one unit" if n else "no unit has a finite value"
-        )
+        reason = joined(unusable, "one unit" if n else NOTHING)
+        return Interval(float(sample[0]) if n else None, None, None, level, n, words, reason)
+    (sample,), exponent = rescaled(sample)
     half = stdtrit(n - 1, 1 - level / 2) * np.sqrt(_squared_error(sample))
-    estimate = sample.mean()
-    reason = None if half > 0 else "all values are equal"
-    return Interval(float(estimate), float(estimate - half), float(estimate + half), level, n, "Student's t", reason)
+    estimate = snapped(float(sample.mean()), sample)
+    value, low, high = (restored(end, exponent) for end in (estimate, estimate - half, estimate + half))
+    same = None if half > 0 else "all values are equal"
+    return Interval(value, low, high, level, n, words, joined(unusable, same))
 
 
 def welch_interval(first: npt.ArrayLike, second: npt.ArrayLike, level: float) -> Interval:
@@ -309,49 +376,60 @@ def welch_interval(first: npt.ArrayLike, second: npt.ArrayLike, level: float) ->
 
     first, second  (n,) and (m,) one number per unit; those that are not finite are left out
     """
-    samples = finite_values(first), finite_values(second)
+    (one, left), (other, further) = finite_values(first, "first"), finite_values(second, "second")
+    unusable = left_out(left + further) if len(one) and len(other) else None
+    samples, exponent = rescaled(one, other)
     sizes = [len(sample) for sample in samples]
-    estimate = float(samples[0].mean() - samples[1].mean()) if min(sizes) else None
+    estimate = None
+    if min(sizes):
+        estimate = snapped(float(samples[0].mean() - samples[1].mean()), *samples)
     words = "Welch's t"
-    if min(sizes) < 2:
-        reason = "a sample of one unit" if min(sizes) else "a sample without a finite value"
-        return Interval(estimate, None, None, level, sum(sizes), words, reason)
+    if estimate is None or min(sizes) < 2:
+        reason = joined(unusable, "a sample of one unit" if min(sizes) else "a sample without a finite value")
+        value = None if estimate is None else restored(estimate, exponent)
+        return Interval(value, None, None, level, sum(sizes), words, reason)
     errors = [_squared_error(sample) for sample in samples]
-    assert estimate is not None
-    return welch_from_errors(estimate, errors, sizes, level, words)
+    found = _welch(estimate, errors, sizes, level, words, exponent)
+    return replace(found, reason=joined(unusable, found.reason))
 
 
 def welch_from_errors(
-    estimate: float, squared_errors: Sequence[float], sizes: Sequence[int], level: float, words: str
+    estimate: float, errors: Sequence[float], sizes: Sequence[int], level: float, words: str
 ) -> Interval:
-    """Interval of a difference from the squared standard errors of two independent estimates of 2 or more units each.
+    """Interval of a difference from the standard errors of two independent estimates of 2 or more units each.
 
     Degrees of freedom are those of Welch (1947).
     """
+    (scaled,), exponent = rescaled(np.array([estimate, *errors]))
+    squares = [float(error) ** 2 for error in scaled[1:]]
+    return _welch(float(scaled[0]), squares, sizes, level, words, exponent)
+
+
+def _welch(
+    estimate: float, squared_errors: Sequence[float], sizes: Sequence[int], level: float, words: str, exponent: int
+) -> Interval:
+    """The interval of an estimate that is divided by 2 to the power of `exponent`, as its squared errors are twice."""
     from scipy.special import stdtrit
 
     total = sum(squared_errors)
     if total == 0:
-        reason = "all values within each sample are equal"
-        return Interval(estimate, estimate, estimate, level, sum(sizes), words, reason)
+        value, reason = restored(estimate, exponent), "all values within each sample are equal"
+        return Interval(value, value, value, level, sum(sizes), words, reason)
     # Each variance is taken relative to their sum: the squares of small variances would underflow.
     shares = [error / total for error in squared_errors]
     freedom = 1 / sum(share**2 / (size - 1) for share, size in zip(shares, sizes, strict=True))
     half = float(stdtrit(freedom, 1 - level / 2) * np.sqrt(total))
-    return Interval(estimate, estimate - half, estimate + half, level, sum(sizes), words)
+    value, low, high = (restored(end, exponent) for end in (estimate, estimate - half, estimate + half))
+    return Interval(value, low, high, level, sum(sizes), words)
 
 
-def finite_values(values: npt.ArrayLike) -> FloatArray:
-    """The finite numbers among those given, float64."""
-    sample = np.asarray(values, dtype=np.float64)
-    return sample[np.isfinite(sample)]
+def finite_values(values: npt.ArrayLike, what: str) -> tuple[FloatArray, int]:
+    """The finite numbers among those given, float64, and how many are not."""
+    sample = numbers(values, what)
+    finite = np.isfinite(sample)
+    return sample[finite], int((~finite).sum())
 
 
 def _squared_error(sample: FloatArray) -> float:
     """Variance of the mean; exactly zero where the values are equal but for rounding."""
     return 0.0 if is_constant(sample) else float(sample.var(ddof=1) / len(sample))
-
-
-def is_constant(sample: FloatArray) -> bool:
-    """Whether the numbers of a non-empty sample are equal but for rounding."""
-    return bool(np.ptp(sample) <= ROUNDING * np.abs(sample).max())

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from headwise.arrays import FloatArray
+from headwise.statistics.ties import tolerance
+from headwise.statistics.values import numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +67,7 @@ def _adjust(
     p_values: npt.ArrayLike, level: float, stepwise: Callable[[FloatArray], FloatArray], method: str
 ) -> Adjustment:
     """Adjust the defined p-values; `stepwise` maps them in rising order to adjusted ones, which may exceed 1."""
-    values = np.asarray(p_values, dtype=np.float64)
+    values = numbers(p_values, "p-values")
     defined = ~np.isnan(values)
     tested = values[defined]
     if np.any((tested < 0) | (tested > 1)):
@@ -76,4 +78,6 @@ def _adjust(
     ranked[order] = stepwise(tested[order]).clip(max=1.0)
     adjusted = np.full(len(values), np.nan)
     adjusted[defined] = ranked
-    return Adjustment(adjusted, defined & (adjusted <= level), int(defined.sum()), level, method)
+    return Adjustment(
+        adjusted, defined & (adjusted <= level + tolerance(level, len(tested))), int(defined.sum()), level, method
+    )

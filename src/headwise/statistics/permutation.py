@@ -9,7 +9,7 @@ p-values a design can attain, and knows neither missing features nor many outcom
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, combinations, islice
 from math import comb, prod
 
@@ -17,19 +17,19 @@ import numpy as np
 import numpy.typing as npt
 
 from headwise.arrays import FloatArray
+from headwise.statistics.result import Defined, joined
+from headwise.statistics.ties import difference, is_constant, largest, rescaled, restored, snapped, tolerance
+from headwise.statistics.values import NO_CLUSTER, codes, left_out, numbers, support
 
 Statistic = Callable[[FloatArray], FloatArray]
 
 EXACT_UNITS = 20  # paired units up to which all sign patterns are enumerated
 EXACT_ARRANGEMENTS = 2**19  # ways of splitting two samples up to which all are enumerated
 CHUNK_VALUES = 2**20  # numbers held at a time: 8 MiB as float64
-# Arrangements that tie with the observed one in exact arithmetic differ from it by rounding. The tolerance is
-# relative to the size of the statistic, far above rounding and far below any difference of interest.
-TIE_TOLERANCE = 1e-10
 
 
 @dataclass(frozen=True)
-class PermutationTest:
+class PermutationTest(Defined):
     """Result of a two-sided permutation test.
 
     estimate      observed difference, in the units of the data; None where it is undefined
@@ -71,10 +71,14 @@ def sign_flip(differences: npt.ArrayLike, rng: np.random.Generator, resamples: i
 
     The statistic is the mean difference.
     """
-    values = np.asarray(differences, dtype=np.float64)
-    halves = values[:, None] / 2
+    values = numbers(differences, "differences")
+    (finite,), exponent = rescaled(values[np.isfinite(values)])
+    halves = np.full((len(values), 1), np.nan)
+    halves[np.isfinite(values), 0] = finite / 2
     (test,) = label_swap(-halves, halves, lambda means: means, rng, resamples, name="sign-flip test")
-    return test
+    if test.estimate is None:
+        return test
+    return replace(test, estimate=restored(snapped(test.estimate, finite), exponent))
 
 
 def label_swap(
@@ -100,62 +104,88 @@ def label_swap(
     For a linear statistic this is the sign-flip test of the paired differences. Swapping all labels negates
     every outcome, so half of the arrangements suffice for two sides.
     """
-    first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    first, second = numbers(first, "first", None), numbers(second, "second", None)
     if first.shape != second.shape:
         raise ValueError(f"paired samples have shapes {first.shape} and {second.shape}: give both the same units")
-    if clusters is not None and len(clusters) != len(first):
-        raise ValueError(f"{len(clusters)} cluster labels for {len(first)} units: give one label per unit")
+    members = None if clusters is None else codes(clusters, len(first), "units", in_order=True)
     shape = first.shape[1:]
     first, second = first.reshape(len(first), prod(shape)), second.reshape(len(second), prod(shape))
     defined = np.isfinite(first) & np.isfinite(second)
-    used = defined.any(axis=1)
-    n, left_out = int(used.sum()), int((~used).sum())
-    first, second, defined = first[used], second[used], defined[used]
-
-    counts = np.where(defined.any(axis=0), defined.sum(axis=0), np.nan)
-    centre = np.where(defined, first + second, 0.0).sum(axis=0) / 2 / counts
-    halves = np.where(defined, second - first, 0.0) / 2 / np.where(np.isnan(counts), 1.0, counts)
-    if clusters is not None:
-        members = np.unique(np.asarray(clusters)[used], return_inverse=True)[1]
-        together = np.zeros((len(np.unique(members)), halves.shape[1]))
-        np.add.at(together, members, halves)
-        halves, n = together, len(together)
+    nameless = np.zeros(len(first), dtype=bool) if members is None else members < 0
+    defined[nameless] = False
+    (first, second), exponent = rescaled(np.where(defined, first, 0.0), np.where(defined, second, 0.0))
 
     def values_of(means: FloatArray) -> FloatArray:
+        means = np.ldexp(means, exponent) if exponent else means
         return statistic(means.reshape(len(means), *shape))
 
-    def differences_of(signs: FloatArray) -> FloatArray:
-        shifts = signs @ halves
-        return values_of(centre + shifts) - values_of(centre - shifts)
+    counts = np.maximum(1, defined.sum(axis=0))
+    middle = np.where(defined.any(axis=0), (first / counts + second / counts).sum(axis=0) / 2, np.nan)
+    tests: dict[int, PermutationTest] = {}
+    for outcomes, units in support(defined, middle, values_of):
+        swapped = _Swap(first[units], second[units], defined[units], None if members is None else members[units])
+        found = swapped.tests(values_of, rng, resamples, name)
+        others = left_out(int(nameless.sum()), NO_CLUSTER), left_out(int((~units & ~nameless).sum()))
+        nothing = "no unit has a finite value" if len(first) else "there are no units"
+        remarks = others if units.any() else (nothing,)
+        for place in outcomes:
+            tests[int(place)] = replace(found[place], reason=joined(*remarks, found[place].reason))
+    return [tests[place] for place in sorted(tests)]
 
-    total = halves.sum(axis=0, keepdims=True)
-    low, high = values_of(centre - total)[0], values_of(centre + total)[0]
-    observed = high - low
-    if n == 0:
-        reason = "no unit has a finite value" if left_out else "there are no units"
-        return [PermutationTest(None, None, None, 0, name, reason=reason) for _ in observed]
 
-    exact = n <= EXACT_UNITS
-    arrangements = 2 ** (n - 1) if exact else resamples
-    rows = max(1, CHUNK_VALUES // max(n, halves.shape[1]))
-    signs = _all_signs(n, rows) if exact else _random_signs(n, rows, resamples, rng)
-    extreme = _count_extreme(map(differences_of, signs), observed, np.maximum(np.abs(low), np.abs(high)))
-    p_values = extreme / arrangements if exact else (extreme + 1) / (resamples + 1)
-    p_attainable = 2.0 ** (1 - n) if exact else max(2.0 ** (1 - n), 1 / (resamples + 1))
-    how = f"exact over {2**n:,} arrangements" if exact else f"Monte Carlo with {resamples:,} resamples"
+@dataclass(frozen=True, eq=False)
+class _Swap:
+    """Paired samples of n units with features that count where they are defined, each (n, f), and cluster numbers."""
 
-    remarks = [f"units without a finite value, left out: {left_out}"] if left_out else []
-    if n == 1:
-        remarks.append(f"one {'unit' if clusters is None else 'cluster'}: no result can be significant")
-    elif not halves.any():
-        remarks.append("all paired differences are zero")
-    method = f"two-sided {name}{'' if clusters is None else ' of whole clusters'}, {how}"
-    return [
-        PermutationTest(float(estimate), float(p), p_attainable, n, method, reason="; ".join(remarks) or None)
-        if np.isfinite(estimate)
-        else PermutationTest(None, None, None, n, method, reason="the statistic is undefined")
-        for estimate, p in zip(observed, p_values, strict=True)
-    ]
+    first: FloatArray
+    second: FloatArray
+    defined: npt.NDArray[np.bool_]
+    members: npt.NDArray[np.intp] | None
+
+    def tests(self, values_of: Statistic, rng: np.random.Generator, resamples: int, name: str) -> list[PermutationTest]:
+        """One test per outcome."""
+        first, second, defined, n = self.first, self.second, self.defined, len(self.first)
+        counts = np.where(defined.any(axis=0), defined.sum(axis=0), np.nan)
+        centre = np.where(defined, first + second, 0.0).sum(axis=0) / 2 / counts
+        halves = np.where(defined, second - first, 0.0) / 2 / np.where(np.isnan(counts), 1.0, counts)
+        equal = bool(np.all(np.abs(second - first) <= tolerance(np.maximum(np.abs(first), np.abs(second)))))
+        if self.members is not None:
+            members = np.unique(self.members, return_inverse=True)[1]
+            together = np.zeros((len(np.unique(members)), halves.shape[1]))
+            np.add.at(together, members, halves)
+            halves, n = together, len(together)
+
+        def differences_of(signs: FloatArray) -> FloatArray:
+            shifts = signs @ halves
+            return values_of(centre + shifts) - values_of(centre - shifts)
+
+        total = halves.sum(axis=0, keepdims=True)
+        low, high = values_of(centre - total)[0], values_of(centre + total)[0]
+        observed = difference(high, low)
+        if n == 0:
+            return [PermutationTest(None, None, None, 0, name) for _ in observed]
+
+        exact = n <= EXACT_UNITS
+        arrangements = 2 ** (n - 1) if exact else resamples
+        rows = max(1, CHUNK_VALUES // max(n, halves.shape[1]))
+        signs = _all_signs(n, rows) if exact else _random_signs(n, rows, resamples, rng)
+        size = np.maximum(np.abs(low), np.abs(high))
+        extreme = _count_extreme(map(differences_of, signs), observed, size, len(self.first))
+        p_values = extreme / arrangements if exact else (extreme + 1) / (resamples + 1)
+        p_attainable = 2.0 ** (1 - n) if exact else max(2.0 ** (1 - n), 1 / (resamples + 1))
+        how = f"exact over {2**n:,} arrangements" if exact else f"Monte Carlo with {resamples:,} resamples"
+        remark = None
+        if n == 1:
+            remark = f"one {'unit' if self.members is None else 'cluster'}: no result can be significant"
+        elif equal:
+            remark = "all paired differences are zero"
+        method = f"two-sided {name}{'' if self.members is None else ' of whole clusters'}, {how}"
+        return [
+            PermutationTest(float(estimate), float(p), p_attainable, n, method, reason=remark)
+            if np.isfinite(estimate)
+            else PermutationTest(None, None, None, n, method, reason="the statistic is undefined")
+            for estimate, p in zip(observed, p_values, strict=True)
+        ]
 
 
 def two_sample(
@@ -170,16 +200,17 @@ def two_sample(
 
     The estimate is the mean of the first sample minus that of the second.
     """
-    samples = [np.asarray(sample, dtype=np.float64) for sample in (first, second)]
-    finite = [sample[np.isfinite(sample)] for sample in samples]
+    samples = numbers(first, "first"), numbers(second, "second")
+    finite, exponent = rescaled(*(sample[np.isfinite(sample)] for sample in samples))
     n, m = len(finite[0]), len(finite[1])
-    left_out = len(samples[0]) + len(samples[1]) - n - m
+    unusable = left_out(len(samples[0]) + len(samples[1]) - n - m)
     name = "two-sample permutation test"
     if n == 0 or m == 0:
         which = "both samples have" if n == m else "the first sample has" if n == 0 else "the second sample has"
         return PermutationTest(None, None, None, n, name, n_reference=m, reason=f"{which} no unit with a finite value")
 
     pooled = np.concatenate(finite)
+    size, equal = largest(pooled), is_constant(pooled)
     # Differences are taken about the pooled mean, so that a large common offset costs no digits.
     pooled = pooled - pooled.mean()
     splits = comb(n + m, n)
@@ -192,29 +223,31 @@ def two_sample(
         return sums / n - (pooled.sum() - sums) / m
 
     observed = differences_of(np.arange(n)[None])[0]
-    extreme = _count_extreme(map(differences_of, groups), observed, np.abs(pooled).max(keepdims=True))[0]
+    extreme = _count_extreme(map(differences_of, groups), observed, np.array([size]), n + m)[0]
     # Samples of equal size can change places: the mirror image of an extreme split is as extreme.
     smallest = (2 if n == m else 1) / splits
     p = extreme / splits if exact else (extreme + 1) / (resamples + 1)
     how = f"exact over {splits:,} splits" if exact else f"Monte Carlo with {resamples:,} resamples"
-    remarks = [f"units without a finite value, left out: {left_out}"] if left_out else []
+    remark = None
     if smallest >= 1:
-        remarks.append("one unit in each sample: no result can be significant")
-    elif np.ptp(pooled) == 0:
-        remarks.append("all values are equal")
+        remark = "one unit in each sample: no result can be significant"
+    elif equal:
+        remark = "all values are equal"
     return PermutationTest(
-        float(finite[0].mean() - finite[1].mean()),
+        restored(snapped(float(finite[0].mean() - finite[1].mean()), *finite), exponent),
         float(p),
         min(1.0, smallest if exact else max(smallest, 1 / (resamples + 1))),
         n,
         f"two-sided {name}, {how}",
         n_reference=m,
-        reason="; ".join(remarks) or None,
+        reason=joined(unusable, remark),
     )
 
 
-def _count_extreme(chunks: Iterable[FloatArray], observed: FloatArray, size: FloatArray) -> FloatArray:
+def _count_extreme(chunks: Iterable[FloatArray], observed: FloatArray, size: FloatArray, n: int) -> FloatArray:
     """How many arrangements lie at least as far from zero as the observed one: (k,) from chunks of (r, k).
+
+    size  (k,) of the numbers whose difference the statistic is, n of which are in it
 
     An arrangement whose statistic is undefined counts as extreme: that can only make the test more careful.
     """
@@ -223,8 +256,8 @@ def _count_extreme(chunks: Iterable[FloatArray], observed: FloatArray, size: Flo
     for chunk in chunks:
         distances = np.abs(chunk)
         if threshold is None:
-            largest = np.max(np.where(np.isfinite(distances), distances, 0.0), axis=0)
-            threshold = np.abs(observed) - TIE_TOLERANCE * np.maximum(size, largest)
+            farthest = np.max(np.where(np.isfinite(distances), distances, 0.0), axis=0)
+            threshold = np.abs(observed) - tolerance(np.maximum(size, farthest), n)
         count += np.sum(~(distances < threshold), axis=0)
     return count
 

@@ -1,12 +1,37 @@
 """What an analysis found about one number: estimate, interval, test, and how each was made, as one sentence."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
+# Settings of an analysis, which say nothing about its outcome.
+SETTINGS = ("level", "margin")
+
+
+class Defined:
+    """A frozen dataclass of results in which no number is NaN or infinite.
+
+    Where one is, such as an interval of numbers whose errors leave the range of float64, nothing that was computed with
+    it is a result: the number and all others but a finite estimate are None, and `reason` says why.
+    """
+
+    reason: str | None
+
+    def __post_init__(self) -> None:
+        found = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]  # subclasses are dataclasses
+        numbers = {name: value for name, value in found.items() if isinstance(value, float) and name not in SETTINGS}
+        lost = [name for name, value in numbers.items() if not np.isfinite(value)]
+        if not lost:
+            return
+        for name in numbers:
+            if name != "estimate" or "estimate" in lost:
+                object.__setattr__(self, name, None)
+        why = f"not finite, beyond the range of numbers: {', '.join(lost)}"
+        object.__setattr__(self, "reason", joined(self.reason, why))
+
 
 @dataclass(frozen=True)
-class Result:
+class Result(Defined):
     """An estimate with its interval and its test; the fields are those of `Interval` and `PermutationTest` together.
 
     name          what was estimated, in words

@@ -9,6 +9,8 @@ from headwise.arrays import FloatArray
 from headwise.statistics.intervals import finite_values
 from headwise.statistics.permutation import two_sample
 from headwise.statistics.result import Result, joined
+from headwise.statistics.ties import merged, tolerance
+from headwise.statistics.values import left_out
 
 NAME = "ROC area"
 
@@ -38,11 +40,11 @@ def roc_area(
     from scipy.special import expit, logit, ndtri
     from scipy.stats import rankdata
 
-    samples = [np.asarray(sample, dtype=np.float64) for sample in (positive, negative)]
-    first, second = (finite_values(sample) for sample in samples)
+    (first, one), (second, other) = finite_values(positive, "positive"), finite_values(negative, "negative")
     m, n = len(first), len(second)
-    left_out = len(samples[0]) + len(samples[1]) - m - n
-    remark = f"units without a finite value, left out: {left_out}" if left_out else None
+    remark = left_out(one + other)
+    pooled = merged(np.concatenate([first, second]))
+    first, second = pooled[:m], pooled[m:]
     words = (
         "DeLong's interval on the logit scale"
         if method == "delong"
@@ -55,7 +57,7 @@ def roc_area(
 
     wins = (first[:, None] > second) + (first[:, None] == second) / 2
     area = float(wins.mean())
-    ranks = rankdata(np.concatenate([first, second]))
+    ranks = rankdata(pooled)
     test = two_sample(ranks[:m], ranks[m:], rng, resamples)
     low = high = None
     if area in (0.0, 1.0):
@@ -68,8 +70,8 @@ def roc_area(
         why = "a group of one unit: no standard error"
     else:
         error = np.sqrt(delong_variance(wins))
-        why = None if error > 0 else "every unit is placed alike: no standard error"
-        if error > 0:
+        why = "every unit is placed alike: no standard error" if error <= tolerance(1.0, m + n) else None
+        if why is None:
             half = ndtri(1 - level / 2) * error / (area * (1 - area))
             low, high = (float(expit(logit(area) + sign * half)) for sign in (-1, 1))
     return Result(

@@ -7,19 +7,26 @@ from math import factorial
 import numpy as np
 
 from headwise.arrays import FloatArray
+from headwise.statistics.ties import LEAST_TOLERANCE, is_constant, largest, rescaled, tolerance
+from headwise.statistics.values import is_missing, is_number, label_key, numbers
 
 
 def columns_of(levels: Sequence[str | float]) -> FloatArray:
-    """Columns (n, c) of a factor: dummies of all categories but the first, or standardised numbers."""
-    if all(isinstance(each, int | float) for each in levels):
-        numbers = np.array(levels, dtype=np.float64)
-        if not np.isfinite(numbers).all():
-            raise ValueError("a factor has a level that is no number: leave the unit out, or name the level in text")
-        if len(set(levels)) < 2:
+    """Columns (n, c) of a factor: dummies of all categories but the first, or standardised numbers.
+
+    Numbers of any numeric type are numbers; everything else, truth values among it, is a category, and so are numbers
+    beside text. Raises ValueError for a level that is missing or infinite.
+    """
+    if any(is_missing(each) or (is_number(each) and not np.isfinite(float(each))) for each in levels):
+        raise ValueError("a factor has a level that is no number: leave the unit out, or name the level in text")
+    if all(is_number(each) for each in levels):
+        (sample,), _ = rescaled(numbers(list(levels), "levels"))
+        if not len(sample) or is_constant(sample):
             return np.empty((len(levels), 0))
-        return ((numbers - numbers.mean()) / numbers.std())[:, None]
-    kinds = sorted({str(each) for each in levels})
-    return np.array([[str(each) == kind for kind in kinds[1:]] for each in levels], dtype=np.float64).reshape(
+        return ((sample - sample.mean()) / sample.std())[:, None]
+    keys = [label_key(each) for each in levels]
+    kinds = sorted(set(keys), key=lambda key: (str(key[1]), key[0]))
+    return np.array([[key == kind for kind in kinds[1:]] for key in keys], dtype=np.float64).reshape(
         len(levels), max(0, len(kinds) - 1)
     )
 
@@ -34,7 +41,7 @@ def r_squared(
 ) -> FloatArray:
     """R² of every subset of factors: (r, subsets) from r outcomes or r weightings of the units; NaN without variance.
 
-    `outcomes` and `weights` are (r, n) or (1, n).
+    `outcomes` and `weights` are (r, n) or (1, n); outcomes are finite, of a size whose square is so as well.
     """
     designs = list(blocks.values())
     n, r = outcomes.shape[1], max(len(outcomes), len(weights))
@@ -49,12 +56,11 @@ def r_squared(
         design = np.concatenate([np.ones((n, 1)), *(designs[each] for each in subset)], axis=1)
         moments = np.einsum("rn,ni,nj->rij", weights, design, design, optimize=True)
         products = np.einsum("rn,ni->ri", np.broadcast_to(weights * centred, (r, n)), design, optimize=True)
-        inverse = np.linalg.pinv(moments, rcond=1e-10, hermitian=True)
+        inverse = np.linalg.pinv(moments, rcond=LEAST_TOLERANCE, hermitian=True)
         found[:, position] = np.einsum(
             "ri,rij,rj->r", products, np.broadcast_to(inverse, (r, *inverse.shape[1:])), products
         )
-    size = np.maximum(np.abs(outcomes).max(axis=1), 1e-300) ** 2
-    variable = total > 1e-24 * size
+    variable = total > tolerance(np.abs(outcomes).max(axis=1)) ** 2
     return np.where(variable[:, None], found / np.where(variable, total, 1.0)[:, None], np.nan).clip(max=1.0)
 
 
@@ -77,25 +83,33 @@ def freedman_lane(
     """p of a factor given all others: shuffled residuals of the model without it that gain as much R² from it."""
     if blocks[name].shape[1] == 0:
         return None
+    (values,), _ = rescaled(values)
+    if is_constant(values):
+        return None
+    size = largest(values)
+    values = values - values.mean()  # what the factor explains does not depend on the mean, which would cost digits
     others = np.concatenate([np.ones((len(values), 1)), *(own for each, own in blocks.items() if each != name)], axis=1)
     basis = basis_of(others)
     fitted = basis @ (basis.T @ values)
     extra = basis_of(np.concatenate([others, blocks[name]], axis=1))
 
     def gain(outcomes: FloatArray) -> FloatArray:
-        """F of the factor up to a constant: sum of squares that it explains over what is left."""
-        left = (outcomes**2).sum(axis=1) - ((outcomes @ extra) ** 2).sum(axis=1)
-        explained = ((outcomes @ extra) ** 2).sum(axis=1) - ((outcomes @ basis) ** 2).sum(axis=1)
-        return explained / np.maximum(left, 1e-12 * (outcomes**2).sum(axis=1))
+        """Partial R² of the factor: what it explains of what the others leave, which rises with its F."""
+        total, without = (outcomes**2).sum(axis=1), ((outcomes @ basis) ** 2).sum(axis=1)
+        left, explained = total - without, ((outcomes @ extra) ** 2).sum(axis=1) - without
+        return explained / np.maximum(left, tolerance(total))
 
     if extra.shape[1] == basis.shape[1]:
         return None
+    if largest(values - fitted) <= tolerance(size, len(values)):
+        return 1.0  # nothing is left to explain: all orders are alike
     residuals = rng.permuted(np.tile(values - fitted, (resamples, 1)), axis=1)
     observed = gain(values[None])[0]
-    return float((np.sum(gain(fitted + residuals) >= observed * (1 - 1e-10)) + 1) / (resamples + 1))
+    as_large = gain(fitted + residuals) >= observed - tolerance(1.0, len(values))
+    return float((np.sum(as_large) + 1) / (resamples + 1))
 
 
 def basis_of(design: FloatArray) -> FloatArray:
     """An orthonormal basis of the columns."""
     left, sizes, _ = np.linalg.svd(design, full_matrices=False)
-    return left[:, sizes > 1e-10 * sizes.max()]
+    return left[:, sizes > tolerance(sizes.max())]

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from headwise.arrays import FloatArray
 from headwise.statistics.permutation import two_sample
 from headwise.statistics.result import Result, joined
+from headwise.statistics.ties import merged, rescaled, restored, tolerance
+from headwise.statistics.values import answers, left_out, numbers
 
 RESTRICTED_MEAN = "Restricted mean time"
 
@@ -53,17 +55,21 @@ class SurvivalCurve:
 def kaplan_meier(times: npt.ArrayLike, happened: npt.ArrayLike, level: float) -> SurvivalCurve:
     """The Kaplan–Meier (1958) curve with pointwise log-log intervals (Kalbfleisch & Prentice 1980).
 
-    times     (n,) time of the event, or until which the unit was followed without one; not negative. Units whose
-              time is not finite are left out, and the reason says how many
-    happened  (n,) whether the event happened at that time; False where the unit is censored
+    times     (n,) time of the event, or until which the unit was followed without one; not negative. Times that differ
+              by rounding alone are one time
+    happened  (n,) whether the event happened at that time, as truth values or 0 and 1; False where the unit is censored
+
     level     the intervals cover 1 − level
+
+    Units whose time is not finite, or of which it is not known whether it happened, are left out, and the reason says
+    how many.
     """
     from scipy.special import ndtri
     from statsmodels.duration.survfunc import SurvfuncRight
 
-    kept, events, left_out = _units(times, happened)
-    remark = f"units without a finite time, left out: {left_out}" if left_out else None
+    kept, events, remark = _units(times, happened)
     method = "Kaplan–Meier, log-log intervals"
+    kept = merged(kept)
     if not events.any():
         reason = joined(remark, "no event happened" if len(kept) else "there are no units")
         nothing, none = np.empty(0), np.empty(0, dtype=np.int64)
@@ -132,6 +138,7 @@ def restricted_mean_difference(
     low, high = _within(estimate, [one_spread, other_spread], level, -horizon, horizon)
     pooled = [_units(*group)[:2] for group in (first, second)]
     times, happened = (np.concatenate([group[part] for group in pooled]) for part in (0, 1))
+    times = _about(merged(times), horizon)
     scores = logrank_scores(np.minimum(times, horizon), happened & (times <= horizon))
     test = two_sample(scores[:m], scores[m:], rng, resamples)
     undefined = test.p is None or not happened[times <= horizon].any()
@@ -161,23 +168,25 @@ def logrank_scores(times: FloatArray, happened: npt.NDArray[np.bool_]) -> FloatA
 def _area(
     times: npt.ArrayLike, happened: npt.ArrayLike, horizon: float, level: float
 ) -> tuple[float | None, tuple[float, int] | None, int, str | None]:
-    """Restricted mean; its variance with degrees of freedom; units; and why one of them is undefined."""
-    if not horizon > 0:
+    """Restricted mean; its standard error with degrees of freedom; units; and why one of them is undefined."""
+    if not 0 < horizon < np.inf:
         raise ValueError(f"the horizon is {horizon}: give a positive time")
     curve = kaplan_meier(times, happened, level)
+    followed, moments = _about(np.array([curve.followed]), horizon)[0], _about(curve.times, horizon)
     if curve.n == 0:
         return None, None, 0, curve.reason
     nobody_left = len(curve.times) > 0 and curve.survival[-1] == 0
-    if curve.followed < horizon and not nobody_left:
+    if followed < horizon and not nobody_left:
         why = f"nobody was followed to {horizon:g}, and {curve.followed:g} is as far as the curve goes"
         return None, None, curve.n, joined(curve.reason, why)
-    before = curve.times < horizon
-    steps = np.concatenate([[0.0], curve.times[before], [horizon]])
+    before = moments < horizon
+    (steps,), exponent = rescaled(np.concatenate([[0.0], moments[before], [horizon]]))
     pieces = np.concatenate([[1.0], curve.survival[before]]) * np.diff(steps)
-    area = float(pieces.sum())
+    area = restored(pieces.sum(), exponent)
     if not before.any():
         return area, None, curve.n, joined(curve.reason, f"no event before {horizon:g}: no standard error")
     later = pieces.sum() - np.cumsum(pieces)[:-1]  # area beyond each event
+    later[later <= tolerance(pieces.sum(), curve.n)] = 0.0
     survivors = curve.at_risk[before] - curve.events[before]
     last = survivors == 0  # beyond it the area is 0
     terms = curve.events[before] / (curve.at_risk[before] * np.where(last, 1, survivors))
@@ -186,7 +195,8 @@ def _area(
     if variance == 0 or events < 2:
         why = "one event before the horizon" if events < 2 else "all events happened at once"
         return area, None, curve.n, joined(curve.reason, f"{why}: no standard error")
-    return area, (variance * events / (events - 1), events - 1), curve.n, curve.reason
+    error = restored(np.sqrt(variance * events / (events - 1)), exponent)
+    return area, (error, events - 1), curve.n, curve.reason
 
 
 def _within(
@@ -198,18 +208,28 @@ def _within(
     known = [spread for spread in spreads if spread is not None]
     if estimate is None or len(known) < len(spreads):
         return None, None
-    total = sum(variance for variance, _ in known)
-    freedom = 1 / sum((variance / total) ** 2 / own for variance, own in known)
-    half = float(stdtrit(freedom, 1 - level / 2) * np.sqrt(total))
+    (errors,), exponent = rescaled(np.array([error for error, _ in known]))
+    total = float(np.sum(errors**2))
+    freedom = 1 / sum((error**2 / total) ** 2 / own for error, (_, own) in zip(errors, known, strict=True))
+    half = restored(float(stdtrit(freedom, 1 - level / 2)) * np.sqrt(total), exponent)
     return max(least, estimate - half), min(most, estimate + half)
 
 
-def _units(times: npt.ArrayLike, happened: npt.ArrayLike) -> tuple[FloatArray, npt.NDArray[np.bool_], int]:
-    """Times and events of the units with a finite time, and how many have none."""
-    moments, events = np.asarray(times, dtype=np.float64), np.asarray(happened, dtype=np.bool_)
+def _about(times: FloatArray, horizon: float) -> FloatArray:
+    """The times, with those that are the horizon but for rounding put there."""
+    return np.where(np.abs(times - horizon) <= tolerance(horizon), horizon, times)
+
+
+def _units(times: npt.ArrayLike, happened: npt.ArrayLike) -> tuple[FloatArray, npt.NDArray[np.bool_], str | None]:
+    """Times and events of the units that have both, and how many have not, in words."""
+    moments, (events, known) = numbers(times, "times"), answers(happened, "happened")
     if moments.shape != events.shape:
         raise ValueError(f"{len(moments)} times for {len(events)} events: give both for every unit")
     finite = np.isfinite(moments)
     if np.any(moments[finite] < 0):
         raise ValueError(f"a time is {moments[finite].min()}: times are not negative")
-    return moments[finite], events[finite], int((~finite).sum())
+    remark = joined(
+        left_out(int((~finite).sum()), "units without a finite time, left out: {}"),
+        left_out(int((finite & ~known).sum()), "units of which it is not known whether it happened, left out: {}"),
+    )
+    return moments[finite & known], events[finite & known], remark
