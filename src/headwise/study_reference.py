@@ -18,6 +18,7 @@ LIMITS = {
     "exclusiveMaximum": "< {}",
     "multipleOf": "multiple of {}",
     "pattern": "matching `{}`",
+    "maxLength": "at most {} characters",
     "minItems": "at least {} item",
 }
 WORDS = {

@@ -47,6 +47,12 @@ SHAPE_ERRORS = [  # content, field, problem and remedy; the published schema fin
         "no source 'web': choose from 'train', 'align'",
     ),
     (with_models({"name": "a; b", "source": "train"}), "models.2.name", "(got 'a; b'): correct the value"),
+    (changed(name="a" * 101), "name", "at most 100 characters (got 'aaaa"),
+    (
+        with_models({"name": "x", "source": "folder", "path": "p", "method": "m" * 101}),
+        "models.2.method",
+        "at most 100",
+    ),
     (changed(seeds=[]), "seeds", "at least 1 item after validation, not 0 (got []): correct the value"),
     (changed(decoder={"head_width": 15}), "decoder.head_width", "multiple of 2 (got 15): correct the value"),
     (changed(decoder={"window": 0}), "decoder.window", "(got 0): correct the value"),
@@ -108,6 +114,21 @@ MEANING_ERRORS = [  # content, field, problem and remedy; beyond what a schema c
         with_base(training={"tokens": 300}),
         "models.0 ('base').training.tokens",
         "300 tokens do not fit into 256 positions: lower training.tokens, or raise decoder.positions",
+    ),
+    (
+        changed(extraction={"max_tokens": 300}, models=MINIMAL["models"][:1]),
+        "extraction.max_tokens",
+        "300 tokens do not fit into the 256 positions of 'base': lower it, or raise decoder.positions",
+    ),
+    (
+        changed(variants={"models": ["tuned"], "protocols": [{"name": "v", "padding": "left", "pad_to": 257}]}),
+        "variants.protocols.0 ('v').pad_to",
+        "257 tokens do not fit into the 256 positions of 'tuned': lower it, or raise decoder.positions",
+    ),
+    (
+        changed(robustness={"noise": {"generated_text": {"new_tokens": 256}}}),
+        "robustness.noise.generated_text.new_tokens",
+        "257 tokens do not fit into the 256 positions of 'base': lower it, or raise decoder.positions",
     ),
     (changed(corpus={"source": "text"}), "corpus", "needs a path: add `path:` to the corpus section"),
     (changed(decoder={"key_value_heads": 3}), "decoder", "does not divide heads 8: choose a divisor"),
@@ -253,6 +274,8 @@ MEANING_ERRORS = [  # content, field, problem and remedy; beyond what a schema c
         "stability.groups.0 ('refits').models",
         "'one' seed 1 and 'other' seed 1 both come from 'one', and refits",
     ),
+    (with_lens(config="c{seed}.json"), "models.2", "'config' has a brace, and is the same at every seed"),
+    (with_lens(tokenizer="t{1}"), "models.2", "'tokenizer' has a brace, and is the same at every seed"),
     (with_lens(config=None), "models.2", "give the configuration once: `config` on disk, or `repository_config`"),
     (with_lens(tokenizer=None), "models.2", "give the tokenizer once: `tokenizer` on disk, or `tokenizer_repository`"),
     (

@@ -25,7 +25,7 @@ def test_the_reference_in_the_readme_is_that_of_the_models() -> None:
 def test_the_reference_lists_every_field_with_type_default_and_meaning() -> None:
     rows = set(study_reference().splitlines())
     assert {
-        "| `name` | text, matching `^[A-Za-z0-9][A-Za-z0-9_.-]*$` | required "
+        "| `name` | text, matching `^[A-Za-z0-9][A-Za-z0-9_.-]*$`, at most 100 characters | required "
         "| Folder under results/ that everything is written to |",
         "| `prompts` | section | required | The prompt set that every model is measured on. |",
         "| `window` | whole number, ≥ 1 | – | Sliding window in tokens; default: attend to all positions |",

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from headwise.study.models import AlignedModel, HubModel, LoadedModel, TrainedModel
+from headwise.study.name_consistency import name_problems
 from headwise.study.problems import dotted, sentence
 from headwise.study.refits import dependent_refits
-from headwise.study.robustness_consistency import robustness_problems
+from headwise.study.robustness_consistency import decoder_of, robustness_problems
 
 if TYPE_CHECKING:
     from headwise.study.study import Study
@@ -18,6 +19,7 @@ def consistency_problems(study: "Study") -> list[str]:
     """Sentences about sections that contradict each other, each naming the field; empty where all is well."""
     return [
         *_model_problems(study),
+        *name_problems(study),
         *_shape_problems(study),
         *_comparison_problems(study),
         *robustness_problems(study),
@@ -91,7 +93,27 @@ def _shape_problems(study: "Study") -> list[str]:
                     f"models.{position} ('{model.name}').training.tokens: {tokens} tokens do not fit into "
                     f"{positions} positions: lower training.tokens, or raise decoder.positions"
                 )
-    return problems
+    return problems or _length_problems(study)
+
+
+def _length_problems(study: "Study") -> list[str]:
+    """Prompts may be as long as `max_tokens`, and padded ones are as long as `pad_to`."""
+    lengths = {"extraction.max_tokens": (study.extraction.max_tokens, {model.name for model in study.models})}
+    padded = {model.name for model, _ in study.measured_with_variants()}
+    lengths |= {
+        f"variants.protocols.{position} ('{variant.name}').pad_to": (variant.pad_to, padded)
+        for position, variant in enumerate(study.variants.protocols)
+        if variant.padding != "none"
+    }
+    return [
+        f"{field}: {length} tokens do not fit into the {decoder.positions} positions of '{model.name}': lower it, or "
+        "raise decoder.positions"
+        for field, (length, measured) in lengths.items()
+        for model in study.models
+        if model.name in measured
+        and (decoder := decoder_of(study, model.name)) is not None
+        and length > decoder.positions
+    ]
 
 
 def _comparison_problems(study: "Study") -> list[str]:

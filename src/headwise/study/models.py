@@ -218,6 +218,13 @@ class TransformerLensModel(LoadedModel):
     places: ClassVar[tuple[str, ...]] = ("weights", "repository", "revision")
 
     @model_validator(mode="after")
+    def _files_of_all_seeds(self) -> "TransformerLensModel":
+        for field in ("config", "repository_config", "tokenizer"):
+            if set("{}") & set(getattr(self, field) or ""):
+                raise ValueError(f"'{field}' has a brace, and is the same at every seed: give it a name without")
+        return self
+
+    @model_validator(mode="after")
     def _has_its_files(self) -> "TransformerLensModel":
         if (self.config is None) == (self.repository_config is None):
             raise ValueError("give the configuration once: `config` on disk, or `repository_config`")

@@ -33,7 +33,7 @@ def _noise_problems(study: "Study", noise: Noise) -> list[str]:
     problems = _base_problems(study, "robustness.noise.models", noise.models)
     measured = measured_bases(study, noise)
     for name in noise.duplicate:
-        decoder = _decoder(study, name)
+        decoder = decoder_of(study, name)
         if name not in measured:
             problems.append(
                 f"robustness.noise.duplicate: '{name}' is not among the base models that noise is added to: add it to "
@@ -46,13 +46,18 @@ def _noise_problems(study: "Study", noise: Noise) -> list[str]:
             )
     for region in {*noise.regions, *noise.specialization.regions}:
         problems += _region_problems(study, "robustness.noise.regions", measured, region)
+    lengths = {"tokens": noise.tokens}
+    if noise.generated_text is not None:
+        # After one token of a prompt at least.
+        lengths["generated_text.new_tokens"] = noise.generated_text.new_tokens + 1
     for name in measured:
-        decoder = _decoder(study, name)
-        if decoder is not None and noise.tokens > decoder.positions:
-            problems.append(
-                f"robustness.noise.tokens: {noise.tokens} tokens do not fit into the {decoder.positions} positions of "
-                f"'{name}': lower it"
-            )
+        decoder = decoder_of(study, name)
+        problems += [
+            f"robustness.noise.{field}: {length} tokens do not fit into the {decoder.positions} positions of '{name}': "
+            "lower it, or raise decoder.positions"
+            for field, length in lengths.items()
+            if decoder is not None and length > decoder.positions
+        ]
     return problems
 
 
@@ -64,7 +69,7 @@ def _recursion_problems(study: "Study", recursion: Recursion) -> list[str]:
         if arm.model not in names:
             problems.append(f"{field}.model: there is no model '{arm.model}': name one of models")
             continue
-        decoder = _decoder(study, arm.model)
+        decoder = decoder_of(study, arm.model)
         length = recursion.context + recursion.new_tokens
         if decoder is not None and length >= decoder.positions:
             problems.append(
@@ -91,12 +96,12 @@ def _region_problems(study: "Study", field: str, names: list[str], region: str) 
         return []
     return [
         f"{field}: the region '{region}' of the {decoder.layers} layers of '{name}' holds no layer: choose another"
-        for name, decoder in ((name, _decoder(study, name)) for name in names)
+        for name, decoder in ((name, decoder_of(study, name)) for name in names)
         if decoder is not None and decoder.layers < LAYERS_FOR_THIRDS
     ]
 
 
-def _decoder(study: "Study", name: str) -> Decoder | None:
+def decoder_of(study: "Study", name: str) -> Decoder | None:
     """The shape of a model that is trained here, or aligned from one; None for others, whose files are read later."""
     found = {model.name: model for model in study.models}
     model = found.get(name)

@@ -1,0 +1,48 @@
+"""Names of a study that would become one: one label on the page, or one file where case makes no difference."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from headwise.study.study import Study
+
+# What the report calls a model that is not aligned.
+UNALIGNED = "base"
+
+
+def name_problems(study: "Study") -> list[str]:
+    """Sentences about names that would collide, each naming the field; empty where all is well.
+
+    Names count as written. Those that differ only in case are refused: the page writes `sft` as SFT, and on many a disk
+    the files of `A` are those of `a`.
+    """
+    recursion, methods = study.robustness.recursion, [getattr(model, "method", None) for model in study.models]
+    groups = study.stability.groups if study.stability else []
+    problems = [
+        *_alike("models", "names", (model.name for model in study.models)),
+        *_alike("models", "families", (model.family for model in study.models if model.family)),
+        *_alike("models", "methods", (method for method in methods if method)),
+        *_alike("stability.groups", "names", (group.name for group in groups)),
+        *_alike("robustness.recursion.arms", "names", (arm.name for arm in recursion.arms) if recursion else ()),
+        *_alike("variants.protocols", "names", (variant.name for variant in study.variants.protocols)),
+    ]
+    problems += [
+        f"models.{position} ('{model.name}').method: '{method}' is what the report calls models that are not aligned: "
+        "name the method otherwise"
+        for position, (model, method) in enumerate(zip(study.models, methods, strict=True))
+        if method and method.casefold() == UNALIGNED
+    ]
+    return problems
+
+
+def _alike(section: str, fields: str, names: Iterable[str]) -> list[str]:
+    first: dict[str, str] = {}
+    problems = []
+    for name in dict.fromkeys(names):
+        other = first.setdefault(name.casefold(), name)
+        if other != name:
+            problems.append(
+                f"{section}: the {fields} '{other}' and '{name}' differ only in upper and lower case, and would be one "
+                "label or one file: write them alike if they are one, else change one"
+            )
+    return problems
