@@ -21,9 +21,11 @@ import torch
 import typer
 
 from headwise.models.corpus import build_corpus
+from headwise.models.encoding import encode
+from headwise.models.limits import Limits
 from headwise.models.tokenizer import load_tokenizer, train_tokenizer
 from headwise.models.zoo import build_decoder
-from headwise.prompts import encode, read_prompts
+from headwise.prompts import read_prompts
 from headwise.stability.cka import LINEAR_DEBIASED, RBF_BIASED, cka, rbf_cka
 from headwise.stability.compare import compare_refits
 from headwise.stability.cosines import MEASURES, SAME, WHOLE, CosineSums, View
@@ -201,7 +203,8 @@ def stage() -> None:
         prompts = folder / "prompts.jsonl"
         lines = Path("prompts/headwise-120.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
         prompts.write_text("".join(lines[:PROMPTS]), encoding="utf-8")
-        encoded = encode(sorted(read_prompts(prompts), key=lambda prompt: prompt.id), tokenizer, "raw", 256)
+        texts = sorted(read_prompts(prompts), key=lambda prompt: prompt.id)
+        encoded = encode(texts, tokenizer, Extraction(max_tokens=256), Limits())
         settings = Decoder(
             architecture="gpt2", layers=LAYERS, heads=HEADS, hidden=512, head_width=64, feed_forward=2048
         )

@@ -1,4 +1,4 @@
-"""Prompt sets: reading and verifying them, and encoding them without padding."""
+"""Prompt sets: reading and verifying them."""
 
 import codecs
 import hashlib
@@ -12,13 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Literal
 
 from headwise.provenance import atomic, write_json
 from headwise.study.data import Prompts
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 KEYS = ("id", "domain", "text")
 UNLABELLED = "unlabelled"
@@ -148,47 +144,6 @@ def spread(prompts: Sequence[Prompt], count: int | None) -> list[Prompt]:
     if count is None or count >= len(prompts):
         return list(prompts)
     return [prompts[index * len(prompts) // count] for index in range(count)]
-
-
-def encode(
-    prompts: Sequence[Prompt],
-    tokenizer: "PreTrainedTokenizerBase",
-    template: Literal["raw", "chat"],
-    max_tokens: int,
-    special_tokens: Literal["once", "twice"] = "once",
-) -> list[EncodedPrompt]:
-    """Token ids of each prompt, without padding and never cut.
-
-    raw: the text with the special tokens that the tokenizer adds by itself. chat: the text as the user's only
-    message in the tokenizer's chat template, up to where the assistant's answer begins; `special_tokens` says whether
-    the tokenizer then adds its own to those that the template has written ("twice": usually a second first token).
-
-    Raises PromptError for a prompt of more than `max_tokens` tokens or of none, and for `chat` where the
-    tokenizer has no chat template.
-    """
-    if template == "chat" and tokenizer.chat_template is None:
-        raise PromptError(
-            f"{tokenizer.name_or_path or 'the tokenizer'} has no chat template: "
-            "set `template` of the model, or of extraction, to raw, or use a checkpoint whose tokenizer has one."
-        )
-    encoded = []
-    for prompt in prompts:
-        if template == "chat":
-            message = [{"role": "user", "content": prompt.text}]
-            rendered = tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False)
-            # The template writes the special tokens itself.
-            token_ids = tokenizer(rendered, add_special_tokens=special_tokens == "twice")["input_ids"]
-        else:
-            token_ids = tokenizer(prompt.text)["input_ids"]
-        if not token_ids:
-            raise PromptError(f"prompt '{prompt.id}' becomes no tokens at all: change or remove it.")
-        if len(token_ids) > max_tokens:
-            raise PromptError(
-                f"prompt '{prompt.id}' has {len(token_ids)} tokens, "
-                f"more than extraction.max_tokens {max_tokens}: shorten it, or raise the limit."
-            )
-        encoded.append(EncodedPrompt(prompt.id, list(token_ids)))
-    return encoded
 
 
 def _line_parser(source: str) -> Callable[[str, str], Prompt | None]:

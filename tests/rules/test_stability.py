@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from headwise.models.load import load_checkpoint
-from headwise.prompts import Prompt, encode, read_prompts
+from headwise.prompts import read_prompts
 from headwise.provenance import read_metadata
 from headwise.report.stability.part import PART
 from headwise.report.tables import typed
@@ -119,9 +119,9 @@ def test_the_first_words_are_as_many_tokens_as_they_are_alone(
     _, tokenizer = load_checkpoint(measure("multi_head", 1).checkpoint)
     beginnings = pd.read_parquet(products.group / "beginnings.parquet")
     for prompt in read_prompts(prompts[0])[:3]:
-        alone = encode([Prompt(prompt.id, "x", " ".join(prompt.text.split()[:4]))], tokenizer, "raw", 128)
+        alone = tokenizer(" ".join(prompt.text.split()[:4]))["input_ids"]
         row = beginnings[beginnings["prompt"].eq(prompt.id) & beginnings["words"].eq(4)].iloc[0]
-        assert row["tokens"] == len(alone[0].token_ids)
+        assert row["tokens"] == len(alone)
 
 
 @torch.no_grad()
@@ -131,8 +131,8 @@ def test_losses_and_importance_are_those_of_the_models(
     """Perplexity over all prompts as published: exp of the summed loss over the number of predicted tokens."""
     model, tokenizer = load_checkpoint(measure("multi_head", 1).checkpoint)
     losses, count = 0.0, 0
-    for prompt in encode(read_prompts(prompts[0]), tokenizer, "raw", 128):
-        ids = torch.tensor([prompt.token_ids])
+    for prompt in read_prompts(prompts[0]):
+        ids = torch.tensor([tokenizer(prompt.text)["input_ids"]])
         logits = model(ids).logits[0, :-1]
         losses += torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum").item()
         count += ids.shape[1] - 1

@@ -102,6 +102,7 @@ def _metadata(study: Study, name: str, seed: int) -> dict[str, Any]:
         "prompts_digest": "c" * 64,
         "dtype": "float32",
         "template": "raw",
+        "first_token": "tokenizer",
         "longest_prompt_tokens": 40,
         "estimators": described,
     }

@@ -18,6 +18,7 @@ METADATA = {
     "tokens_digest": "t",
     "dtype": "float32",
     "template": "raw",
+    "first_token": "tokenizer",
 }
 PAIR_STATISTICS = (
     "hellinger",

@@ -1,5 +1,6 @@
 """Extraction of a whole checkpoint against the model library's own attention."""
 
+import datetime
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pandas
 import pyarrow.parquet
 import pytest
 import torch
-from attention_examples import random_words, save_checkpoint, tiny_model
+from attention_examples import random_words, save_checkpoint, tiny_model, word_tokenizer
 from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel
 
 from headwise.attention.descriptors import DESCRIPTORS
@@ -21,7 +22,7 @@ from headwise.models.checkpoint import weights_digest
 from headwise.models.load import load_checkpoint
 from headwise.prompts import PromptError
 from headwise.provenance import json_digest, read_metadata
-from headwise.study.extraction import Extraction
+from headwise.study.extraction import DATE, Extraction
 from headwise.study.specialization import PAIR_STATISTICS
 
 # Not in the order of their ids; one of a single token.
@@ -153,6 +154,8 @@ def test_every_output_says_where_it_comes_from(checkpoint, extracted):
             "dtype": "float32",
             "device": "cpu",
             "template": "raw",
+            "first_token": "tokenizer",
+            "date": None,
             "longest_prompt_tokens": max(len(token_ids_of(name)) for name in LENGTHS),
             "tokens_digest": json_digest({name: token_ids_of(name) for name in LENGTHS}),
         }
@@ -164,6 +167,24 @@ def test_a_second_run_gives_the_same_bytes(checkpoint, extracted, tmp_path):
     again = extract(checkpoint, prompt_file(tmp_path, LENGTHS), tmp_path)
     for name, path in extracted.items():
         assert again[name].read_bytes() == path.read_bytes(), name
+
+
+def test_the_same_prompts_on_two_days_give_the_same_bytes(tmp_path, monkeypatch):
+    """A template that asks for today gets the study's date, which is recorded."""
+    tokenizer = word_tokenizer()
+    tokenizer.chat_template = "w{{ strftime_now('%d') }} w{{ strftime_now('%m') | int }} {{ messages[0].content }}"
+    save_checkpoint(tiny_model("llama"), tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    found = []
+    for day, date in ((11, DATE), (26, DATE), (26, "2024-05-17")):
+        clock = type("Clock", (datetime.datetime,), {"now": classmethod(lambda cls, day=day: cls(2026, 11, day))})
+        monkeypatch.setattr("transformers.utils.chat_template_utils.datetime", clock)
+        out = tmp_path / f"{day}-{date}"
+        paths = extract(tmp_path / "model", prompt_file(tmp_path, {"a": 5}), out, template="chat", date=date)
+        found.append({name: path.read_bytes() for name, path in paths.items()})
+        assert read_metadata(paths["heads"])["date"] == date
+    assert found[0] == found[1]
+    assert found[0] != found[2]
 
 
 def test_torch_computes_on_one_thread_meanwhile(checkpoint, tmp_path, monkeypatch):
@@ -236,7 +257,7 @@ def test_outputs_appear_together_or_not_at_all(checkpoint, tmp_path, monkeypatch
 
 def test_a_prompt_longer_than_the_models_positions_is_refused(checkpoint, tmp_path):
     prompts = prompt_file(tmp_path, {"long": 65})
-    with pytest.raises(ExtractionError, match=r"prompt 'long': 65 tokens are more than the model's 64 positions"):
+    with pytest.raises(PromptError, match=r"prompt 'long' has 65 tokens for .*, more than the model's 64 positions"):
         extract(checkpoint, prompts, tmp_path / "out")
     with pytest.raises(PromptError, match="'long'"):
         extract(checkpoint, prompts, tmp_path / "out", max_tokens=60)

@@ -5,10 +5,8 @@ import math
 import pytest
 import torch
 from attention_examples import tiny_model
-from models_examples import write_corpus, write_tokenizer
 from robustness_examples import subject, texts
 
-from headwise.models.tokenizer import load_tokenizer
 from headwise.robustness.dose import Dose
 from headwise.robustness.draws import NoiseRow, standard_noise
 from headwise.robustness.noise import (
@@ -16,7 +14,6 @@ from headwise.robustness.noise import (
     NotFiniteError,
     clean_losses,
     doses,
-    held_out_text,
     losses_under_noise,
     specialization_doses,
 )
@@ -119,17 +116,3 @@ def test_doses_are_the_grid_of_the_study_without_zero():
         "relative σ 0.5 at residual, region late",
     ]
     assert specialization_doses(settings) == [Dose("attention_output", "relative", "early", 0.5)]
-
-
-def test_held_out_text_is_never_trained_on_and_begins_alike(tmp_path):
-    documents = write_corpus(tmp_path)
-    tokenizer = load_tokenizer(write_tokenizer(tmp_path, documents))
-    text = held_out_text(documents, tokenizer, 4, 16)
-    assert text.inputs.shape == text.targets.shape == (4, 16)
-    assert set(text.inputs[:, 0].tolist()) == {tokenizer.bos_token_id}
-    assert torch.equal(text.inputs[:, 1:], text.targets[:, :-1])
-    tokenizer.bos_token = None
-    assert held_out_text(documents, tokenizer, 4, 16).inputs[0, 0] == tokenizer.eos_token_id
-    tokenizer.eos_token = None
-    with pytest.raises(ValueError, match="no token that begins or ends a text"):
-        held_out_text(documents, tokenizer, 4, 16)

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from headwise.attention.capture import CaptureError, LayerAttention, capturing
 from headwise.prompts import EncodedPrompt, Prompt
+from headwise.study.extraction import DATE, Extraction
 from headwise.study.variants import Variant
 from headwise.variants.inputs import ImpossibleVariant, Inputs, model_inputs, prepare
 
@@ -105,16 +106,18 @@ def test_a_padded_prompt_is_refused_unless_asked_for() -> None:
         ({"template": "chat"}, "suabcd>", None, None),
         ({"template": "chat_or_raw"}, "suabcd>", None, None),
         ({"template": "chat", "special_tokens": "twice"}, "ssuabcd>", None, None),
+        ({"first_token": "none"}, "abcd", None, None),
+        ({"first_token": "bos", "padding": "left"}, "***sabcd", "00011111", [0, 0, 0, 0, 1, 2, 3, 4]),
+        ({"first_token": "none", "template": "chat_or_raw"}, "suabcd>", None, None),
     ],
 )
 def test_what_a_model_is_given(fields: dict[str, str], ids: str, mask: str | None, positions: list[int] | None) -> None:
     tokenizer = byte_tokenizer(CHAT_TEMPLATE)
     tokenizer.pad_token, tokenizer.padding_side = "*", "left"
-    variant = Variant(
-        **{"name": "tested", "template": "raw", **fields}, **({"pad_to": 8} if "padding" in fields else {})
-    )
+    variant = Variant(**{"name": "tested", **fields}, **({"pad_to": 8} if "padding" in fields else {}))
+    variant = variant.resolved(Extraction())
     model = tiny_model("llama", vocab_size=300)
-    (given,) = prepare([PROMPT], variant, model, tokenizer)
+    (given,) = prepare([PROMPT], variant, DATE, model, tokenizer)
     names = {"<s>": "s", "<user>": "u"}
     tokens = tokenizer.convert_ids_to_tokens(given.arguments["input_ids"][0].tolist())
     assert "".join(names.get(token, token) for token in tokens) == ids
@@ -136,10 +139,10 @@ def test_what_a_model_is_given(fields: dict[str, str], ids: str, mask: str | Non
     ],
 )
 def test_what_a_model_does_not_allow_is_a_reason(fields: dict[str, str], reason: str) -> None:
-    variant = Variant(**{"name": "tested", "template": "raw", **fields})
+    variant = Variant(**{"name": "tested", **fields}).resolved(Extraction())
     with pytest.raises(ImpossibleVariant, match=reason):
-        prepare([PROMPT], variant, tiny_model("llama", vocab_size=300), byte_tokenizer())
-    allowed = Variant(name="tested", template="chat_or_raw")
-    assert prepare([PROMPT], allowed, tiny_model("llama", vocab_size=300), byte_tokenizer())[0].real.tolist() == [
+        prepare([PROMPT], variant, DATE, tiny_model("llama", vocab_size=300), byte_tokenizer())
+    allowed = Variant(name="tested", template="chat_or_raw").resolved(Extraction())
+    assert prepare([PROMPT], allowed, DATE, tiny_model("llama", vocab_size=300), byte_tokenizer())[0].real.tolist() == [
         *range(5)
     ]

@@ -1,4 +1,4 @@
-"""Prompt sets: the one that ships, both formats, each kind of broken file, digests, downloads, encoding."""
+"""Prompt sets: the one that ships, both formats, each kind of broken file, digests, downloads."""
 
 import functools
 import hashlib
@@ -15,12 +15,9 @@ from pathlib import Path
 from pydoc_data import topics
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from tokenizer_examples import CHAT_TEMPLATE, byte_tokenizer
 from tokenizers import ByteLevelBPETokenizer
 
-from headwise.prompts import Prompt, PromptError, encode, load_verified, read_prompts, verify_prompts
+from headwise.prompts import Prompt, PromptError, load_verified, read_prompts, verify_prompts
 from headwise.study.data import Prompts
 
 SHIPPED = Path(__file__).parents[2] / "prompts" / "headwise-120.jsonl"
@@ -360,40 +357,6 @@ def test_what_is_no_address_is_named(tmp_path: Path, url: str) -> None:
 def test_what_is_no_path_is_named(tmp_path: Path, path: str) -> None:
     with pytest.raises(PromptError, match=r"\.jsonl: (cannot be read|there is no such prompt file)"):
         load_verified(Prompts(path=path), tmp_path)
-
-
-# --- encoding ---
-
-
-BYTES = byte_tokenizer()
-CHAT = byte_tokenizer(CHAT_TEMPLATE)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.text(min_size=1, max_size=30).filter(lambda text: text.isprintable()), min_size=1, max_size=5))
-def test_every_byte_is_encoded_and_nothing_is_padded(texts: list[str]) -> None:
-    prompts = [Prompt(str(number), "d", text) for number, text in enumerate(texts)]
-    encoded = encode(prompts, BYTES, "raw", max_tokens=1000)
-    assert [prompt.id for prompt in encoded] == [prompt.id for prompt in prompts]
-    assert [len(prompt.token_ids) for prompt in encoded] == [1 + len(text.encode()) for text in texts]
-    assert [BYTES.decode(prompt.token_ids[1:]) for prompt in encoded] == texts
-
-
-def test_the_chat_template_frames_the_prompt_once() -> None:
-    (encoded,) = encode([Prompt("a", "d", "hi")], CHAT, "chat", max_tokens=10)
-    assert CHAT.convert_ids_to_tokens(encoded.token_ids) == ["<s>", "<user>", "h", "i", ">"]
-
-
-def test_chat_without_a_template_names_the_setting() -> None:
-    with pytest.raises(PromptError, match=r"no chat template: set `template` of the model, or of extraction, to raw"):
-        encode(TWO, BYTES, "chat", max_tokens=1000)
-
-
-def test_a_prompt_at_the_limit_passes_and_one_above_it_is_named() -> None:
-    prompts = [Prompt("short", "d", "1234"), Prompt("long", "d", "12345")]
-    assert len(encode(prompts, BYTES, "raw", max_tokens=6)) == 2
-    with pytest.raises(PromptError, match=r"prompt 'long' has 6 tokens, more than extraction\.max_tokens 5: shorten"):
-        encode(prompts, BYTES, "raw", max_tokens=5)
 
 
 def test_prompts_are_read_without_heavy_libraries() -> None:

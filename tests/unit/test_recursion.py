@@ -1,5 +1,8 @@
 """Recursive generation: what is read and written, resumed after a kill without a difference, ended with a reason."""
 
+import json
+import shutil
+
 import pandas as pd
 import pytest
 import torch
@@ -7,10 +10,12 @@ from models_examples import decoder, write_corpus, write_tokenizer
 from tiny import write_prompts
 
 import headwise.robustness.recursion as recursion
+import headwise.robustness.response as response
 from headwise.models.load import load_checkpoint
 from headwise.models.save import save_checkpoint
 from headwise.models.tokenizer import load_tokenizer
 from headwise.models.zoo import build_decoder
+from headwise.prompts import EncodedPrompt
 from headwise.robustness.degradation import distinct, repeated_share, similarity
 from headwise.robustness.generation import GenerationError, write
 from headwise.study.extraction import Extraction
@@ -42,11 +47,11 @@ def place(tmp_path_factory):
     return folder
 
 
-def run(place, folder, arm="continue", settings=SETTINGS, seed=1):
+def run(place, folder, arm="continue", settings=SETTINGS, seed=1, extraction=None):
     recursion.recurse(
-        place / "model", place / "prompts.jsonl", ARMS[arm], settings, Extraction(device="cpu"), Loading(),
-        ["hellinger"], seed, folder / "state", folder / "generations.parquet", folder / "specialization.parquet",
-        {"arm": arm},
+        place / "model", place / "prompts.jsonl", ARMS[arm], settings, extraction or Extraction(device="cpu"),
+        Loading(), ["hellinger"], seed, folder / "state", folder / "generations.parquet",
+        folder / "specialization.parquet", {"arm": arm},
     )  # fmt: skip
     return pd.read_parquet(folder / "generations.parquet"), pd.read_parquet(folder / "specialization.parquet")
 
@@ -88,6 +93,32 @@ def test_each_generation_is_written_after_the_last_tokens_of_the_one_before(plac
         assert row["repeated_share"] == repeated_share(expected.tokens)
         assert row["similarity"] == similarity(expected.tokens, previous)
         previous = expected.tokens
+
+
+def test_a_tokenizer_that_adds_no_first_token_gets_none(place, tmp_path):
+    """The texts are read, continued and measured as extraction reads a prompt."""
+    shutil.copytree(place, tmp_path / "bare")
+    file = tmp_path / "bare" / "model" / "tokenizer.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**content, "post_processor": None}), encoding="utf-8")
+    rows, specialization = run(tmp_path / "bare", tmp_path, settings=GREEDY)
+    model, tokenizer = load_checkpoint(tmp_path / "bare" / "model")
+    first = pd.read_json(place / "prompts.jsonl", lines=True).sort_values("id").iloc[0]
+    previous = tokenizer(first["text"])["input_ids"]
+    assert tokenizer.bos_token_id not in previous
+    read = [previous]
+    for row in rows.to_dict("records"):
+        (expected,) = write(model, torch.tensor([previous[-6:]]), 10, stop={tokenizer.eos_token_id})
+        assert row["text"] == tokenizer.decode(expected.tokens)
+        previous = expected.tokens
+        read.append(previous)
+    for text, value in zip(read, specialization["value"], strict=True):
+        assert value == response.specialization(model, [EncodedPrompt("p", text)], ["hellinger"])["hellinger"][0]
+    with_bos = tmp_path / "with_bos"
+    settings = Extraction(device="cpu", first_token="bos")
+    assert run(tmp_path / "bare", with_bos, settings=GREEDY, extraction=settings)[0]["text"].tolist() == (
+        run(place, tmp_path / "own", settings=GREEDY)[0]["text"].tolist()
+    )
 
 
 def test_batches_and_other_chains_change_nothing(place, tmp_path):

@@ -1,11 +1,16 @@
 """What a valid study file means, and how soon it is read."""
 
+import json
 import subprocess
 import sys
 
+import pytest
+import yaml
 from study_examples import DEFAULT, MINIMAL, changed, with_base, with_hub, with_models
 
+from headwise.study.extraction import Extraction
 from headwise.study.parse import load_study, parse_study
+from headwise.study.section import StudyError
 from headwise.study.specialization import ESTIMATOR_FOLDER, known_estimators
 from headwise.study.study import Study
 
@@ -66,15 +71,30 @@ def test_a_model_made_elsewhere_has_a_seed_for_each_refit_and_else_one() -> None
 
 
 def test_precision_and_template_come_from_the_model_else_from_extraction() -> None:
-    content = with_hub(dtype="bfloat16", device_map="auto") | {"extraction": {"template": "chat"}}
+    content = with_hub(dtype="bfloat16", device_map="auto", first_token="bos") | {"extraction": {"template": "chat"}}
     study = parse_study(content, "s.yaml")
     public, base = study.model("public"), study.model("base")
     assert (study.extraction_of(public).dtype, study.extraction_of(public).template) == ("bfloat16", "chat")
+    assert (study.extraction.first_token, study.extraction_of(public).first_token) == ("tokenizer", "bos")
     assert study.extraction_of(base) == study.extraction
     assert study.loading_of(public).device_map == "auto"
     assert not study.loading_of(public).trust_remote_code
     pinned = parse_study(with_hub(trust_remote_code=True, revision="0" * 40), "s.yaml")
     assert pinned.loading_of(pinned.model("public")).trust_remote_code
+
+
+@pytest.mark.parametrize("written", ["2024-02-29", "'2024-02-29'"])
+def test_a_date_is_one_with_quotes_and_without(written: str) -> None:
+    extraction = yaml.safe_load(f"date: {written}")
+    found = parse_study(changed(extraction=extraction), "s.yaml").extraction
+    assert found.date == "2024-02-29"
+    assert Extraction(**json.loads(json.dumps(found.model_dump()))) == found
+
+
+@pytest.mark.parametrize("date", ["2023-02-29", "29 Feb 2024", "2024-02-29T10:00", "today", 20240229, None])
+def test_what_is_no_date_is_refused(date: object) -> None:
+    with pytest.raises(StudyError, match=r"s.yaml: extraction.date: "):
+        parse_study(changed(extraction={"date": date}), "s.yaml")
 
 
 def test_a_family_is_named_by_the_model_else_by_its_base() -> None:

@@ -43,6 +43,8 @@ LEFT = {"name": "left", "padding": "left"}
         ({"protocols": [{"name": "same"}]}, "variant 'same' differs in nothing from its reference 'study'"),
         ({"protocols": [{"name": "a", "averaging": "unmasked"}]}, "averaging acts on padded prompts alone"),
         ({"protocols": [{"name": "a", "special_tokens": "twice"}]}, "special_tokens 'twice' needs a chat template"),
+        ({"protocols": [{"name": "a", "template": "chat", "first_token": "none"}]}, "first_token acts on raw text"),
+        ({"protocols": [{"name": "a", "first_token": "eos"}]}, "variants.protocols.0.first_token: "),
         ({"protocols": [LEFT | {"pad_too": 3}]}, "variants.protocols.0.pad_too: unknown key"),
         ({"protocols": [LEFT | {"pad_to": 1}]}, "variants.protocols.0.pad_to: "),
         ({"models": ["bse"]}, "variants.models: there is no model 'bse'"),
@@ -78,6 +80,9 @@ def test_what_a_variant_leaves_open_is_as_in_the_study() -> None:
     extraction = Extraction(dtype="bfloat16", template="chat")
     resolved = Variant(name="a", template="raw").resolved(extraction)
     assert (resolved.dtype, resolved.template) == ("bfloat16", "raw")
+    assert Variant(name="a").resolved(Extraction(first_token="none")).first_token == "none"
+    # A chat template writes its own.
+    assert Variant(name="a", first_token="bos").resolved(extraction).first_token == "tokenizer"
     # A choice that the study has made already differs in nothing.
     assert (
         Variant(name="half", dtype="bfloat16").resolved(extraction).choices(Variant(name="study").resolved(extraction))

@@ -173,7 +173,7 @@ def test_the_stream_is_all_documents_with_bos_before_each(documents, tokenizer):
 
 
 def test_targets_are_the_tokens_that_follow():
-    inputs, targets = take_excerpts(torch.arange(100, 150), torch.tensor([0, 7]), tokens=4, bos=1)
+    inputs, targets = take_excerpts(torch.arange(100, 150), torch.tensor([0, 7]), tokens=4, first=[1])
     assert inputs.tolist() == [[1, 100, 101, 102], [1, 107, 108, 109]]
     assert targets.tolist() == [[100, 101, 102, 103], [107, 108, 109, 110]]
 
@@ -263,7 +263,7 @@ def test_the_checkpoint_is_the_model_that_was_evaluated(trained, documents):
     stream = token_stream(documents, tokenizer, "held_out", at_least=32)
     facts = facts_of(trained)
     count = min(64, len(stream) // 32)
-    excerpts = take_excerpts(stream, torch.arange(count) * (len(stream) // count), 32, tokenizer.bos_token_id)
+    excerpts = take_excerpts(stream, torch.arange(count) * (len(stream) // count), 32, [tokenizer.bos_token_id])
     assert evaluate(model, excerpts) == pytest.approx(facts["training"]["held_out_loss_nats"], abs=1e-6)
 
 

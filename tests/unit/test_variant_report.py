@@ -45,6 +45,7 @@ def shifts(study: Study, right: float = 1e-6) -> pd.DataFrame:
                         "padding": "none" if variant == "chat" else "right",
                         "pad_to": None if variant == "chat" else 128,
                         "template": "chat" if variant == "chat" else "raw",
+                        "first_token": "tokenizer",
                         "special_tokens": "once",
                         "dtype": "float32",
                         "estimator": estimator,

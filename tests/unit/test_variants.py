@@ -31,6 +31,8 @@ PROTOCOLS: list[dict[str, Any]] = [
     {"name": "padded", "padding": "left"},
     {"name": "unknown", "padding": "left", "pad_token": "unknown"},
     {"name": "chat", "template": "chat"},
+    {"name": "bos", "first_token": "bos"},
+    {"name": "bare", "first_token": "none"},
     {"name": "half", "dtype": "bfloat16"},
     {"name": "half_padded", "dtype": "bfloat16", "padding": "right", "reference": "half"},
 ]
@@ -148,9 +150,8 @@ def test_the_primary_estimator_row_by_row(variant: str, measured: pd.DataFrame, 
     assert value(measured, variant, "hellinger") == pytest.approx(np.mean(values), abs=1e-6)
 
 
-def test_the_reference_is_the_studys_own_extraction(
-    measured: pd.DataFrame, checkpoint: Path, prompts: Path, tmp_path: Path
-) -> None:
+def extracted(checkpoint: Path, prompts: Path, tmp_path: Path, **settings: Any) -> dict[tuple[str, str], float]:
+    """Every estimator and sink of the whole model, as extraction and evaluation give it."""
     files = {name: tmp_path / f"{name}.parquet" for name in ("heads", "pairs", "descriptors", "features", "summary")}
     extract_attention(
         checkpoint,
@@ -159,7 +160,7 @@ def test_the_reference_is_the_studys_own_extraction(
         heads=files["heads"],
         pairs=files["pairs"],
         descriptors=files["descriptors"],
-        settings=Extraction(device="cpu"),
+        settings=Extraction(device="cpu", **settings),
         pair_statistics=PAIR_STATISTICS,
         seed=3,
         metadata=METADATA | {"prompts_digest": "0" * 64},
@@ -167,10 +168,28 @@ def test_the_reference_is_the_studys_own_extraction(
     own = Specialization(head_permutations=1)
     evaluate(files["heads"], files["pairs"], files["features"], files["summary"], own, seed=3)
     summary = pd.read_parquet(files["summary"])
-    expected = summary[summary["scope"] == "model"].set_index(["estimator", "sink"])["value"]
+    return summary[summary["scope"] == "model"].set_index(["estimator", "sink"])["value"].to_dict()
+
+
+def test_the_reference_is_the_studys_own_extraction(
+    measured: pd.DataFrame, checkpoint: Path, prompts: Path, tmp_path: Path
+) -> None:
     rows = measured[measured["variant"] == "masked"].set_index(["estimator", "sink"])["reference_value"]
     # Extraction sums tiles in float32, variants whole weights in float64.
-    assert rows.to_dict() == pytest.approx(expected.to_dict(), rel=1e-4, abs=1e-6)
+    assert rows.to_dict() == pytest.approx(extracted(checkpoint, prompts, tmp_path), rel=1e-4, abs=1e-6)
+
+
+def test_a_first_token_moves_what_it_moves_in_extraction(
+    measured: pd.DataFrame, checkpoint: Path, prompts: Path
+) -> None:
+    """Of a tokenizer that adds nothing by itself."""
+    own = extracted(checkpoint, prompts, checkpoint.with_name("own"))
+    bos = extracted(checkpoint, prompts, checkpoint.with_name("bos"), first_token="bos")
+    rows = {name: part.set_index(["estimator", "sink"]) for name, part in measured.groupby("variant")}
+    assert rows["bos"]["value"].to_dict() == pytest.approx(bos, rel=1e-4, abs=1e-6)
+    assert rows["bos"]["reference_value"].to_dict() == pytest.approx(own, rel=1e-4, abs=1e-6)
+    assert abs(rows["bos"].loc[("hellinger", "kept"), "difference"]) > 1e-4
+    assert (rows["bare"]["difference"] == 0).all()
 
 
 def test_padding_alone_moves_no_estimator(measured: pd.DataFrame) -> None:
@@ -194,6 +213,8 @@ def test_differences_and_choices(measured: pd.DataFrame) -> None:
         "padded": "padding",
         "unknown": "padding",
         "chat": "template",
+        "bos": "first_token",
+        "bare": "first_token",
         "half": "dtype",
         "half_padded": "padding",
     }

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.attention.capture import LayerAttention, Support, capturing
 from headwise.attention.reduce import LayerStatistics, statistics_of
+from headwise.models.encoding import limits_of
 from headwise.models.load import input_device
 
 DESCRIPTORS = ("previous_token", "self_attention", "first_token", "distance_tokens", "effective_keys")
@@ -88,7 +89,7 @@ def measure_induction(
     too few positions or tokens for it.
     """
     vocabulary = _ordinary_tokens(model, tokenizer)
-    positions = model_positions(model)
+    positions = limits_of(model).positions
     period = min(INDUCTION_PERIOD, len(vocabulary), positions // 2 if positions else INDUCTION_PERIOD)
     sums: dict[int, Tensor] = {}
     supports: set[Support] = set()
@@ -105,12 +106,6 @@ def measure_induction(
     scores = {layer: total / INDUCTION_SEQUENCES for layer, total in sorted(sums.items())}
     # Where layers differ, extraction refuses the model at its first prompt.
     return Induction(scores, period, "causal" if "causal" in supports else "full")
-
-
-def model_positions(model: PreTrainedModel) -> int | None:
-    """The longest sequence, in tokens, that a model's configuration allows; None where it names no limit."""
-    config = model.config.get_text_config()
-    return getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None)  # the latter: MPT
 
 
 def _ordinary_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:

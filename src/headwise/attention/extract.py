@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from headwise.attention.capture import Support
 from headwise.attention.descriptors import (
@@ -19,16 +19,16 @@ from headwise.attention.descriptors import (
     DescriptorMeans,
     Induction,
     measure_induction,
-    model_positions,
 )
 from headwise.attention.reducing import ReducedLayer, reducing, way_of
 from headwise.attention.store import HeadStatisticsWriter, Packing, PairStatisticsWriter, TensorWriter
 from headwise.models.architecture import ArchitectureError, architecture_facts
 from headwise.models.checkpoint import origin, weight_digests
+from headwise.models.encoding import encode, limits_of
 from headwise.models.load import input_device, load_checkpoint
 from headwise.models.optimization import one_thread
 from headwise.progress import track
-from headwise.prompts import EncodedPrompt, encode, read_prompts
+from headwise.prompts import read_prompts
 from headwise.provenance import atomic, json_digest, write_table
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
@@ -63,14 +63,14 @@ def extract_attention(
         (see `descriptors`), and the induction score on random sequences that `seed` draws.
 
     All outputs carry `metadata` and facts of the model, and appear only when all are complete. Raises
-    ExtractionError for a prompt that is longer than the model's positions and for attention that is not
-    finite, PromptError for a prompt of more than `settings.max_tokens` tokens, CaptureError for an
-    architecture that cannot be captured.
+    ExtractionError for attention that is not finite, errors of `encode` for a prompt that cannot be read by this
+    model, CaptureError for an architecture that cannot be captured.
     """
     with one_thread(), torch.inference_mode(), ExitStack() as outputs:
         loading = loading or Loading()
         model, tokenizer = load_checkpoint(checkpoint, settings.dtype, settings.device, loading)
-        prompts = _encode(prompts_path, checkpoint, model, tokenizer, settings)
+        texts = sorted(read_prompts(prompts_path), key=lambda prompt: prompt.id)
+        prompts = encode(texts, tokenizer, settings, limits_of(model))
         # Attention does not need the language-model head, the largest matrix of small models, nor a cache.
         body = cast(PreTrainedModel, model.base_model)
         body.config.use_cache = False
@@ -92,6 +92,9 @@ def extract_attention(
             "device": device.type,
             "quantization": loading.quantization,
             "template": settings.template,
+            "first_token": settings.first_token,
+            # Of no effect on raw text.
+            "date": settings.date if settings.template == "chat" else None,
             "longest_prompt_tokens": max((len(prompt.token_ids) for prompt in prompts), default=0),
             "tokens_digest": json_digest({prompt.id: prompt.token_ids for prompt in prompts}),
         }
@@ -167,26 +170,6 @@ def _architecture(model: PreTrainedModel) -> dict[str, Any] | None:
         return architecture_facts(model.config)
     except ArchitectureError:
         return None
-
-
-def _encode(
-    path: Path,
-    checkpoint: Path,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    settings: Extraction,
-) -> list[EncodedPrompt]:
-    """The prompts of the file as the model reads them, by id; each fits into the model's positions."""
-    prompts = sorted(read_prompts(path), key=lambda prompt: prompt.id)
-    encoded = encode(prompts, tokenizer, settings.template, settings.max_tokens)
-    positions = model_positions(model)
-    for prompt in encoded:
-        if positions is not None and len(prompt.token_ids) > positions:
-            raise ExtractionError(
-                f"{checkpoint}, prompt '{prompt.id}': {len(prompt.token_ids)} tokens are more than the "
-                f"model's {positions} positions: shorten the prompt, or choose a model with more positions."
-            )
-    return encoded
 
 
 def _descriptor_table(means: DescriptorMeans, induction: Induction) -> pyarrow.Table:

@@ -72,7 +72,8 @@ def align_model(
         read_documents(documents, "held_out"), tokenizer, HELD_OUT_PAIRS, torch.Generator().manual_seed(0)
     )
     length = min(CORPUS_TOKENS, model.config.max_position_embeddings)
-    excerpts = spread_excerpts(token_stream(documents, tokenizer, "held_out", length), length, tokenizer.bos_token_id)
+    stream = token_stream(documents, tokenizer, "held_out", length)
+    excerpts = spread_excerpts(stream, length, [tokenizer.bos_token_id])
     reference = _evaluate_pairs(model, train) if isinstance(settings, Dpo) else torch.zeros(len(train), 2)
     held_out_reference = _evaluate_pairs(model, held_out)
     before = {"corpus_loss_nats": evaluate(model, excerpts), **pair_facts(held_out_reference)}

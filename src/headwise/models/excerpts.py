@@ -1,5 +1,6 @@
 """Excerpts of the corpus as tensors, and the loss on them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -7,7 +8,9 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.models.corpus import CorpusError, Split, read_documents
+from headwise.models.encoding import Encoder, EncodingError, limits_of, refuse_unknown
 from headwise.models.tokenizer import encode_documents
+from headwise.study.extraction import FirstToken
 
 # Held-out excerpts that a loss is measured on; spread evenly over the held-out text.
 EVALUATED_EXCERPTS = 64
@@ -15,12 +18,20 @@ EVALUATION_BATCH = 16
 
 
 def token_stream(documents: Path, tokenizer: PreTrainedTokenizerBase, split: Split, at_least: int) -> torch.Tensor:
-    """All documents of a split as one sequence of token ids, int64, with `<|bos|>` before each document.
+    """All documents of a split as one sequence of token ids, int64.
+
+    Each document stands there as the tokenizer encodes it by itself, with the tokens that it puts before or after a
+    text (`<|bos|>` before each, of tokenizers that are trained here). Where it puts none, documents are separated by
+    its end token, else by its BOS token; of a tokenizer with neither they run together. What a measured text begins
+    with makes no difference here, so that excerpts are of the same text whatever precedes them.
 
     Raises CorpusError where it has fewer than `at_least` tokens.
     """
     encoded = encode_documents(read_documents(documents, split), tokenizer)
-    stream = torch.tensor([token for document in encoded for token in document])
+    encoder = Encoder.of(tokenizer)
+    end = next((token for token in (encoder.eos, encoder.bos) if token is not None), None)
+    between = [] if end is None or any(encoder.own_tokens()) else [end]
+    stream = torch.tensor([token for document in encoded for token in [*between, *document]][len(between) :])
     if len(stream) < at_least:
         raise CorpusError(
             f"{documents}: the split '{split}' has {len(stream)} tokens and an excerpt {at_least}: "
@@ -30,34 +41,69 @@ def token_stream(documents: Path, tokenizer: PreTrainedTokenizerBase, split: Spl
 
 
 def take_excerpts(
-    stream: torch.Tensor, starts: torch.Tensor, tokens: int, bos: int
+    stream: torch.Tensor, starts: torch.Tensor, tokens: int, first: Sequence[int]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Inputs and targets, both of shape (starts, tokens): target t is the stream's token at start + t.
+    """Inputs and targets of excerpts of so many tokens of the stream, int64 (excerpts, T) and (excerpts, targets).
 
-    Every input begins with `bos`, as every prompt does that is measured later.
+    Every input begins with `first`, as every prompt does that is measured later, and every token of the text is a
+    target. Without a first token there is nothing to predict the first token of the text from, and targets begin with
+    the second. Targets are what follows the last inputs; there are more inputs only where `first` is several tokens.
     """
-    targets = stream[starts[:, None] + torch.arange(tokens)]
-    inputs = torch.cat([torch.full((len(starts), 1), bos), targets[:, :-1]], dim=1)
-    return inputs, targets
+    text = stream[starts[:, None] + torch.arange(tokens)]
+    if not len(first):
+        return text[:, :-1], text[:, 1:]
+    return torch.cat([torch.tensor(first).expand(len(starts), -1), text[:, :-1]], dim=1), text
 
 
 def spread_excerpts(
-    stream: torch.Tensor, tokens: int, bos: int, most: int = EVALUATED_EXCERPTS
+    stream: torch.Tensor, tokens: int, first: Sequence[int], most: int = EVALUATED_EXCERPTS
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs and targets of up to `most` excerpts, evenly spread and without overlap."""
     count = min(most, len(stream) // tokens)
-    return take_excerpts(stream, torch.arange(count) * (len(stream) // count), tokens, bos)
+    return take_excerpts(stream, torch.arange(count) * (len(stream) // count), tokens, first)
+
+
+def held_out_excerpts(
+    documents: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    first_token: FirstToken,
+    tokens: int,
+    most: int,
+    *,
+    shorten: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs and targets of up to `most` excerpts of held-out text, evenly spread, as a model reads text.
+
+    shorten  take excerpts of as many tokens as the model has positions for where `tokens` are more
+
+    Raises EncodingError for longer excerpts otherwise and for a tokenizer that does not fit the model, CorpusError
+    where there is less text than one excerpt.
+    """
+    encoder, limits = Encoder.of(tokenizer), limits_of(model)
+    first = encoder.first_tokens(first_token)
+    # The last token of an excerpt is predicted and not read.
+    room = tokens if limits.positions is None else limits.positions - len(first) + 1
+    if tokens > room and not shorten:
+        raise EncodingError(
+            f"{encoder.name}: excerpts of {tokens} tokens do not fit into the {limits.positions} positions of the "
+            f"model: shorten them to {room} (robustness.noise.tokens of the study)"
+        )
+    tokens = min(tokens, room)
+    inputs, targets = spread_excerpts(token_stream(documents, tokenizer, "held_out", tokens), tokens, first, most)
+    refuse_unknown(encoder, [int(inputs.max()), int(targets.max())], limits, "held-out text")
+    return inputs, targets
 
 
 def excerpt_loss(model: PreTrainedModel, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Mean cross-entropy per target token, nats; a scalar with a gradient, on the model's device."""
-    logits = model(input_ids=inputs.to(model.device), use_cache=False).logits
+    logits = model(input_ids=inputs.to(model.device), use_cache=False).logits[:, -targets.shape[1] :]
     return cross_entropy(logits.flatten(0, 1), targets.to(model.device).flatten())
 
 
 def losses_per_excerpt(model: PreTrainedModel, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Mean cross-entropy per target token of each excerpt, nats; float32 (excerpts,)."""
-    logits = model(input_ids=inputs, use_cache=False).logits.float()
+    logits = model(input_ids=inputs, use_cache=False).logits[:, -targets.shape[1] :].float()
     return cross_entropy(logits.transpose(1, 2), targets, reduction="none").mean(1)
 
 

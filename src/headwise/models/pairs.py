@@ -14,6 +14,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.models.corpus import CorpusError, Document
+from headwise.models.encoding import Encoder, EncodingError
+from headwise.study.extraction import DATE
 
 PROMPT_TOKENS = 16
 RESPONSE_TOKENS = 32
@@ -89,17 +91,21 @@ def _passages(text: str) -> list[str]:
     return passages
 
 
-def template_parts(tokenizer: PreTrainedTokenizerBase, opening: str = "") -> tuple[list[int], list[int]]:
-    """Token ids that the chat template puts before and after what the user says, `opening` included in the former.
+def template_parts(
+    tokenizer: PreTrainedTokenizerBase, opening: str = "", date: str = DATE
+) -> tuple[list[int], list[int]]:
+    """Token ids that the chat template puts before and after what the user says, `opening` included in the former, on
+    the day `date`.
 
     Raises ValueError where the tokenizer has no chat template, or one that changes what is said.
     """
-    name = tokenizer.name_or_path or "the tokenizer"
-    if tokenizer.chat_template is None:
-        raise ValueError(f"{name} has no chat template: add one to tokenizer_config.json")
-    message = [{"role": "user", "content": opening + PLACEHOLDER}]
-    parts = str(tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)).split(PLACEHOLDER)
+    encoder = Encoder.of(tokenizer)
+    if encoder.chat_template is None:
+        raise EncodingError(f"{encoder.name} has no chat template: add one to tokenizer_config.json")
+    parts = encoder.chat(opening + PLACEHOLDER, date).split(PLACEHOLDER)
     if len(parts) != 2:
-        raise ValueError(f"{name}: its chat template does not write once what the user says: choose another checkpoint")
-    before, after = (tokenizer(part, add_special_tokens=False)["input_ids"] for part in parts)
-    return list(before), list(after)
+        raise EncodingError(
+            f"{encoder.name}: its chat template does not write once what the user says: choose another checkpoint"
+        )
+    before, after = (encoder.ids(part, False) for part in parts)
+    return before, after

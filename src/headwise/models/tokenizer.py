@@ -79,5 +79,5 @@ def tokenizer_digest(folder: Path) -> str:
 
 
 def encode_documents(documents: list[Document], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
-    """Token ids of each document, `<|bos|>` first."""
+    """Token ids of each document with what the tokenizer itself adds: `<|bos|>` first, of one that is trained here."""
     return tokenizer([document.text for document in documents])["input_ids"]

@@ -51,9 +51,9 @@ def train_model(
             "shorten the excerpts or raise the positions"
         )
     tokenizer = load_tokenizer(tokenizer_folder)
-    bos, tokens = tokenizer.bos_token_id, training.tokens
+    first, tokens = [tokenizer.bos_token_id], training.tokens
     train, held_out = (token_stream(documents, tokenizer, split, tokens) for split in ("train", "held_out"))
-    held_out_excerpts = spread_excerpts(held_out, tokens, bos)
+    held_out_excerpts = spread_excerpts(held_out, tokens, first)
     model = build_decoder(decoder, tokenizer, seed).train().to(training.device)
     if training.optimizer == "adam":
         optimizer: torch.optim.Optimizer = adam(model, training.second_moment)
@@ -69,7 +69,7 @@ def train_model(
         if step % training.evaluate_every == 0:
             rows.append((step, "held_out", evaluate(model, held_out_excerpts), learning_rate))
         starts = torch.randint(len(train) - tokens + 1, (training.batch,), generator=data_order)
-        loss = excerpt_loss(model, *take_excerpts(train, starts, tokens, bos))
+        loss = excerpt_loss(model, *take_excerpts(train, starts, tokens, first))
         rows.append((step, "train", loss.item(), learning_rate))
         descend(model, optimizer, loss, learning_rate, step, training.gradient_norm)
     held_out_loss = evaluate(model, held_out_excerpts)

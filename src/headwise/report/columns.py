@@ -101,6 +101,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("seed_changes", str, "What the seed changed", True),
         Column("dtype", str, "Number format of the measurement", True),
         Column("template", str, "raw, or chat: prompts in the model's chat template", True),
+        Column("first_token", str, "What raw text begins with: tokenizer (its own tokens), none, or bos", True),
         Column("weights_digest", str, "SHA-256 of the weights", True),
         Column("tokenizer_digest", str, "SHA-256 of the tokenizer", True),
         Column("corpus_digest", str, "SHA-256 of the corpus", True),

@@ -25,7 +25,15 @@ ARCHITECTURE = (
 TRAINING = ("steps", "held_out_loss_nats", "unigram_entropy_nats")
 ALIGNMENT = ("corpus_loss_nats", "response_loss_nats", "preference_accuracy")
 REWARD = ("reward_accuracy", "reward_margin_nats")
-MEASUREMENT = ("seed_changes", "dtype", "template", "weights_digest", "tokenizer_digest", "corpus_digest")
+MEASUREMENT = (
+    "seed_changes",
+    "dtype",
+    "template",
+    "first_token",
+    "weights_digest",
+    "tokenizer_digest",
+    "corpus_digest",
+)
 
 
 def models_table(

@@ -15,11 +15,12 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_N
 
 from headwise.attention.capture import LayerAttention, attention_layers, capturing
 from headwise.models.checkpoint import weights_digest
+from headwise.models.encoding import encode, limits_of
 from headwise.models.load import input_device, load_checkpoint
 from headwise.models.optimization import one_thread
 from headwise.models.surgery import duplicate_checkpoint
 from headwise.progress import track
-from headwise.prompts import EncodedPrompt, encode, read_prompts
+from headwise.prompts import EncodedPrompt, read_prompts
 from headwise.provenance import write_table
 from headwise.robustness.dose import Dose, Subject
 from headwise.robustness.generated_text import GeneratedText, generated_text
@@ -107,7 +108,9 @@ def perturb_refit(
             duplicate_checkpoint(base.checkpoint, Path(folder) / "twin")
             twin, _ = _load(replace(base, checkpoint=Path(folder) / "twin"))
         _measure(tables, base, DUPLICATED, twin, tokenizer, texts, settings, seed, noise=True)
-        text = held_out_text(documents, tokenizer, 1, settings.noise.tokens if settings.noise else 64)
+        text = held_out_text(
+            documents, twin, tokenizer, base.extraction.first_token, 1, (settings.noise or Noise()).tokens
+        )
         tables.duplication.append({"model": base.name, **differences(model, twin, text)})
         del twin
     del model
@@ -132,7 +135,8 @@ def differences(model: PreTrainedModel, twin: PreTrainedModel, text: HeldOutText
         with torch.inference_mode(), capturing(each, receive):
             logits = each(input_ids=text.inputs[:1].to(input_device(each)), use_cache=False).logits.float()
         found.append((logits, layers))
-        losses.append(float(cross_entropy(logits[0].double().cpu(), text.targets[0])))
+        predictions = logits[0, -text.targets.shape[1] :].double().cpu()
+        losses.append(float(cross_entropy(predictions, text.targets[0])))
     (logits, weights), (other_logits, other_weights) = found
     largest = float((logits - other_logits).abs().max())
     attention = max(float((one - two).abs().max()) for one, two in zip(weights, other_weights, strict=True))
@@ -211,10 +215,10 @@ def _measure(
     name, extraction = reading.name, reading.extraction
     identity = {"model": name, "heads": heads}
     shape = settings.noise or Noise()
-    text = held_out_text(texts[0], tokenizer, shape.excerpts, shape.tokens)
+    text = held_out_text(texts[0], model, tokenizer, extraction.first_token, shape.excerpts, shape.tokens)
     subject = Subject(name, model, seed, text.inputs.to(input_device(model)))
     everything = sorted(read_prompts(texts[1]), key=lambda prompt: prompt.id)
-    prompts = encode(everything, tokenizer, extraction.template, extraction.max_tokens)
+    prompts = encode(everything, tokenizer, extraction, limits_of(model))
     if noise and settings.noise is not None:
         chosen = doses(settings.noise)
         rows = losses_under_noise(subject, text, chosen, settings.noise.draws)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from headwise.attention.descriptors import model_positions
+from headwise.models.encoding import limits_of
 from headwise.statistics.permutation import FloatArray
 
 
@@ -51,7 +51,7 @@ def write(
     ln p is that of temperature 1. Raises GenerationError where the text would not fit the model's positions, or where
     its logits are not finite.
     """
-    positions, length = model_positions(model), inputs.shape[1]
+    positions, length = limits_of(model).positions, inputs.shape[1]
     if positions is not None and length + new_tokens > positions:
         raise GenerationError(
             f"model type '{model.config.model_type}': {length} tokens and {new_tokens} new ones do not fit into "

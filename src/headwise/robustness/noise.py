@@ -9,12 +9,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from headwise.models.excerpts import losses_per_excerpt, spread_excerpts, token_stream
+from headwise.models.excerpts import held_out_excerpts, losses_per_excerpt
 from headwise.models.load import input_device
 from headwise.robustness.dose import Dose, Subject
 from headwise.robustness.draws import NoiseRow
+from headwise.study.extraction import FirstToken
 from headwise.study.robustness import Noise, Region, Scale, Site
 
 SCALES: tuple[Scale, ...] = ("absolute", "relative")
@@ -26,7 +27,7 @@ class NotFiniteError(ValueError):
 
 @dataclass(frozen=True)
 class HeldOutText:
-    """Excerpts of held-out text: token ids `inputs` and `targets`, both (excerpts, T), and their names."""
+    """Excerpts of held-out text: token ids `inputs` and `targets` (see `take_excerpts`), and their names."""
 
     inputs: Tensor
     targets: Tensor
@@ -51,21 +52,16 @@ class LossUnderNoise:
     reason: str | None
 
 
-def held_out_text(documents: Path, tokenizer: PreTrainedTokenizerBase, excerpts: int, tokens: int) -> HeldOutText:
-    """Up to that many excerpts of the held-out documents of a corpus, as a tokenizer reads them.
-
-    Each input begins with the first token that the tokenizer has of: one that begins a text, one that ends or
-    separates texts. Raises CorpusError where there is less text than one excerpt, ValueError for a tokenizer with
-    neither token.
-    """
-    first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    if first is None:
-        raise ValueError(
-            f"{tokenizer.name_or_path or 'the tokenizer'} has no token that begins or ends a text: name one as "
-            "bos_token in tokenizer_config.json"
-        )
-    stream = token_stream(documents, tokenizer, "held_out", tokens)
-    inputs, targets = spread_excerpts(stream, tokens, first, excerpts)
+def held_out_text(
+    documents: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    first_token: FirstToken,
+    excerpts: int,
+    tokens: int,
+) -> HeldOutText:
+    """Up to that many excerpts of held-out text, as a model reads text: see `held_out_excerpts`."""
+    inputs, targets = held_out_excerpts(documents, model, tokenizer, first_token, tokens, excerpts)
     return HeldOutText(inputs, targets, tuple(f"excerpt {number}" for number in range(len(inputs))))
 
 

@@ -15,11 +15,12 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.models.checkpoint import weights_digest
+from headwise.models.encoding import Encoder, encode, limits_of
 from headwise.models.load import input_device, load_checkpoint
 from headwise.models.optimization import one_thread
 from headwise.models.pairs import template_parts
 from headwise.progress import track
-from headwise.prompts import EncodedPrompt, encode, read_prompts
+from headwise.prompts import EncodedPrompt, read_prompts
 from headwise.provenance import (
     file_digest,
     json_digest,
@@ -105,7 +106,9 @@ def recurse(
     """
     model, tokenizer = load_checkpoint(checkpoint, extraction.dtype, extraction.device, loading)
     everything = sorted(read_prompts(prompts), key=lambda prompt: prompt.id)
-    chains = spread(encode(everything, tokenizer, "raw", extraction.max_tokens), settings.prompts)
+    # What a chain begins with is raw text, also where the instruction then puts it into a template.
+    raw = extraction.model_copy(update={"template": "raw"})
+    chains = spread(encode(everything, tokenizer, raw, limits_of(model)), settings.prompts)
     identity = json_digest(
         {
             "weights": weights_digest(checkpoint),
@@ -120,7 +123,8 @@ def recurse(
         }
     )
     run = _Run.resumed(state / STATE, identity) or _Run.started(identity, chains)
-    writer = _Writer(model, tokenizer, arm, settings, seed)
+    first = Encoder.of(tokenizer).first_tokens(extraction.first_token)
+    writer = _Writer(model, tokenizer, arm, settings, first, extraction.date, seed)
     if not run.specialization:
         run.specialization += _specialization(model, writer, chains, run.texts, 0, estimators)
     left = range(run.generation + 1, settings.generations + 1)
@@ -177,6 +181,8 @@ class _Writer:
     tokenizer: PreTrainedTokenizerBase
     arm: Arm
     settings: Recursion
+    first: list[int]
+    date: str
     seed: int
 
     def next_generation(self, texts: Mapping[str, list[int]], number: int) -> dict[str, Written]:
@@ -208,15 +214,15 @@ class _Writer:
         return {prompt: written[prompt] for prompt in texts}
 
     def as_prompt(self, tokens: Sequence[int]) -> list[int]:
-        """Token ids of a text as the model reads a text from its beginning."""
-        first = self.tokenizer.bos_token_id
-        return [*([] if first is None or list(tokens[:1]) == [first] else [first]), *tokens]
+        """Token ids of a text as the model reads a text from its beginning: with the first tokens of all raw text."""
+        has_them = list(tokens[: len(self.first)]) == self.first
+        return [*([] if has_them else self.first), *tokens]
 
     def _input(self, tokens: list[int]) -> list[int]:
         read = tokens[-self.settings.context :]
         if self.arm.mode == "continue":
             return self.as_prompt(read)
-        before, after = template_parts(self.tokenizer, f"{self.arm.instruction}\n")
+        before, after = template_parts(self.tokenizer, f"{self.arm.instruction}\n", self.date)
         special = set(self.tokenizer.all_special_ids)
         # Spliced, not written and read again: every input keeps its length, and no token is lost in between.
         return [*before, *(token for token in read if token not in special), *after]

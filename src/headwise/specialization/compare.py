@@ -18,7 +18,8 @@ from headwise.study.comparison import Comparison
 if TYPE_CHECKING:
     import pyarrow
 
-CONFOUNDERS = ("template", "dtype")  # what may differ, but is then a second factor
+READ_AS = ("template", "first_token")  # what decides which tokens a prompt becomes
+CONFOUNDERS = (*READ_AS, "dtype")  # what may differ, but is then a second factor
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +115,7 @@ def read_refit(base: Path, aligned: Path, seed: int) -> Refit:
         if first.layers != second.layers or first.values.shape != second.values.shape:
             raise refuse("the models differ in layers or heads. Correct the base in the study file.")
     confounds = [field for field in CONFOUNDERS if metadata.get(field) != aligned_metadata.get(field)]
-    if metadata["tokens_digest"] != aligned_metadata["tokens_digest"] and "template" not in confounds:
+    if metadata["tokens_digest"] != aligned_metadata["tokens_digest"] and not set(READ_AS) & set(confounds):
         counts = zip(
             next(iter(ours.values())).prompts,
             metadata["tokens_per_prompt"],

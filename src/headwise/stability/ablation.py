@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from headwise.attention.capture import AttentionLayer, CaptureError, attention_layers
 from headwise.progress import track
 
-# Inputs and targets of excerpts of equal length, int64 (excerpts, tokens) both.
+# Inputs and targets of excerpts of equal length, int64 (excerpts, tokens), as `take_excerpts` gives them.
 Batch = tuple[Tensor, Tensor]
 
 
@@ -149,6 +149,6 @@ def _reading(layer: AttentionLayer, hook: _Without) -> Iterator[None]:
 
 def _losses(model: PreTrainedModel, inputs: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy per token of each text, nats: float64 (texts,)."""
-    logits = model(input_ids=inputs.to(model.device), use_cache=False).logits
+    logits = model(input_ids=inputs.to(model.device), use_cache=False).logits[:, -targets.shape[1] :]
     losses = cross_entropy(logits.flatten(0, 1).float(), targets.to(model.device).flatten(), reduction="none")
     return losses.view(len(targets), -1).double().mean(1).cpu()

@@ -21,11 +21,12 @@ from headwise.attention.capture import LayerAttention, Support, capturing
 from headwise.attention.store import TensorWriter
 from headwise.models.architecture import language_model_class
 from headwise.models.checkpoint import weights_digest
-from headwise.models.excerpts import spread_excerpts, token_stream
+from headwise.models.encoding import Encoder, encode, limits_of
+from headwise.models.excerpts import EVALUATED_EXCERPTS, held_out_excerpts
 from headwise.models.load import load_checkpoint
 from headwise.models.optimization import one_thread
 from headwise.progress import track
-from headwise.prompts import EncodedPrompt, Prompt, encode, read_prompts
+from headwise.prompts import EncodedPrompt, Prompt, read_prompts
 from headwise.provenance import json_digest, write_table
 from headwise.stability.ablation import (
     Batch,
@@ -51,7 +52,7 @@ from headwise.stability.names import (
 from headwise.stability.packed import StabilityError
 from headwise.stability.residual import residual_streams
 from headwise.stability.weights import layer_norms, tensors_digest
-from headwise.study.extraction import Extraction
+from headwise.study.extraction import Extraction, FirstToken
 from headwise.study.reading import Reading
 from headwise.study.stability import Stability
 
@@ -138,7 +139,7 @@ def probe_refits(
             checkpoint, extraction = reading.checkpoint, reading.extraction
             model, tokenizer = load_checkpoint(checkpoint, extraction.dtype, extraction.device, reading.loading)
             same_weights.add(tensors_digest(model), refit)
-            encoded = encode(texts, tokenizer, extraction.template, extraction.max_tokens)
+            encoded = encode(texts, tokenizer, extraction, limits_of(model))
             tokens = [prompt.token_ids for prompt in encoded]
             tokens_of_first = tokens_of_first or tokens
             if tokens != tokens_of_first:
@@ -161,7 +162,7 @@ def probe_refits(
                 outputs.append(_mean_outputs(model, encoded, refit))
             if "ablation" in wanted:
                 assert documents is not None, "the caller gives held-out text"
-                held_out = [_held_out(documents, model, tokenizer, settings)]
+                held_out = [_held_out(documents, model, tokenizer, extraction.first_token, settings)]
                 for text, batches in ((HELD_OUT, held_out), (PROMPTS, _by_length(encoded) if refit == 0 else [])):
                     _ablate(model, batches, text, refit, rows)
         rows["residual"] = list(_compare_streams(streams))
@@ -250,14 +251,14 @@ def _beginnings(
     """
     if extraction.template != "raw":
         return
+    encoder = Encoder.of(tokenizer)
     for words in lengths:
         for text, whole in zip(texts, encoded, strict=True):
             parts = text.text.split()
             if len(parts) < words:
                 continue
             beginning = text.text[: _end_of_word(text.text, words)]
-            first = encode([Prompt(text.id, text.domain, beginning)], tokenizer, "raw", extraction.max_tokens)
-            ids = first[0].token_ids
+            ids = encoder.raw(beginning, extraction.first_token)
             # Encoders close a text with a token that the whole text has elsewhere.
             if whole.token_ids[: len(ids)] == ids:
                 yield {"words": words, "prompt": text.id, "tokens": len(ids)}
@@ -360,13 +361,16 @@ def outputs_table(
 
 
 def _held_out(
-    documents: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: Stability
+    documents: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    first_token: FirstToken,
+    settings: Stability,
 ) -> Batch:
-    """Excerpts of held-out text, evenly spread."""
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    length = min(settings.ablation_tokens, positions or settings.ablation_tokens)
-    bos = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    inputs, targets = spread_excerpts(token_stream(documents, tokenizer, "held_out", length), length, bos)
+    """Excerpts of held-out text, evenly spread; no longer than the model has positions for."""
+    inputs, targets = held_out_excerpts(
+        documents, model, tokenizer, first_token, settings.ablation_tokens, EVALUATED_EXCERPTS, shorten=True
+    )
     chosen = torch.linspace(0, len(inputs) - 1, min(settings.ablation_excerpts, len(inputs))).round().long()
     return inputs[chosen], targets[chosen]
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StrictBool, field_validator, model_validator
 
-from headwise.study.extraction import Dtype, Template
+from headwise.study.extraction import Dtype, FirstToken, Template
 from headwise.study.section import Name, Positive, Section, Seed, Whole, without_truth_values
 
 COMMIT = "[0-9a-f]{40}"
@@ -111,10 +111,13 @@ class LoadedModel(Placement, Model):
     method: Name | None = Field(None, description="How it was aligned, as its authors say")
     dtype: Dtype | None = Field(None, description="Precision of the forward pass; default: that of extraction")
     template: Template | None = Field(None, description="Template of the prompts; default: that of extraction")
+    first_token: FirstToken | None = Field(None, description="What raw text begins with; default: as extraction has it")
 
     places: ClassVar[tuple[str, ...]] = ()
     # What decides how a model is measured, not what it is.
-    measured_with: ClassVar[frozenset[str]] = frozenset({"dtype", "template", "quantization", "device_map", "facts"})
+    measured_with: ClassVar[frozenset[str]] = frozenset(
+        {"dtype", "template", "first_token", "quantization", "device_map", "facts"}
+    )
 
     @model_validator(mode="after")
     def _placeholders(self) -> "LoadedModel":

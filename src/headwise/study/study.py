@@ -96,8 +96,8 @@ class Study(Section):
         return [model for model in self.models if getattr(model, "base", None) is not None]
 
     def extraction_of(self, model: Model) -> Extraction:
-        """The study's extraction section with the model's own precision and template."""
-        own = {"dtype": model.dtype, "template": model.template} if isinstance(model, LoadedModel) else {}
+        """The study's extraction section with the model's own precision, template and first token."""
+        own = {field: getattr(model, field, None) for field in ("dtype", "template", "first_token")}
         return self.extraction.model_copy(update={key: value for key, value in own.items() if value is not None})
 
     def loading_of(self, model: Model) -> Loading:

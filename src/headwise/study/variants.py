@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from headwise.study.extraction import Extraction
+from headwise.study.extraction import Extraction, FirstToken
 from headwise.study.section import Name, Positive, Section, Seed, Whole
 
 # The name of the study's own extraction among variants.
@@ -38,6 +38,11 @@ class Variant(Section):
         None,
         description="chat_or_raw: raw where the tokenizer has no chat template; default: as in the study",
     )
+    first_token: FirstToken | None = Field(
+        None,
+        description="What raw text begins with: the tokenizer's own tokens, none, or its BOS token; default: as in the "
+        "study",
+    )
     special_tokens: Literal["once", "twice"] = Field(
         "once", description="twice: the tokenizer adds its own to those that the chat template has written"
     )
@@ -53,12 +58,20 @@ class Variant(Section):
                 raise ValueError(f"{idle[0]} acts on padded prompts alone: set padding, or remove {idle[0]}")
         if self.special_tokens == "twice" and self.template not in ("chat", "chat_or_raw"):
             raise ValueError("special_tokens 'twice' needs a chat template: set template to chat or chat_or_raw")
+        if self.first_token is not None and self.template == "chat":
+            raise ValueError("first_token acts on raw text, and a chat template writes its own: remove one of the two")
         return self
 
     def resolved(self, extraction: Extraction) -> "Variant":
-        """The same with the study's template and dtype where it names none."""
-        missing = {field: getattr(extraction, field) for field in ("template", "dtype") if getattr(self, field) is None}
-        return self.model_copy(update=missing)
+        """The same with the study's template, first token and dtype where it names none.
+
+        In a chat template, which writes its own, the first token is no choice: `tokenizer`.
+        """
+        fields = ("template", "first_token", "dtype")
+        found = {field: getattr(extraction, field) for field in fields if getattr(self, field) is None}
+        if found.get("template", self.template) == "chat":
+            found["first_token"] = "tokenizer"
+        return self.model_copy(update=found)
 
     def choices(self, reference: "Variant") -> list[str]:
         """The fields in which this variant differs from another; what acts on padded prompts alone counts for both."""

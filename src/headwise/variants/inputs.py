@@ -3,14 +3,16 @@
 import inspect
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from headwise.attention.descriptors import model_positions
-from headwise.prompts import EncodedPrompt, Prompt, encode
+from headwise.models.encoding import Encoder, EncodingError, encode, limits_of
+from headwise.models.templates import ChatTemplateError
+from headwise.prompts import EncodedPrompt, Prompt
+from headwise.study.extraction import Extraction
 from headwise.study.variants import Variant
 
 
@@ -39,20 +41,30 @@ class Inputs:
 
 
 def prepare(
-    prompts: Sequence[Prompt], variant: Variant, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+    prompts: Sequence[Prompt], variant: Variant, date: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> list[Inputs]:
-    """The prompts as `model` is given them under a variant whose template is resolved.
+    """The prompts as `model` is given them under a variant whose template and first token are resolved; `date` is what
+    chat templates take for today.
 
     Pads, where there are any, are out of the mask; a model that counts positions itself is given none. Not padded,
     the model gets token ids alone, as in extraction.
 
-    Raises ImpossibleVariant where the tokenizer lacks the template or the pad token, or a prompt is too long for
-    padding or for the model's positions, and PromptError for a prompt of no tokens.
+    Raises ImpossibleVariant where the tokenizer lacks the template, the first or the pad token, the template cannot be
+    used, the model has no embedding of a token, or a prompt is too long for padding or for the model's positions, and
+    PromptError for a prompt of no tokens.
     """
     chat = variant.template == "chat" or (variant.template == "chat_or_raw" and tokenizer.chat_template is not None)
     if chat and tokenizer.chat_template is None:
         raise ImpossibleVariant("the tokenizer has no chat template")
-    encoded = encode(prompts, tokenizer, "chat" if chat else "raw", sys.maxsize, variant.special_tokens)
+    read_as = {"template": "chat" if chat else "raw", "first_token": variant.first_token, "date": date}
+    settings = Extraction().model_copy(update={**read_as, "max_tokens": sys.maxsize})
+    # Reasons go into a table, which names no folder. Positions count the pads: see `model_inputs`.
+    encoder = replace(Encoder.of(tokenizer), name="the tokenizer")
+    limits = replace(limits_of(model), positions=None)
+    try:
+        encoded = encode(prompts, encoder, settings, limits, variant.special_tokens)
+    except (EncodingError, ChatTemplateError) as error:
+        raise ImpossibleVariant(str(error)) from None
     side = str(tokenizer.padding_side) if variant.padding == "tokenizer" else variant.padding
     pad = _pad_token(variant, tokenizer)
     return [model_inputs(prompt, variant, side, pad, model) for prompt in encoded]
@@ -62,7 +74,7 @@ def model_inputs(prompt: EncodedPrompt, variant: Variant, side: str, pad: int, m
     """One encoded prompt as `model` is given it, padded on that side ("left", "right", "none") with that token."""
     real = len(prompt.token_ids)
     tokens = real if side == "none" else variant.pad_to
-    positions = model_positions(model)
+    positions = limits_of(model).positions
     if real > tokens:
         raise ImpossibleVariant(f"prompt '{prompt.id}' has {real} tokens, more than pad_to {tokens}; none is ever cut")
     if positions is not None and tokens > positions:

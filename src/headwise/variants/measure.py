@@ -32,7 +32,17 @@ if TYPE_CHECKING:
 # What a variant gave: statistics, or why there are none.
 Outcome = Measured | str
 IDENTITY = ("model", "family", "base", "method", "seed")
-SETTINGS = ("padding", "pad_to", "pad_token", "averaging", "position_ids", "template", "special_tokens", "dtype")
+SETTINGS = (
+    "padding",
+    "pad_to",
+    "pad_token",
+    "averaging",
+    "position_ids",
+    "template",
+    "first_token",
+    "special_tokens",
+    "dtype",
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,7 @@ class Shift:
     averaging: str | None
     position_ids: str | None
     template: str
+    first_token: str
     special_tokens: str
     dtype: str
     estimator: str
@@ -98,7 +109,8 @@ def measure_variants(
         # A function, so that one model is let go of before the next is loaded.
         model, tokenizer = load_checkpoint(checkpoint, dtype, extraction.device, loading)
         for _, sharing in groupby(of_dtype, _forward_pass):
-            outcomes.update(_measure(model, tokenizer, chosen, list(sharing), statistics, str(checkpoint)))
+            found = _measure(model, tokenizer, chosen, list(sharing), extraction.date, statistics, str(checkpoint))
+            outcomes.update(found)
 
     with one_thread(), torch.inference_mode():
         for dtype, of_dtype in groupby(sorted(variants.values(), key=_forward_pass), lambda variant: variant.dtype):
@@ -120,6 +132,7 @@ def _measure(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Prompt],
     variants: Sequence[Variant],
+    date: str,
     statistics: Sequence[str],
     source: str,
 ) -> dict[str, Outcome]:
@@ -129,7 +142,7 @@ def _measure(
     body.config.use_cache = False
     names = ", ".join(variant.name for variant in variants)
     try:
-        inputs = prepare(prompts, variants[0], body, tokenizer)
+        inputs = prepare(prompts, variants[0], date, body, tokenizer)
     except ImpossibleVariant as impossible:
         return {variant.name: str(impossible) for variant in variants}
     collectors = {variant.averaging: Collector(f"{source}, variant '{names}'", statistics) for variant in variants}
@@ -180,6 +193,7 @@ def compare(
                 averaging=variant.averaging if padded else None,
                 position_ids=variant.position_ids if padded else None,
                 template=str(variant.template),
+                first_token=str(variant.first_token),
                 special_tokens=variant.special_tokens,
                 dtype=str(variant.dtype),
                 estimator=key[0],

@@ -26,6 +26,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("averaging", str, "masked: real tokens; unmasked: pads as well; leading: the first positions", True),
         Column("position_ids", str, "mask: the first real token is at 0; model: the model counts itself", True),
         Column("template", str, "raw, chat, or chat_or_raw: raw where the tokenizer has no chat template"),
+        Column("first_token", str, "What raw text begins with: tokenizer (its own tokens), none, or bos"),
         Column("special_tokens", str, "twice: added by the tokenizer to what the chat template has written"),
         Column("dtype", str, "Number format of the forward pass"),
         *_ESTIMATE,

@@ -1,4 +1,4 @@
-"""Comparisons of the study that differ in more than alignment: a template or a precision of their own."""
+"""Comparisons of the study that differ in more than alignment: template, first token or precision."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from headwise.report.columns import Tables, records
 from headwise.report.labels import missing
 
 # What is recorded of every measurement, and is a second factor where a pair differs in it.
-FACTORS = ("template", "dtype")
+FACTORS = ("template", "first_token", "dtype")
 
 
 @dataclass(frozen=True)
