@@ -3,8 +3,6 @@
 Heavy libraries are imported inside the commands, so that help and errors come at once.
 """
 
-import json
-import math
 import sys
 import tempfile
 from collections import Counter
@@ -180,6 +178,7 @@ def compare(
     )
     prompts = checked_prompts(prompts)
     from headwise.pair import compare_checkpoints  # heavy: only once everything else is in order
+    from headwise.provenance import json_text
 
     with tempfile.TemporaryDirectory(prefix="headwise-") as temporary:
         rows = compare_checkpoints(
@@ -192,7 +191,7 @@ def compare(
             comparison,
         )
     if as_json:
-        print(json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False))
+        print(json_text(rows, "rows", indent=2))
         return
     terminal().print(comparison_table(rows, f"{aligned} against {base}"))
     print(primary_sentence(rows, comparison))
@@ -290,7 +289,9 @@ def checked_prompts(path: Path | None) -> Path:
 
 
 def comparison_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
-    """The rows of `compare_checkpoints` for people, narrow enough for a terminal."""
+    """The rows of `compare_checkpoints` for people, narrow enough for a terminal; minus signs as they can be typed."""
+    from headwise.report.labels import MINUS, number, p_value, relative_change, signed
+
     table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=0)
     table.caption = "low, high: interval of the change; min p: the smallest p attainable"
     table.add_column("estimator", overflow="fold")
@@ -298,42 +299,37 @@ def comparison_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
     for heading in ("base", "aligned", "change", "%", "low", "high", "p", "min p"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(
-            row["estimator"],
-            row["sink"],
-            *(number(row[key], ".3f") for key in ("base_value", "aligned_value")),
-            number(row["delta_absolute"], "+.3f"),
-            number(row["delta_relative"], "+.1%").rstrip("%"),
-            *(number(row[key], "+.3f") for key in ("ci_low", "ci_high")),
-            *(number(row[key], ".2g") for key in ("p", "p_attainable")),
-        )
+        cells = [
+            *(number(row[key]) for key in ("base_value", "aligned_value")),
+            signed(row["delta_absolute"], 3),
+            relative_change(row).removesuffix(" %"),
+            *(signed(row[key], 3) for key in ("ci_low", "ci_high")),
+            *(p_value(row[key]) for key in ("p", "p_attainable")),
+        ]
+        table.add_row(row["estimator"], row["sink"], *(cell.replace(MINUS, "-") for cell in cells))
     return table
 
 
 def primary_sentence(rows: Sequence[Mapping[str, Any]], settings: "Comparison") -> str:
     """What the test of the primary estimator says, in the words of the report."""
+    from headwise.report.labels import MINUS, interval, number, p_value, signed
     from headwise.report.verdicts import CONFIRMATORY, DIRECTIONS, verdict
 
     (row,) = [row for row in rows if row["estimator"] == settings.primary and row["sink"] == "kept"]
-    test = {key: math.nan if value is None else value for key, value in row.items()}
     # One confirmatory test: adjusting it changes nothing.
-    test |= {"role": CONFIRMATORY, "estimate": test["delta_absolute"], "p_adjusted": test["p"]}
-    test |= {"p_adjusted_attainable": test["p_attainable"], "p_equivalence_adjusted": test["p_equivalence"]}
+    adjusted = {"p_adjusted": "p", "p_adjusted_attainable": "p_attainable", "p_equivalence_adjusted": "p_equivalence"}
+    test = {"role": CONFIRMATORY, "estimate": row["delta_absolute"], **row}
+    test |= {name: row[unadjusted] for name, unadjusted in adjusted.items()}
     said = verdict(test, settings, DIRECTIONS["comparison"])
-    interval = f"{number(row['ci_low'], '+.4f')} to {number(row['ci_high'], '+.4f')}"
-    return (
-        f"{settings.primary}: {said}. It goes from {number(row['base_value'], '.4f')} to "
-        f"{number(row['aligned_value'], '.4f')}, by {number(row['delta_absolute'], '+.4f')} "
-        f"({1 - settings.level:.0%} interval {interval}, p = {number(row['p'], '.2g')} "
-        f"with {number(row['p_attainable'], '.2g')} attainable, {row['n']} prompts)."
+    before, after = (number(row[key], 4) for key in ("base_value", "aligned_value"))
+    said = (
+        f"{settings.primary}: {said}. It goes from {before} to {after}, by {signed(row['delta_absolute'])} "
+        f"({100 * (1 - settings.level):g}% interval {interval(row['ci_low'], row['ci_high'])}, p = {p_value(row['p'])} "
+        f"with {p_value(row['p_attainable'])} attainable, {row['n']} prompts)."
     )
+    return said.replace(MINUS, "-")
 
 
 def terminal() -> Console:
     """Standard output, wide enough for a table where it is a file; brackets in names are no markup."""
     return Console(width=None if sys.stdout.isatty() else 120, markup=False, highlight=False)
-
-
-def number(value: float | None, form: str) -> str:
-    """A number in a format, or a dash where there is none."""
-    return "–" if value is None else format(value, form)

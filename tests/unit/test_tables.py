@@ -130,8 +130,12 @@ def test_tests_over_three_refits_are_undecidable(tables: dict[str, pd.DataFrame]
     assert set(over["verdict"]) == {"undecidable: the smallest attainable p is 0.25"}
 
 
+UNTOLD = "undecided: the test finds a change, the interval shows no direction"
+
+
 def a_test(**changes: Any) -> dict[str, Any]:
     test = {"role": "confirmatory", "estimate": -0.03, "p_adjusted": 0.2, "p_attainable": 0.001, "reason": None}
+    test |= {"ci_low": -0.05, "ci_high": -0.01}
     return {**test, "p_adjusted_attainable": 0.01, "p_equivalence_adjusted": None, **changes}
 
 
@@ -140,7 +144,16 @@ def a_test(**changes: Any) -> dict[str, Any]:
     [
         ({"p_adjusted": 0.05}, "decreased"),
         ({"p_adjusted": 0.0501}, "undecided"),
-        ({"p_adjusted": 0.01, "estimate": 0.03}, "increased"),
+        ({"p_adjusted": 0.01, "estimate": 0.03, "ci_low": 0.01, "ci_high": 0.05}, "increased"),
+        ({"p_adjusted": 0.01, "ci_high": 0.0}, UNTOLD),
+        ({"p_adjusted": 0.01, "ci_high": 0.001}, UNTOLD),
+        ({"p_adjusted": 0.01, "ci_low": None, "ci_high": None}, UNTOLD),
+        ({"p_adjusted": 0.01, "estimate": 0.03}, UNTOLD),  # the interval lies on the other side
+        ({"p_adjusted": 0.01, "ci_high": 0.001, "p_attainable": 0.25}, UNTOLD),
+        (
+            {"p_adjusted": 0.01, "ci_high": 0.001, "p_equivalence_adjusted": 0.01, "equivalence_margin": 0.02},
+            "preserved (within ±0.02)",
+        ),
         ({"p_equivalence_adjusted": 0.05, "equivalence_margin": 0.02}, "preserved (within ±0.02)"),
         ({"p_equivalence_adjusted": 0.06, "equivalence_margin": 0.02}, "undecided"),
         (
@@ -169,7 +182,11 @@ def test_what_is_undecidable_could_not_have_been_decided(p_values: list[float], 
     tests = pd.DataFrame({"role": "confirmatory", "kind": "a", "p": p, "p_attainable": p_attainable})
     luckiest = holm_by_hand([p_attainable] * len(p_values))
     for row, best in zip(adjust(tests, ["kind"]).to_dict("records"), luckiest, strict=True):
-        said = verdict({**row, "estimate": 1.0, "reason": None}, Comparison(), DIRECTIONS["comparison"])
+        said = verdict(
+            {**row, "estimate": 1.0, "ci_low": 0.5, "ci_high": 2, "reason": None},
+            Comparison(),
+            DIRECTIONS["comparison"],
+        )
         assert said.startswith("undecidable") == (best > 0.05)
 
 

@@ -9,11 +9,12 @@ import pytest
 from report_examples import example_study, write_inputs
 
 from headwise.provenance import read_json, write_table
-from headwise.report.columns import Tables
+from headwise.report.columns import Tables, records
 from headwise.report.figures import draw_figures
 from headwise.report.page import write_page
 from headwise.report.results import aggregate
 from headwise.report.tables import Inputs, build_tables
+from headwise.report.variants.alignment import unbounded
 from headwise.report.variants.charts import charts
 from headwise.report.variants.findings import findings
 from headwise.report.variants.views import passages, small
@@ -155,3 +156,42 @@ def test_small_differences_keep_their_size() -> None:
         "+0.0123",
         "−0.2000",
     ]
+
+
+def with_alignment(tables: Tables, low: float, high: float) -> Tables:
+    """The tables with another interval of every change under alignment."""
+    return {**tables, "comparisons": tables["comparisons"].assign(ci_low=low, ci_high=high)}
+
+
+def test_a_ratio_to_a_change_that_cannot_be_told_from_0_has_no_bounds(tables: Tables) -> None:
+    untold = with_alignment(tables, -0.2, 0.2)
+    assert unbounded(untold) == {(row["estimator"], row["sink"]) for row in records(tables["comparisons"])}
+    said = sentence(untold, "confound:hellinger")
+    assert "which cannot be told from 0, so that ratios to it have no bounds" in said
+    assert "times" not in said
+    (first, *_) = passages(STUDY, untold)
+    ratios = [row[first.views[0][0].head.index("Mean size over that")] for row in first.views[0][0].rows]
+    assert set(ratios) == {"unbounded"}
+
+
+def test_a_ratio_has_bounds_where_any_change_can_be_told_from_0(tables: Tables) -> None:
+    assert ("hellinger", "kept") not in unbounded(tables)
+    untold = with_alignment(tables, -0.2, 0.2)
+    tests = untold["comparisons"]
+    one = tests["estimator"].eq("hellinger") & tests["aligned"].eq("multi_head-sft") & tests["level"].eq("model")
+    one &= tests["sink"].eq("kept") & tests["scope"].eq("refit")
+    told = tests.assign(ci_low=tests["ci_low"].mask(one, -0.05), ci_high=tests["ci_high"].mask(one, -0.01))
+    told = told.assign(delta_absolute=told["delta_absolute"].mask(one, -0.03))
+    over = told["scope"].eq("refits")
+    # One refit has no interval over refits: then that over prompts counts, otherwise that over refits alone.
+    alone = told.assign(ci_low=told["ci_low"].mask(over), ci_high=told["ci_high"].mask(over))
+    assert ("hellinger", "kept") not in unbounded({**tables, "comparisons": alone})
+    assert ("hellinger", "kept") in unbounded({**tables, "comparisons": told})
+    assert unbounded({**tables, "comparisons": tests.head(0)}) == set()
+
+
+def test_a_sign_that_differs_by_rounding_alone_has_not_turned(tables: Tables) -> None:
+    confounds = tables["confounds"].copy()
+    confounds.loc[confounds["variant"] == "chat", "alignment_effect_under_variant"] = -1e-15
+    said = sentence({**tables, "confounds": confounds}, "turned:hellinger")
+    assert "has another sign than under the reference in 0 of 3 variants" in said

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from headwise.report.columns import sign
 from headwise.report.verdicts import REPEAT
 
 SMALLEST_FOR_RANKS = 3
@@ -37,7 +38,7 @@ def agreement_table(
         both = levels[[reference, (estimator, sink)]].dropna()
         correlation, reason = _rank_correlation(both)
         moved = deltas[[reference, (estimator, sink)]].dropna()
-        same = int((moved.iloc[:, 0] * moved.iloc[:, 1] > 0).sum())
+        same = sum(sign(one) * sign(other) > 0 for one, other in moved.itertuples(index=False, name=None))
         rows.append(
             {
                 "estimator": estimator,

@@ -5,7 +5,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from headwise.report.labels import method_label, plain
+from headwise.report.labels import BASE, method_labels, plain, short_labels
 from headwise.report.style import GREY, PLAIN_LABEL
 from headwise.study.study import Study
 
@@ -30,8 +30,22 @@ def labelled(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
     together = sorted(study.models, key=lambda model: order.index(study.family_of(model)))
     position = {model.name: place for place, model in enumerate(together)}
     rows = rows.sort_values("model", key=lambda names: names.map(position).astype("int64"), kind="stable")
-    labels = [plain(name) for name in rows["model"]]
-    return rows.assign(label=labels, method=[method_label(method) for method in rows["method"]])
+    labels, of_methods = model_labels(study), _methods(study)
+    return rows.assign(
+        label=[labels[name] for name in rows["model"]], method=[of_methods[name] for name in rows["model"]]
+    )
+
+
+def model_labels(study: Study) -> dict[str, str]:
+    """What the figures call each model, no two the same."""
+    return short_labels(model.name for model in study.models)
+
+
+def _methods(study: Study) -> dict[str, str]:
+    """By model: the label of its method of alignment; "base" where it descends from no other model."""
+    aligned = {model.name: getattr(model, "method", None) for model in study.descendants()}
+    labels = method_labels(aligned.values())
+    return {model.name: labels[aligned[model.name]] if model.name in aligned else BASE for model in study.models}
 
 
 def families(study: Study) -> list[str]:
@@ -41,7 +55,7 @@ def families(study: Study) -> list[str]:
 
 def methods(study: Study) -> list[str]:
     """Labels of the methods of alignment in the order of the study, "base" among them."""
-    return list(dict.fromkeys(method_label(getattr(model, "method", None)) for model in study.models))
+    return list(dict.fromkeys(_methods(study).values()))
 
 
 def estimators(study: Study, rows: pd.DataFrame) -> list[str]:
@@ -59,7 +73,7 @@ def layer_axis() -> alt.X:
 
 def model_axis(rows: pd.DataFrame, labels: bool = True) -> alt.Y:
     """One row per model, in the order of the rows."""
-    axis = alt.Axis(labels=labels, ticks=False, grid=True, labelLimit=260)
+    axis = alt.Axis(labels=labels, ticks=False, grid=True)
     return alt.Y("label:N", sort=list(dict.fromkeys(rows["label"])), title=None, axis=axis)
 
 

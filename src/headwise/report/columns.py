@@ -215,6 +215,11 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
 }
 
 
+def sign(change: float) -> int:
+    """The sign of a change of an estimator; 0 for one that is 0 but for rounding."""
+    return 0 if abs(change) <= ROUNDING else 1 if change > 0 else -1
+
+
 def counted(rows: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     """The rows, each of a model and seed, without seeds that the table of models says to repeat an earlier one."""
     repeats = models.loc[models["repeats_seed"].notna(), ["model", "seed"]]

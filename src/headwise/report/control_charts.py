@@ -13,11 +13,12 @@ from headwise.report.chart_parts import (
     labelled,
     layer_axis,
     methods,
+    model_labels,
     spread,
     tooltip,
 )
 from headwise.report.columns import ROUNDING, Tables, counted
-from headwise.report.labels import BASE, DESCRIPTORS, estimator_title, plain
+from headwise.report.labels import BASE, DESCRIPTORS, estimator_title
 from headwise.report.style import GREY, family_colour, method_shape
 from headwise.study.study import Study
 
@@ -109,7 +110,7 @@ def descriptor_chart(study: Study, tables: Tables) -> Any:
     heads = rows.groupby(["model", "family", "seed", "layer"], sort=False)[names]
     shown = pd.concat([heads.max().assign(head="highest head"), heads.median().assign(head="median head")])
     shown = shown.reset_index()
-    shown["label"] = shown["model"].map(plain)
+    shown["label"] = shown["model"].map(model_labels(study))
     legend = alt.Legend(title="Head of the layer", symbolType="stroke")
     dashes = alt.Scale(domain=["highest head", "median head"], range=[[1, 0], [4, 3]])
     panels = []

@@ -10,9 +10,11 @@ from headwise.report.labels import (
     amount,
     estimator_label,
     estimator_title,
-    method_label,
+    labels_of_methods,
     missing,
     number,
+    p_value,
+    same,
     sink_label,
 )
 from headwise.report.tested import within_refits
@@ -66,16 +68,20 @@ def _preferences(tables: Tables) -> Iterator[Finding]:
     """Whether alignment taught the preference; if not, that heads stay as they are says nothing."""
     models = tables["models"]
     aligned = models[models["preference_accuracy_after"].notna()]
-    for method, rows in aligned.groupby(aligned["method"].map(method_label), sort=False):
+    aligned = aligned[aligned["preference_accuracy_before"].notna()]
+    labels = labels_of_methods(tables)
+    for method in records(aligned[["method"]].drop_duplicates()):
+        rows = aligned[same(aligned["method"], method["method"])]
         before, after = rows["preference_accuracy_before"], rows["preference_accuracy_after"]
         yield described(
             "a description, not a test",
-            id=f"training:{str(method).lower().replace(' ', '-')}",
+            id=f"training:{method['method'] or '-'}",
             topic="training",
             headline=False,
             sentence=(
-                f"Before {method} the preferred response is the likelier in {100 * before.mean():.0f} % of held-out "
-                f"pairs, afterwards in {100 * after.mean():.0f} %; it rose in {int((after > before).sum())} of "
+                f"Before {labels[method['method']]} the preferred response is the likelier in "
+                f"{100 * before.mean():.0f} % of held-out pairs, afterwards in {100 * after.mean():.0f} %; it rose in "
+                f"{int((after > before).sum())} of "
                 f"{amount(len(rows), 'aligned model')} (each refit counts)."
             ),
             estimate=float((after - before).mean()),
@@ -153,6 +159,7 @@ def _domains(study: Study, tables: Tables) -> Iterator[Finding]:
     if found.empty or float(found["p_domains_attainable"].max()) > level:
         return
     kept = int(found["p_domains"].le(level).sum())
+    smallest = p_value(found["p_domains_attainable"].max())
     yield described(
         "a count of tests before adjustment",
         id="check:domains",
@@ -161,7 +168,7 @@ def _domains(study: Study, tables: Tables) -> Iterator[Finding]:
         sentence=(
             f"Do prompts of one domain move together? Of {amount(len(found), 'change')} within refits with p of at "
             f"most {level:g} when the labels of single prompts are swapped, {kept} keep it when those of whole domains "
-            f"are (smallest attainable p {number(found['p_domains_attainable'].max())}, before adjustment). The others "
+            f"are (smallest attainable p {smallest}, before adjustment). The others "
             "hold for prompts like these in these domains, not for other domains."
         ),
         n=len(found),

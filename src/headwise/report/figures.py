@@ -1,6 +1,5 @@
 """Figures: one specification each, saved as Vega-Lite (for the interactive page), SVG and PDF."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import altair as alt
 
 from headwise.progress import track
-from headwise.provenance import atomic, write_json
+from headwise.provenance import atomic, json_text, write_json
 from headwise.report import charts, control_charts, parts
 from headwise.report.columns import Tables
 from headwise.report.labels import estimator_title
@@ -66,7 +65,7 @@ def render(figure: Figure) -> dict[str, bytes]:
     # Vega-Lite to SVG and PDF without a browser and without a network; its start takes a second.
     import vl_convert
 
-    specification = json.dumps(figure.specification, ensure_ascii=False, allow_nan=False)
+    specification = json_text(figure.specification, f"figure '{figure.name}'")
     svg = own_identifiers(vl_convert.vegalite_to_svg(figure.specification), figure.name)
     return {
         ".vl.json": f"{specification}\n".encode(),

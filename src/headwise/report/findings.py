@@ -17,16 +17,17 @@ from headwise.report.labels import (
     estimator_label,
     estimator_title,
     interval,
-    method_label,
+    labels_of_methods,
     missing,
     number,
     p_value,
     plain,
+    same,
     signed,
     titled,
 )
 from headwise.report.tested import within_refits
-from headwise.report.verdicts import CONFIRMATORY, REPEAT
+from headwise.report.verdicts import CONFIRMATORY, REPEAT, shown
 from headwise.study.study import Study
 
 MOST_HEADLINES_OF_A_KIND = 4
@@ -99,11 +100,13 @@ def _methods(study: Study, tables: Tables) -> Iterator[Finding]:
     """Mean change under each method: over families, over all refits, and in how many refits."""
     pooled = _contrasts(study, tables, "alignment_pooled")
     tests = within_refits(study, tables)
+    tests = tests.assign(estimate=tests["delta_absolute"])
+    labels = labels_of_methods(tables)
     for row in records(pooled[pooled["unit"] == "family"]):
-        method = method_label(row["method"])
-        own = tests.loc[tests["method"].map(method_label) == method, "verdict"]
-        down, up = (int(own.str.startswith(word).sum()) for word in ("decreased", "increased"))
-        same_method = pooled["method"].map(method_label) == method
+        method = labels[row["method"]]
+        own = records(tests[same(tests["method"], row["method"])])
+        sides = [shown(test, study.comparison.level) for test in own]
+        same_method = same(pooled["method"], row["method"])
         over_refits = "".join(
             f" Over all {units(each)}, taken as independent (exploratory, adjusted p "
             f"{p_value(each['p_adjusted'])}): {said(each)}."
@@ -111,25 +114,25 @@ def _methods(study: Study, tables: Tables) -> Iterator[Finding]:
         )
         yield tested(
             row,
-            id=f"method:{_identifier(method)}",
+            id=f"method:{_identifier(row['method'])}",
             topic="method",
             headline=True,
             sentence=(
                 f"Under {method} the {estimator_label(row['estimator'])} changes by "
                 f"{signed(row['estimate'])} on average over {units(row)}: {said(row)}.{over_refits} Within "
-                f"refits, where prompts are the unit, {down} of {amount(len(own), 'test')} show a decrease "
-                f"and {up} an increase."
+                f"refits, where prompts are the unit, {sides.count(-1)} of {amount(len(own), 'test')} show a decrease "
+                f"and {sides.count(1)} an increase."
             ),
         )
-        yield from _further_families(study, tables, method)
+        yield from _further_families(study, tables, row["method"])
 
 
-def _further_families(study: Study, tables: Tables, method: str) -> Iterator[Finding]:
+def _further_families(study: Study, tables: Tables, method: str | None) -> Iterator[Finding]:
     """The random-effects mean under a method: what a further family would show, and whether one family carries it."""
     summary = _contrasts(study, tables, "alignment_random_effects")
     without = _contrasts(study, tables, "alignment_without_family")
-    means = without[without["method"].map(method_label) == method].sort_values("estimate", kind="stable")
-    for row in records(summary[summary["method"].map(method_label) == method]):
+    means = without[same(without["method"], method)].sort_values("estimate", kind="stable")
+    for row in records(summary[same(summary["method"], method)]):
         ahead = "Two families allow no prediction for a third."
         if not missing(row["prediction_low"]):
             span = interval(row["prediction_low"], row["prediction_high"])
@@ -141,9 +144,9 @@ def _further_families(study: Study, tables: Tables, method: str) -> Iterator[Fin
             topic="method",
             headline=False,
             sentence=(
-                f"Under {method}, families weighted by their errors, the {estimator_label(row['estimator'])} "
-                f"changes by {signed(row['estimate'])}: {said(row)}. {ahead} Leaving out one family, the mean change "
-                f"lies between {ends[0]} and {ends[1]}."
+                f"Under {labels_of_methods(tables)[method]}, families weighted by their errors, the "
+                f"{estimator_label(row['estimator'])} changes by {signed(row['estimate'])}: {said(row)}. {ahead} "
+                f"Leaving out one family, the mean change lies between {ends[0]} and {ends[1]}."
             ),
         )
 
@@ -167,16 +170,16 @@ def _architectures(study: Study, tables: Tables) -> Iterator[Finding]:
 
 def _interactions(study: Study, tables: Tables) -> Iterator[Finding]:
     """Whether a method changes a base more than the reference."""
+    labels = labels_of_methods(tables)
     for row in records(_contrasts(study, tables, "alignment_difference")):
-        method = method_label(row["method"])
         yield tested(
             row,
-            id=f"interaction:{row['group']}:{_identifier(method)}",
+            id=f"interaction:{row['group']}:{_identifier(row['method'])}",
             topic="interaction",
             headline=False,
             sentence=(
-                f"The change under {method} of {plain(row['group'])} minus that of {plain(row['reference'])} "
-                f"is {signed(row['estimate'])} over {units(row)}: {said(row)}."
+                f"The change under {labels[row['method']]} of {plain(row['group'])} minus that of "
+                f"{plain(row['reference'])} is {signed(row['estimate'])} over {units(row)}: {said(row)}."
             ),
         )
 
@@ -219,5 +222,6 @@ def _tally(verdicts: "pd.Series[str]") -> str:
     return "; ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
 
 
-def _identifier(label: str) -> str:
-    return label.lower().replace(" ", "-")
+def _identifier(method: str | None) -> str:
+    """A method as part of an id, as it is written: no name is a hyphen alone."""
+    return method or "-"

@@ -1,9 +1,13 @@
 """Names for people: what the report calls estimators, models, methods and descriptors."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from math import isclose
 from typing import Any
 
 import pandas as pd
+
+from headwise.report.columns import ROUNDING, Tables
 
 ESTIMATORS = {
     "hellinger": "Hellinger distance between heads",
@@ -23,8 +27,12 @@ DESCRIPTORS = {
 }
 METHODS = {"sft": "SFT", "dpo": "DPO"}
 BASE = "base"
+UNNAMED = "unnamed alignment"
+LONGEST_LABEL = 48  # characters
 MINUS = "−"
 DAGGER = "†"
+LARGEST_PERCENT = 1000
+DIGITS_OF_LEVELS = 2  # significant: .05, .01, .025
 OUT_OF_BAND = "the test is out of its calibration band"
 
 
@@ -54,8 +62,50 @@ def sink_label(sink: str) -> str:
 
 
 def method_label(method: object) -> str:
-    """How a model was aligned; "base" where it was not."""
-    return BASE if missing(method) else METHODS.get(str(method), plain(str(method)))
+    """How an aligned model was made."""
+    return UNNAMED if missing(method) else METHODS.get(str(method), plain(str(method)))
+
+
+def same(values: "pd.Series[Any]", value: Any) -> "pd.Series[bool]":
+    """Which values are this one exactly, or empty where it is empty."""
+    return values.isna() if missing(value) else values.eq(value).fillna(False).astype(bool)
+
+
+def short_labels(names: Iterable[str]) -> dict[str, str]:
+    """A label for each name, no two the same: without underscores, a long one without its middle.
+
+    Names keep their underscores where two would be one without, and as much of their middle as tells them apart.
+    """
+    names = list(dict.fromkeys(names))
+    labels = {name: plain(name) for name in names}
+    if len(set(labels.values())) < len(names):
+        labels = {name: name for name in names}
+    for length in range(LONGEST_LABEL, max(map(len, labels.values()), default=0)):
+        cut = {name: _without_middle(label, length) for name, label in labels.items()}
+        if len(set(cut.values())) == len(names):
+            return cut
+    return labels
+
+
+def labels_of_methods(tables: Tables) -> dict[str | None, str]:
+    """Labels of all methods that a study's tables name."""
+    columns = [tables[name]["method"] for name in ("models", "comparisons", "contrasts")]
+    return method_labels([None, *(method for column in columns for method in column)])
+
+
+def _without_middle(text: str, length: int) -> str:
+    """The text with an ellipsis for its middle, if it is longer than that."""
+    head = length // 2
+    return text if len(text) <= length else f"{text[:head]}…{text[len(text) - (length - head - 1) :]}"
+
+
+def method_labels(methods: Iterable[object]) -> dict[str | None, str]:
+    """A label for each method of alignment, None for one without name; methods that would share one, or be called as
+    bases are, add their names: no two labels are the same."""
+    names = list(dict.fromkeys(None if missing(method) else str(method) for method in methods))
+    labels = {name: method_label(name) for name in names}
+    shared = Counter([*labels.values(), BASE])
+    return {name: f"{label} ({name})" if shared[label] > 1 else label for name, label in labels.items()}
 
 
 def missing(value: object) -> bool:
@@ -64,26 +114,59 @@ def missing(value: object) -> bool:
 
 
 def number(value: object, digits: int = 3) -> str:
-    """A number with a typographic minus; a dash where there is none."""
-    return "–" if missing(value) else f"{float(str(value)):.{digits}f}".replace("-", MINUS)
+    """A number with a typographic minus; a dash where there is none.
+
+    One that would be rounded to 0 keeps its first digit, so that 0 stands for 0 alone (and for rounding), without sign.
+    """
+    return _rounded(value, digits, "")
 
 
 def signed(value: object, digits: int = 4) -> str:
-    """A change, always with its sign."""
-    return "–" if missing(value) else f"{float(str(value)):+.{digits}f}".replace("-", MINUS)
+    """A change, always with its sign, but for 0; rounded as by `number`."""
+    return _rounded(value, digits, "+")
+
+
+def _rounded(value: object, digits: int, sign: str) -> str:
+    if missing(value):
+        return "–"
+    size = float(str(value))
+    text = f"{size:{sign}.{digits}f}"
+    if float(text) == 0:
+        text = f"{0:.{digits}f}" if abs(size) <= ROUNDING else f"{size:{sign}.1g}"
+    return text.replace("-", MINUS)
 
 
 def percent(value: object) -> str:
-    """A relative change in per cent, with its sign."""
-    return "–" if missing(value) else f"{100 * float(str(value)):+.1f} %".replace("-", MINUS)
+    """A relative change in per cent, with its sign; beyond LARGEST_PERCENT only that, since its base is then near 0."""
+    if missing(value):
+        return "–"
+    size = 100 * float(str(value))
+    if abs(size) > LARGEST_PERCENT:
+        return f"> +{LARGEST_PERCENT:,} %" if size > 0 else f"< {MINUS}{LARGEST_PERCENT:,} %"
+    return f"{signed(size, 1)} %"
+
+
+def relative_change(row: Mapping[str, Any]) -> str:
+    """The relative change of a comparison in per cent; a dash where its base is 0 but for rounding."""
+    zero = missing(row["base_value"]) or abs(float(row["base_value"])) <= ROUNDING
+    return "–" if zero else percent(row["delta_relative"])
 
 
 def p_value(p: object) -> str:
-    """A p-value with three significant digits; "< 0.0001" below that; a dash where there is none."""
+    """A p-value with three significant digits; "< 0.0001" below that; a dash where there is none.
+
+    One that would become a round number, as levels are, has as many digits as tell it from that: .04999 is not .05.
+    """
     if missing(p):
         return "–"
     value = float(str(p))
-    return "< 0.0001" if value < 1e-4 else f"{value:.3g}"
+    if value < 1e-4:
+        return "< 0.0001"
+    for digits in range(3, 10):
+        text = f"{value:.{digits}g}"
+        if len(text.replace(".", "").strip("0")) > DIGITS_OF_LEVELS or isclose(float(text), value, rel_tol=ROUNDING):
+            break
+    return text
 
 
 def marked_p(row: Mapping[str, Any]) -> str:

@@ -1,5 +1,8 @@
 """The report's tables: rows of text for people, from the tables of a study."""
 
+from collections.abc import Mapping
+from functools import partial
+
 from headwise.report.columns import Tables, counted
 from headwise.report.control_findings import head_permutation_summary
 from headwise.report.finding import units
@@ -8,13 +11,13 @@ from headwise.report.labels import (
     amount,
     estimator_title,
     interval,
+    labels_of_methods,
     marked_p,
-    method_label,
     missing,
     number,
     p_value,
-    percent,
     plain,
+    relative_change,
     signed,
     sink_label,
     titled,
@@ -54,7 +57,7 @@ def comparisons_view(study: Study, tables: Tables, confirmatory: bool) -> View:
             ("Aligned", lambda row: number(row["aligned_value"], 4), NUMBER),
             ("Change", lambda row: signed(row["delta_absolute"]), NUMBER),
             (_interval_head(study), lambda row: interval(row["ci_low"], row["ci_high"]), NUMBER),
-            ("Relative change", lambda row: percent(row["delta_relative"]), NUMBER),
+            ("Relative change", relative_change, NUMBER),
             *_test_columns(),
         ],
     )
@@ -72,7 +75,7 @@ def contrasts_view(study: Study, tables: Tables, confirmatory: bool) -> View:
     return view(
         rows,
         [
-            ("Contrast", _contrast, NAME),
+            ("Contrast", partial(_contrast, labels_of_methods(tables)), NAME),
             *([] if confirmatory else which),
             ("Estimate", lambda row: signed(row["estimate"]), NUMBER),
             (_interval_head(study), lambda row: interval(row["ci_low"], row["ci_high"]), NUMBER),
@@ -85,15 +88,16 @@ def models_view(tables: Tables) -> View:
     """One row per model; numbers of training are means over its refits."""
     numbers = ["held_out_loss_nats", "corpus_loss_nats_before", "corpus_loss_nats_after"]
     numbers += ["preference_accuracy_before", "preference_accuracy_after"]
-    grouped = tables["models"].groupby("model", sort=False)
-    rows = grouped.first()
-    rows[numbers] = grouped[numbers].mean()
-    rows["refits"] = grouped["repeats_seed"].apply(lambda repeats: int(repeats.isna().sum()))
+    models = tables["models"]
+    rows = models.drop_duplicates("model").set_index("model")
+    refits = models[models["repeats_seed"].isna()].groupby("model", sort=False)
+    rows = rows.assign(refits=refits.size())
+    rows[numbers] = refits[numbers].mean()
     return view(
         rows.reset_index(),
         [
             ("Model", lambda row: plain(row["model"]), NAME),
-            ("Made", lambda row: _made(row), NAME),
+            ("Made", partial(_made, labels_of_methods(tables)), NAME),
             ("Refits", lambda row: str(row["refits"]), NUMBER),
             ("Attention", lambda row: _text(row["attention"]), NAME),
             ("Layers", lambda row: _text(row["layers"]), NUMBER),
@@ -178,18 +182,19 @@ def descriptors_view(tables: Tables) -> View:
     return view(both, [("Model", lambda row: plain(row["model"]), NAME), *map(column, DESCRIPTORS)])
 
 
-def _contrast(row: Row) -> str:
+def _contrast(labels: Mapping[str | None, str], row: Row) -> str:
     """What is contrasted with what."""
+    under = f"Change under {labels[row['method']]}"
     if row["kind"] == "alignment_pooled":
-        return f"Change under {method_label(row['method'])}, mean over {units(row)}"
+        return f"{under}, mean over {units(row)}"
     if row["kind"] == "alignment_random_effects":
-        return f"Change under {method_label(row['method'])}, random-effects mean over {units(row)}"
+        return f"{under}, random-effects mean over {units(row)}"
     if row["kind"] == "alignment_without_family":
-        return f"Change under {method_label(row['method'])}, mean without {plain(row['group'])}"
+        return f"{under}, mean without {plain(row['group'])}"
     against = f"{plain(row['group'])} against {plain(row['reference'])}"
-    if row["kind"] == "architecture_by_seed":
-        return f"{titled(against)}, paired by seed"
-    return titled(against) if missing(row["method"]) else f"Change under {method_label(row['method'])}: {against}"
+    if row["kind"] == "alignment_difference":
+        return f"{under}: {against}"
+    return f"{titled(against)}, paired by seed" if row["kind"] == "architecture_by_seed" else titled(against)
 
 
 def _test_columns() -> list[ColumnView]:
@@ -211,10 +216,10 @@ def _text(value: object) -> str:
     return "–" if missing(value) else str(value)
 
 
-def _made(row: Row) -> str:
+def _made(labels: Mapping[str | None, str], row: Row) -> str:
     if missing(row["base"]):
         return SOURCES.get(row["source"], plain(row["source"]))
-    return f"{method_label(row['method'])} of {plain(row['base'])}"
+    return f"{labels[row['method']]} of {plain(row['base'])}"
 
 
 def _window(row: Row) -> str:

@@ -77,6 +77,7 @@ def styled(chart: Any) -> Any:
             labelFlush=False,
             labelOverlap="greedy",
             labelSeparation=5,
+            labelLimit=0,  # none: two names must not be cut to one text
         )
         .configure_title(fontWeight="normal", fontSize=13, anchor="start", frame="group", offset=6)
         .configure_header(
@@ -86,7 +87,7 @@ def styled(chart: Any) -> Any:
             labelAnchor="start",
             title=None,
         )
-        .configure_legend(titleFontWeight="normal", labelFontSize=11, titleFontSize=12, labelLimit=240)
+        .configure_legend(titleFontWeight="normal", labelFontSize=11, titleFontSize=12, labelLimit=0)
         .configure_point(opacity=1, size=42)
         .configure_line(opacity=1, strokeWidth=1.6)
         .configure_rule(opacity=1)

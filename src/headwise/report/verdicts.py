@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from headwise.report.columns import records
-from headwise.report.labels import amount, p_value
+from headwise.report.labels import amount, missing, p_value
 from headwise.statistics.multiplicity import benjamini_hochberg, holm
 from headwise.study.comparison import Comparison
 
@@ -73,12 +73,31 @@ def adjust(tests: pd.DataFrame, family: list[str]) -> pd.DataFrame:
     return adjusted
 
 
+def side(estimate: object, low: object, high: object) -> int:
+    """On which side of 0 an estimate lies together with its whole interval: −1 below, 1 above.
+
+    0 where that cannot be told: the interval holds 0 or is missing, or the estimate lies elsewhere. No word for a
+    direction stands on the page or in the terminal without it.
+    """
+    if missing(estimate) or missing(low) or missing(high):
+        return 0
+    ends = [float(str(each)) for each in (estimate, low, high)]
+    return 1 if min(ends) > 0 else -1 if max(ends) < 0 else 0
+
+
+def shown(test: Mapping[str, Any], level: float) -> int:
+    """The side of 0 on which an adjusted test and its interval both see a change; 0 where they do not."""
+    if missing(test["p_adjusted"]) or test["p_adjusted"] > level:
+        return 0
+    return side(test["estimate"], test["ci_low"], test["ci_high"])
+
+
 def verdict(test: Mapping[str, Any], settings: Comparison, directions: tuple[str, str]) -> str:
     """What one adjusted test says, at the level of the study.
 
-    `test` has role, estimate, p_adjusted, p_adjusted_attainable, p_attainable and reason; where equivalence
-    was tested also p_equivalence_adjusted and equivalence_margin. An empty value is None. `directions` says
-    below and above zero in words.
+    `test` has role, estimate, ci_low, ci_high, p_adjusted, p_adjusted_attainable, p_attainable and reason; where
+    equivalence was tested also p_equivalence_adjusted and equivalence_margin. An empty value is None. `directions` says
+    below and above zero in words; it is said where the interval shows it as well (`side`).
     """
     if test["role"] == REPEAT:
         return "repeats an earlier seed: same weights"
@@ -86,11 +105,13 @@ def verdict(test: Mapping[str, Any], settings: Comparison, directions: tuple[str
         return f"not tested: {test['reason']}" if test["reason"] else "not tested"
     margin, p_equivalence = test.get("equivalence_margin"), test.get("p_equivalence_adjusted")
     within = p_equivalence is not None and p_equivalence <= settings.level
-    if test["p_adjusted"] <= settings.level:
-        direction = directions[0] if test["estimate"] < 0 else directions[1]
-        return f"{direction}, by less than {margin:g}" if within else direction
+    if direction := shown(test, settings.level):
+        words = directions[0] if direction < 0 else directions[1]
+        return f"{words}, by less than {margin:g}" if within else words
     if within:
         return f"preserved (within ±{margin:g})"
+    if test["p_adjusted"] <= settings.level:
+        return "undecided: the test finds a change, the interval shows no direction"
     if test["p_attainable"] is not None and test["p_attainable"] > settings.level:
         return f"undecidable: the smallest attainable p is {p_value(test['p_attainable'])}"
     attainable = test["p_adjusted_attainable"]

@@ -42,6 +42,8 @@ from headwise.robustness.recursion_tables import (
     read_arms,
     survival_rows,
 )
+from headwise.robustness.sensitivity import UNBOUNDED
+from headwise.statistics.result import joined
 from headwise.study.comparison import Comparison
 from headwise.study.robustness import Probe, Recursion
 
@@ -157,7 +159,10 @@ def _our_ratio(contrasts: pd.DataFrame, column: str) -> tuple[float | None, str 
         return None, None, "no grouped-query model is contrasted at this site"
     row = rows.iloc[0]
     value = row[column]
-    words = "areas under the change of the loss, not slopes of perplexity"
+    words = joined(
+        "areas under the change of the loss, not slopes of perplexity",
+        row["verdict"] if row["verdict"].startswith(UNBOUNDED) else None,
+    )
     return (None if pd.isna(value) else float(value)), f"{row['group']} / {row['reference']}", words
 
 

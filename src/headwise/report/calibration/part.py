@@ -82,7 +82,7 @@ def calibration_chart(study: Study, tables: Tables) -> Any:
         points = own[["label", "kept", "found", "expected", "band_low", "band_high", "units", "simulations"]]
         base = alt.Chart(points, width=300, height=alt.Step(ROW), title=name)
         axis = alt.Axis(format=".0%", tickCount=5)
-        y = alt.Y("label:N", sort=list(dict.fromkeys(points["label"])), title=None, axis=alt.Axis(labelLimit=420))
+        y = alt.Y("label:N", sort=list(dict.fromkeys(points["label"])), title=None)
         x = alt.X("band_low:Q", title="Share of simulated data sets", axis=axis, scale=alt.Scale(zero=False))
         band = base.mark_rule(strokeWidth=6, color="#D9D9D9").encode(y=y, x=x, x2="band_high:Q")
         expected = base.mark_tick(color=GREY, thickness=2, size=ROW - 6).encode(y=y, x="expected:Q")

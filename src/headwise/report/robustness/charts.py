@@ -6,9 +6,18 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from headwise.report.chart_parts import PANELS_PER_ROW, families, labelled, methods, model_axis, tooltip, vertical
+from headwise.report.chart_parts import (
+    PANELS_PER_ROW,
+    families,
+    labelled,
+    methods,
+    model_axis,
+    model_labels,
+    tooltip,
+    vertical,
+)
 from headwise.report.columns import Tables
-from headwise.report.labels import estimator_label, plain, titled
+from headwise.report.labels import estimator_label, plain, short_labels, titled
 from headwise.report.part import Chart
 from headwise.report.style import COLOURS, GREY, ROW, family_colour, method_shape
 from headwise.robustness.noise_tables import AS_MADE, DUPLICATED
@@ -65,8 +74,9 @@ def noise_chart(study: Study, tables: Tables) -> Any:
     if rows.empty:
         return None
     rows = rows.assign(family=[study.family_of(study.model(name)) for name in rows["model"]])
+    labels = model_labels(study)
     rows["label"] = [
-        plain(name) + (", duplicated heads" if heads == DUPLICATED else "")
+        labels[name] + (", duplicated heads" if heads == DUPLICATED else "")
         for name, heads in zip(rows["model"], rows["heads"], strict=True)
     ]
     panels = [
@@ -165,13 +175,13 @@ def generations_chart(study: Study, tables: Tables) -> Any:
     rows = tables["recursion_generations"]
     if rows.empty:
         return None
-    arms = [plain(arm) for arm in dict.fromkeys(rows["arm"])]
-    colour = alt.Color(
-        "arm:N", scale=alt.Scale(domain=arms, range=_colours(arms)), legend=alt.Legend(title="Arm", symbolType="stroke")
-    )
+    arms = short_labels(rows["arm"])
+    colours = alt.Scale(domain=list(arms.values()), range=_colours(list(arms)))
+    colour = alt.Color("arm:N", scale=colours, legend=alt.Legend(title="Arm", symbolType="stroke"))
     panels = []
     for name, title in MEASURES.items():
-        points = rows[rows[name].notna()].assign(arm=[plain(arm) for arm in rows[rows[name].notna()]["arm"]])
+        points = rows[rows[name].notna()]
+        points = points.assign(arm=points["arm"].map(arms))
         means = points.groupby(["arm", "generation"], sort=False)[name].mean().rename("value").reset_index()
         panels.append(
             alt.Chart(means, width=240, height=140, title=title)

@@ -9,6 +9,7 @@ import pandas as pd
 from headwise.report.columns import Tables, records
 from headwise.report.finding import Finding, described
 from headwise.report.labels import amount, estimator_label, marked_p, missing, number, p_value, plain, signed, titled
+from headwise.report.verdicts import side
 from headwise.report.view import Row
 from headwise.robustness.noise_tables import ARCHITECTURE
 from headwise.robustness.published import RATIO_OF_MEANS, published_slopes
@@ -33,13 +34,18 @@ def findings(study: Study, tables: Tables) -> Iterator[Finding]:
 
 
 def ratio_words(row: Row) -> str:
-    """A contrast in numbers: ratio of geometric means with its interval, and p; or that it is unbounded."""
+    """A contrast in numbers: ratio of geometric means with its interval, and p; or that it is unbounded.
+
+    Where the interval holds 1, or there is none, it says that the ratio is not told from it.
+    """
     if str(row["verdict"]).startswith("un"):
         return str(row["verdict"])
     ratio = row["geometric_mean"] if not missing(row["geometric_mean"]) else row["ratio_of_means"]
-    ends = ""
+    ends, told = "", 0
     if not missing(row["geometric_low"]):
         ends = f", interval {number(row['geometric_low'], 2)} to {number(row['geometric_high'], 2)}"
+        told = side(ratio - 1, row["geometric_low"] - 1, row["geometric_high"] - 1)
+    ends += "" if told else ", not told from 1"
     p = f"p = {marked_p(row)}, smallest attainable {p_value(row['p_attainable'])}"
     return f"{number(ratio, 2)} times as sensitive{ends}, {p}"
 

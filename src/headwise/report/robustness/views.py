@@ -8,6 +8,7 @@ from headwise.report.labels import estimator_title, marked_p, missing, number, p
 from headwise.report.part import Passage
 from headwise.report.robustness.findings import REGION, ratio_words
 from headwise.report.view import NAME, NUMBER, TEXT, Row, View, view
+from headwise.robustness.sensitivity import UNBOUNDED
 from headwise.study.study import Study
 
 
@@ -72,10 +73,16 @@ def _contrasts(tables: Tables) -> View:
             ("Site", lambda row: plain(row["site"]), NAME),
             ("σ", lambda row: row["scale"], NAME),
             ("Ratio", ratio_words, TEXT),
-            ("Ratio of means", lambda row: number(row["ratio_of_means"], 3), NUMBER),
-            ("Median of ratios", lambda row: number(row["median_of_ratios"], 3), NUMBER),
+            ("Ratio of means", partial(_bounded, "ratio_of_means"), NUMBER),
+            ("Median of ratios", partial(_bounded, "median_of_ratios"), NUMBER),
         ],
     )
+
+
+def _bounded(column: str, row: Row) -> str:
+    """A ratio; one whose denominator cannot be told from 0 says that it has no bounds."""
+    text = number(row[column], 3)
+    return f"{text} (unbounded)" if row["verdict"].startswith(UNBOUNDED) and not missing(row[column]) else text
 
 
 def _reference(row: Row) -> str:

@@ -6,9 +6,9 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from headwise.report.chart_parts import PANELS_PER_ROW, estimators, families, tooltip
+from headwise.report.chart_parts import PANELS_PER_ROW, estimators, families, model_labels, tooltip
 from headwise.report.columns import Tables
-from headwise.report.labels import estimator_title, plain
+from headwise.report.labels import estimator_title, short_labels
 from headwise.report.part import Chart
 from headwise.report.style import GREY, ROW, family_colour
 from headwise.study.study import Study
@@ -37,10 +37,15 @@ def confound_chart(study: Study, tables: Tables) -> Any:
         return None
     confounds = tables["confounds"]
     confounds = confounds[confounds["sink"].eq("kept")]
-    order = [plain(name) for name in dict.fromkeys(shifts["variant"])]
+    variants = short_labels(shifts["variant"])
     panels = [
         _panel(
-            study, name, shifts[shifts["estimator"] == name], confounds[confounds["estimator"] == name], order, column
+            study,
+            name,
+            shifts[shifts["estimator"] == name],
+            confounds[confounds["estimator"] == name],
+            variants,
+            column,
         )
         for column, name in enumerate(estimators(study, shifts))
     ]
@@ -48,12 +53,12 @@ def confound_chart(study: Study, tables: Tables) -> Any:
 
 
 def _panel(
-    study: Study, estimator: str, shifts: pd.DataFrame, confounds: pd.DataFrame, order: list[str], position: int
+    study: Study, estimator: str, shifts: pd.DataFrame, confounds: pd.DataFrame, variants: dict[str, str], position: int
 ) -> Any:
     points = pd.DataFrame(
         {
-            "variant": [plain(name) for name in shifts["variant"]],
-            "label": [plain(name) for name in shifts["model"]],
+            "variant": shifts["variant"].map(variants),
+            "label": shifts["model"].map(model_labels(study)),
             "family": shifts["family"],
             "seed": shifts["seed"],
             "size": shifts["difference"].abs(),
@@ -63,12 +68,12 @@ def _panel(
     first = position % PANELS_PER_ROW == 0
     rows = alt.Y(
         "variant:N",
-        sort=order,
+        sort=list(variants.values()),
         title=None,
-        axis=alt.Axis(labels=first, ticks=False, grid=True, labelLimit=200, labelPadding=8),
+        axis=alt.Axis(labels=first, ticks=False, grid=True, labelPadding=8),
     )
     sizes = alt.X("size:Q", title="Absolute difference", axis=alt.Axis(tickCount=4), scale=alt.Scale(zero=True))
-    chart = alt.Chart(points, width=190, height=ROW * len(order), title=estimator_title(estimator))
+    chart = alt.Chart(points, width=190, height=ROW * len(variants), title=estimator_title(estimator))
     symbols = chart.mark_point(filled=True, size=30).encode(
         x=sizes,
         y=rows,

@@ -1,12 +1,13 @@
 """What variants of the extraction showed, in sentences computed from the table of confounds."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 import pandas as pd
 
-from headwise.report.columns import Tables, records
+from headwise.report.columns import Tables, records, sign
 from headwise.report.finding import Finding, described
 from headwise.report.labels import amount, estimator_label, estimator_title, missing, number, plain, signed, titled
+from headwise.report.variants.alignment import unbounded
 from headwise.report.variants.confounded import confounded_pairs
 from headwise.report.view import Row
 from headwise.study.study import Study
@@ -22,7 +23,7 @@ def findings(study: Study, tables: Tables) -> Iterator[Finding]:
     """How far choices move each estimator, the control of padding, and comparisons that differ in such a choice."""
     rows = tables["confounds"]
     rows = rows[rows["sink"].eq("kept") & rows["mean_absolute_difference"].notna()]
-    yield from _moved(study, rows)
+    yield from _moved(study, rows, unbounded(tables))
     yield from _turned(study, rows)
     yield from _padding(tables["confounds"])
     yield from _confounded(study, tables)
@@ -38,17 +39,24 @@ def _brief(row: Row) -> str:
     return choice_label(row) if row["choices"].count(",") < MOST_CHOICES_NAMED else plain(row["variant"])
 
 
-def _moved(study: Study, rows: pd.DataFrame) -> Iterator[Finding]:
-    """For each estimator: which choices move it by more than alignment does, and by how much."""
+def _moved(study: Study, rows: pd.DataFrame, untold: Container[tuple[str, str]]) -> Iterator[Finding]:
+    """For each estimator: which choices move it by more than alignment does, and by how much.
+
+    untold  estimators, all keys kept, of which no change under alignment can be told from 0
+    """
     for estimator, own in rows[rows["alignment_effect"].notna()].groupby("estimator", sort=False):
         ranked = sorted(records(own), key=lambda row: -row["mean_absolute_difference"])
         effect = ranked[0]["alignment_effect"]
         larger = [row for row in ranked if row["mean_absolute_difference"] > effect]
         smaller = ranked[len(larger) :]
-        named = [f"{_brief(row)} by {_size(row)}" for row in larger[:MOST_NAMED]]
+        bounded = (estimator, "kept") not in untold
+        named = [f"{_brief(row)} by {_size(row, bounded)}" for row in larger[:MOST_NAMED]]
         if len(larger) > len(named):
             named.append(f"{len(larger) - len(named)} more")
-        largest = f" Of the others {_brief(smaller[0])} moves it most, by {_size(smaller[0])}." if smaller else ""
+        largest = (
+            f" Of the others {_brief(smaller[0])} moves it most, by {_size(smaller[0], bounded)}." if smaller else ""
+        )
+        doubt = "" if bounded else ", which cannot be told from 0, so that ratios to it have no bounds"
         yield described(
             "a description, not a test",
             id=f"confound:{estimator}",
@@ -56,7 +64,7 @@ def _moved(study: Study, rows: pd.DataFrame) -> Iterator[Finding]:
             headline=estimator in (study.comparison.primary, PUBLISHED),
             sentence=(
                 f"{estimator_title(str(estimator))}: {len(larger)} of {amount(len(ranked), 'variant')} of the "
-                f"extraction move it by more than alignment does ({number(effect, 4)} on average)"
+                f"extraction move it by more than alignment does ({number(effect, 4)} on average{doubt})"
                 f"{': ' if named else ''}{'; '.join(named)}.{largest} Means of the absolute difference over up to "
                 f"{amount(int(own['measured'].max()), 'model')}, each against itself."
             ),
@@ -66,16 +74,17 @@ def _moved(study: Study, rows: pd.DataFrame) -> Iterator[Finding]:
         )
 
 
-def _size(row: Row) -> str:
-    """Mean absolute difference, and how many times the change under alignment that is."""
-    return f"{number(row['mean_absolute_difference'], 4)}{_times(row['shift_over_alignment'])}"
+def _size(row: Row, bounded: bool) -> str:
+    """Mean absolute difference, and how many times the change under alignment that is, if such a ratio has bounds."""
+    times = _times(row["shift_over_alignment"]) if bounded else ""
+    return f"{number(row['mean_absolute_difference'], 4)}{times}"
 
 
 def _times(ratio: object) -> str:
     """How many times the change under alignment, in brackets; nothing where that is undefined."""
     if missing(ratio):
         return ""
-    times = number(ratio, 1)
+    times = f"{float(str(ratio)):,.1f}"
     return " (less than 0.1 times)" if times == "0.0" else f" ({times} times)"
 
 
@@ -84,9 +93,10 @@ def _turned(study: Study, rows: pd.DataFrame) -> Iterator[Finding]:
     compared = rows[rows["alignment_effect_under_variant"].notna()]
     for estimator, own in compared.groupby("estimator", sort=False):
         both = records(own)
-        turned = [
-            row for row in both if row["alignment_effect_under_variant"] * row["alignment_effect_under_reference"] < 0
+        signs = [
+            (sign(row["alignment_effect_under_variant"]), sign(row["alignment_effect_under_reference"])) for row in both
         ]
+        turned = [row for row, (here, there) in zip(both, signs, strict=True) if here * there < 0]
         named = [f"{_brief(row)}, {effects(row)}" for row in turned[:MOST_NAMED]]
         if len(turned) > len(named):
             named.append(f"{len(turned) - len(named)} more")
