@@ -72,7 +72,9 @@ def recursion(refits: int, shared: float) -> Callable[[np.random.Generator], Rej
 
     def simulate(rng: np.random.Generator) -> Rejections:
         one, other = arm(rng), arm(rng)
-        tested = arm_difference(refit_means(one, 8), refit_means(other, 8), rng, Comparison(resamples=RESAMPLES))
+        tested = arm_difference(
+            refit_means(one, 8, 0.05), refit_means(other, 8, 0.05), rng, Comparison(resamples=RESAMPLES)
+        )
         chains = [(each["generation"].to_numpy(), each["happened"].to_numpy()) for each in (one, other)]
         naive = restricted_mean_difference(chains[0], chains[1], 8, rng, RESAMPLES, LEVEL)
         kind = f"that differ (log odds ± {shared:g})" if shared else "alike"

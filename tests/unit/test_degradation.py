@@ -56,15 +56,16 @@ def test_similarity_counts_shared_bigrams(one, two):
     assert similarity(one, two) == (shared / either if either else None)
 
 
-def test_a_generation_is_degraded_by_either_sign_or_by_having_no_bigram():
+def test_a_generation_is_degraded_by_either_sign_and_undecided_without_a_bigram():
     criterion = Degradation(distinct_2_below=0.5, repeated_share_above=0.4)
     assert not is_degraded(list(range(20)), criterion)
     assert is_degraded([1, 2] * 10, criterion)
     # Ten tokens twice: most bigrams differ, but half of the text is a repetition.
     assert distinct([*range(10), *range(10)], 2) > 0.5
     assert is_degraded([*range(10), *range(10)], criterion)
-    assert is_degraded([], criterion)
-    assert is_degraded([3], criterion)
+    assert is_degraded([], criterion) is None
+    assert is_degraded([3], criterion) is None
+    assert is_degraded([3, 4], criterion) is False
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=12), st.integers(1, 4))
@@ -77,6 +78,9 @@ def test_onset_is_the_first_run_that_is_long_enough(degraded, consecutive):
     assert onset(degraded, generations, consecutive) == expected
 
 
-def test_a_chain_that_ended_stays_degraded():
-    assert onset([False, True], 10, 3) == (2, True)
+def test_a_chain_that_ended_is_censored_where_a_run_could_have_begun_last():
+    assert onset([False, True], 10, 3) == (0, False)
+    assert onset([False] * 5 + [True, True], 10, 3) == (5, False)
     assert onset([False] * 9 + [True], 10, 3) == (8, False)
+    assert onset([True] * 3, 10, 3) == (1, True)
+    assert onset([], 10, 3) == (0, False)

@@ -18,6 +18,7 @@ from headwise.models.zoo import build_decoder
 from headwise.prompts import EncodedPrompt
 from headwise.robustness.degradation import distinct, repeated_share, similarity
 from headwise.robustness.generation import GenerationError, write
+from headwise.robustness.recursion_tables import onsets
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
 from headwise.study.robustness import Arm, Recursion
@@ -163,24 +164,35 @@ def test_the_state_of_another_run_is_not_continued(place, tmp_path, monkeypatch)
     assert other["text"].tolist() == run(place, tmp_path / "fresh", seed=2)[0]["text"].tolist()
 
 
-def test_a_chain_that_writes_nothing_ends_with_a_reason_and_the_others_go_on(place, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("tokens", "what"), [([], "wrote no token"), ([7], "is a single token")])
+def test_a_chain_below_two_tokens_ends_undecided_with_a_reason_and_the_others_go_on(
+    place, tmp_path, monkeypatch, tokens, what
+):
+    """As a model does that writes the token that ends a text; a text that it ends later is judged as it is."""
     write_next = recursion._Writer.next_generation
 
     def silent(self, texts, number):
         written = write_next(self, texts, number)
         if number == 2:
-            first = min(written)
-            written[first] = recursion.Written([], [])
+            first, second, _ = sorted(written)
+            written[first] = recursion.Written(tokens, [-1.0] * len(tokens))
+            written[second] = recursion.Written([5, 6], [-1.0, -1.0])
         return written
 
     monkeypatch.setattr(recursion._Writer, "next_generation", silent)
     rows, specialization = run(place, tmp_path)
-    ended = rows[rows["prompt"] == rows["prompt"].min()]
+    ended, short, _ = (chain for _, chain in rows.groupby("prompt"))
     assert ended["generation"].tolist() == [1, 2]
-    assert ended["degraded"].tolist()[1]
-    assert ended["nll_nats"].isna().tolist() == [False, True]
-    assert "wrote no token: the chain ends" in ended["reason"].iloc[1]
+    assert ended["degraded"].isna().tolist() == [False, True]
+    assert ended["nll_nats"].isna().tolist() == [False, not tokens]
+    assert what in ended["reason"].iloc[1]
+    assert "the chain ends" in ended["reason"].iloc[1]
+    assert short["generation"].tolist() == [1, 2, 3, 4]
+    assert short["degraded"].tolist()[1] is False
     assert specialization["chains"].tolist() == [3, 3, 2, 2, 2]
+    times = onsets(rows.assign(arm="one", seed=1), SETTINGS).set_index("prompt")
+    assert times["ended"].tolist() == [True, False, False]
+    assert (times["generation"].iloc[0], times["happened"].iloc[0]) == (0, False)
 
 
 def test_all_chains_ended_leaves_generations_without_a_value(place, tmp_path, monkeypatch):

@@ -198,7 +198,46 @@ def test_a_refits_mean_is_that_of_kaplan_meier() -> None:
     times = onsets(chains(), RECURSION)
     own = times[times["arm"] == "two"]
     expected = restricted_mean(own["generation"], own["happened"], 4, 0.05).estimate
-    assert refit_means(own, 4) == {1: pytest.approx(expected)}
+    assert refit_means(own, 4, 0.05) == {1: pytest.approx(expected)}
+
+
+def ended(states: dict[tuple[str, int, str], str]) -> pd.DataFrame:
+    """Generations of chains by arm, seed and prompt: degraded (1), not (0), and the one that ends a chain (e)."""
+    rows = [
+        {"arm": arm, "seed": seed, "prompt": prompt, "generation": number + 1,
+         "degraded": None if state == "e" else state == "1"}
+        for (arm, seed, prompt), chain in states.items() for number, state in enumerate(chain)
+    ]  # fmt: skip
+    return pd.DataFrame(rows).astype({"degraded": "boolean"})
+
+
+def test_chains_that_end_are_censored_not_degraded() -> None:
+    """By hand: of three at risk at 1 one degrades, of those at 3 (y was followed to 2, w to 0) one of one does."""
+    states = {("one", 1, "x"): "111000", ("one", 1, "y"): "0000e", ("one", 1, "z"): "001110", ("one", 1, "w"): "1e"}
+    times = onsets(ended(states), RECURSION)
+    assert times[["generation", "happened", "ended"]].to_numpy().tolist() == [
+        [1, True, False], [2, False, True], [3, True, False], [0, False, True]
+    ]  # fmt: skip
+    curve = [row for row in survival_rows(times, RECURSION, 0.05) if row["seed"] is None]
+    steps = [(row["generation"], round(row["survival"], 6), row["at_risk"]) for row in curve]
+    assert steps == [(0, 1.0, 4), (1, round(2 / 3, 6), 3), (3, 0.0, 1), (4, 0.0, 0)]
+    over, own = duration_rows(times, RECURSION, SETTINGS)
+    for row in (over, own):
+        assert row["mean_generations"] == pytest.approx(1 + 2 * 2 / 3)
+        assert (row["degraded_chains"], row["ended_chains"], row["chains"]) == (2, 2, 4)
+
+
+def test_a_refit_whose_chains_all_end_has_no_mean_and_is_left_out_by_name() -> None:
+    states = {("one", seed, prompt): chain for seed, pair in {1: ("000e", "0000e"), 2: ("000000", "111000")}.items()
+              for prompt, chain in zip("xy", pair, strict=True)}  # fmt: skip
+    times = onsets(ended(states), RECURSION)
+    over, first, second = duration_rows(times, RECURSION, SETTINGS)
+    assert (first["mean_generations"], second["mean_generations"], over["mean_generations"]) == (None, 2.5, 2.5)
+    assert "nobody was followed to 4" in first["reason"]
+    assert over["n"] == 1
+    assert over["reason"].endswith("refits of which no chain could be followed to generation 4, left out: 1")
+    curve = [row for row in survival_rows(times, RECURSION, 0.05) if row["seed"] == 1]
+    assert [(row["generation"], row["survival"], row["at_risk"]) for row in curve] == [(0, 1.0, 2), (2, 1.0, 1)]
 
 
 def test_no_interval_where_no_chain_degraded() -> None:

@@ -46,29 +46,31 @@ def similarity(tokens: Tokens, other: Tokens) -> float | None:
     return (one & two).total() / either if either else None
 
 
-def is_degraded(tokens: Tokens, criterion: Degradation) -> bool:
-    """Whether a generation is degraded: no token or a single one, too few different bigrams, or too long a repeated
-    span."""
+def is_degraded(tokens: Tokens, criterion: Degradation) -> bool | None:
+    """Whether a generation is degraded: too few different bigrams, or too long a repeated span.
+
+    None below two tokens: a text that ends at once, as an end-of-text token makes it, is no loop, and the criterion
+    says nothing about it.
+    """
     variety, loop = distinct(tokens, 2), repeated_share(tokens)
     if variety is None or loop is None:
-        return True
+        return None
     return variety < criterion.distinct_2_below or loop > criterion.repeated_share_above
 
 
 def onset(degraded: Sequence[bool], generations: int, consecutive: int) -> tuple[int, bool]:
     """When a chain degrades: generation (from 1) and whether it happened.
 
-    degraded     of each generation of a chain; a chain that could not go on is degraded from there
+    degraded     of each generation that a chain wrote; fewer than `generations` where it ended before
     generations  that the chain was meant to have
     consecutive  generations in a row that must be degraded
 
-    The onset is the first generation of the first such run. The last one that can begin a run is generation
-    `generations` − `consecutive` + 1: a chain without onset by then is censored there.
+    The onset is the first generation of the first such run. A chain without onset is censored at the last generation
+    that could have begun one: `consecutive` − 1 before the last that it wrote, 0 where it wrote too few.
     """
-    states = [*degraded, *[True] * (generations - len(degraded))]
-    last = generations - consecutive + 1
+    last = max(0, min(len(degraded), generations) - consecutive + 1)
     for start in range(last):
-        if all(states[start : start + consecutive]):
+        if all(degraded[start : start + consecutive]):
             return start + 1, True
     return last, False
 

@@ -46,7 +46,7 @@ class Generation:
 
     tokens: how many. distinct_1, distinct_2, longest_repeated_span, repeated_share, similarity (to the previous
     generation; of the first, to the prompt): see `degradation`. nll_nats: mean negative ln p of what was written, per
-    token, at temperature 1. None where undefined, with the reason. degraded: by the declared criterion.
+    token, at temperature 1. degraded: by the declared criterion. None where undefined, with the reason.
     """
 
     prompt: str
@@ -58,7 +58,7 @@ class Generation:
     repeated_share: float | None
     similarity: float | None
     nll_nats: float | None
-    degraded: bool
+    degraded: bool | None
     text: str
     reason: str | None
 
@@ -99,7 +99,8 @@ def recurse(
            the same model, prompts, settings and library versions, the job goes on after the last complete generation
 
     `generations` receives a row per chain and generation (see `Generation`), `specialization_out` one per generation
-    and estimator (see `GenerationSpecialization`). A chain that writes no token ends there, with a reason.
+    and estimator (see `GenerationSpecialization`). A chain that writes fewer than two tokens
+    ends there, with a reason.
 
     Raises GenerationError for a text that does not fit the model's positions or logits that are not finite, and
     ValueError for mode rewrite where the tokenizer has no chat template.
@@ -132,7 +133,7 @@ def recurse(
         previous = run.texts
         written = writer.next_generation(previous, number)
         run.rows += [asdict(row) for row in _described(written, previous, number, tokenizer, settings)]
-        run.texts = {prompt: text.tokens for prompt, text in written.items() if text.tokens}
+        run.texts = {prompt: text.tokens for prompt, text in written.items() if len(text.tokens) > 1}
         run.specialization += _specialization(model, writer, chains, run.texts, number, estimators)
         run.generation = number
         write_json(asdict(run), state / STATE)
@@ -145,6 +146,7 @@ def recurse(
 
 _ROW_TYPES = {
     **dict.fromkeys(("prompt", "text", "reason"), "string"),
+    "degraded": "boolean",
     **dict.fromkeys(("distinct_1", "distinct_2", "repeated_share", "similarity", "nll_nats"), "Float64"),
 }
 _SPECIALIZATION_TYPES = {"estimator": "string", "reason": "string", "value": "Float64"}
@@ -244,7 +246,7 @@ def _described(
         if not tokens:
             reason = f"generation {number} of '{prompt}' wrote no token: the chain ends"
         elif len(tokens) == 1:
-            reason = f"generation {number} of '{prompt}' is a single token, which has no bigram"
+            reason = f"generation {number} of '{prompt}' is a single token, which has no bigram: the chain ends"
         yield Generation(
             prompt,
             number,

@@ -45,19 +45,30 @@ def generation_rows(chains: pd.DataFrame) -> pd.DataFrame:
 
 
 def onsets(chains: pd.DataFrame, settings: Recursion) -> pd.DataFrame:
-    """When each chain degrades: columns arm, seed, prompt, generation, happened."""
+    """When each chain degrades: columns arm, seed, prompt, generation, happened, ended (it wrote fewer generations than
+    it was meant to)."""
     rows = []
     for (arm, seed, prompt), chain in chains.sort_values("generation", kind="stable").groupby(
         ["arm", "seed", "prompt"], sort=False
     ):
-        states = [bool(state) for state in chain["degraded"]]
+        states = [bool(state) for state in chain["degraded"].dropna()]
         generation, happened = onset(states, settings.generations, settings.degradation.consecutive)
-        rows.append({"arm": arm, "seed": seed, "prompt": prompt, "generation": generation, "happened": happened})
+        rows.append(
+            {
+                "arm": arm,
+                "seed": seed,
+                "prompt": prompt,
+                "generation": generation,
+                "happened": happened,
+                "ended": len(states) < settings.generations,
+            }
+        )
     return pd.DataFrame(rows)
 
 
 def survival_rows(times: pd.DataFrame, settings: Recursion, level: float) -> Iterator[dict[str, Any]]:
-    """Kaplan–Meier curves per arm (seed null) and per arm and seed: a row per step, from generation 0 to the last."""
+    """Kaplan–Meier curves per arm (seed null) and per arm and seed: a row per step, from generation 0 to the last that
+    a chain was followed to."""
     horizon = last_onset(settings)
     for arm, seed, rows in _groups(times):
         curve = kaplan_meier(rows["generation"], rows["happened"], level)
@@ -69,9 +80,10 @@ def survival_rows(times: pd.DataFrame, settings: Recursion, level: float) -> Ite
             ends = {"ci_low": finite_or_none(curve.low[place]), "ci_high": finite_or_none(curve.high[place])}
             last = {"generation": int(time), "survival": float(curve.survival[place]), **ends}
             yield {**shared, **last, "at_risk": int(curve.at_risk[place]), "events": int(curve.events[place])}
-        if last["generation"] < horizon:
-            at_risk = int((rows["generation"] >= horizon).sum())
-            yield {**shared, **last, "generation": horizon, "at_risk": at_risk, "events": 0}
+        followed = horizon if last["survival"] == 0 else int(min(horizon, curve.followed))
+        if last["generation"] < followed:
+            at_risk = int((rows["generation"] >= followed).sum())
+            yield {**shared, **last, "generation": followed, "at_risk": at_risk, "events": 0}
 
 
 def duration_rows(times: pd.DataFrame, settings: Recursion, comparison: Comparison) -> Iterator[dict[str, Any]]:
@@ -81,11 +93,14 @@ def duration_rows(times: pd.DataFrame, settings: Recursion, comparison: Comparis
     of refits, and it is compared with the first arm by `arm_difference`.
     """
     horizon = last_onset(settings)
-    means = {arm: refit_means(times[times["arm"] == arm], horizon) for arm in dict.fromkeys(times["arm"])}
+    means = {
+        arm: refit_means(times[times["arm"] == arm], horizon, comparison.level) for arm in dict.fromkeys(times["arm"])
+    }
     first = settings.arms[0].name
     for arm, seed, rows in _groups(times):
         shared = {"arm": arm, "seed": seed, "horizon": horizon, "chains": len(rows)}
         shared["degraded_chains"] = int(rows["happened"].sum())
+        shared["ended_chains"] = int((rows["ended"] & ~rows["happened"]).sum())
         if seed is not None:
             own = restricted_mean(rows["generation"], rows["happened"], horizon, comparison.level)
             ends = {"ci_low": own.low, "ci_high": own.high}
@@ -102,7 +117,11 @@ def duration_rows(times: pd.DataFrame, settings: Recursion, comparison: Comparis
         nothing = "no chain degraded: nothing varies" if not rows["happened"].any() else None
         row = {**shared, "mean_generations": over.estimate, "n": over.n, "unit": "refit"}
         row |= {"ci_low": None if nothing else over.low, "ci_high": None if nothing else over.high}
-        row["reason"] = nothing or over.reason
+        lost = sum(np.isnan(mean) for mean in means[arm].values())
+        row["reason"] = joined(
+            nothing or over.reason,
+            f"refits of which no chain could be followed to generation {horizon}, left out: {lost}" if lost else None,
+        )
         if arm != first and first in means:
             rng = generator_for("recursion", arm, first)
             row |= {"reference": first, **asdict(arm_difference(means[arm], means[first], rng, comparison))}
@@ -121,11 +140,20 @@ class ArmDifference:
     test: str
 
 
-def refit_means(times: pd.DataFrame, horizon: int) -> dict[int, float]:
-    """Restricted mean of the generations until onset of each refit of an arm, by seed: all chains were followed that
-    far, so that it is the mean."""
-    onset_or_end = times["generation"].clip(upper=horizon).astype("float64")
-    return {int(str(seed)): float(own.mean()) for seed, own in onset_or_end.groupby(times["seed"])}
+def refit_means(times: pd.DataFrame, horizon: int, level: float) -> dict[int, float]:
+    """Restricted mean of the generations until onset of each refit of an arm, by seed; NaN where it is undefined.
+
+    Where all chains without onset were followed to the horizon it is their mean.
+    """
+    means = {}
+    for seed, own in times.groupby("seed"):
+        generations = own["generation"].clip(upper=horizon).astype("float64")
+        if (own["happened"] | (generations >= horizon)).all():
+            means[int(str(seed))] = float(generations.mean())
+        else:
+            mean = restricted_mean(own["generation"], own["happened"], horizon, level).estimate
+            means[int(str(seed))] = np.nan if mean is None else mean
+    return means
 
 
 def arm_difference(

@@ -204,6 +204,7 @@ def _recursion(rows: pd.DataFrame) -> Iterator[Finding]:
                 "(smallest "
                 f"attainable {p_value(row['p_attainable'])}; unit: refit)"
             )
+        ended = f", {row['ended_chains']} end before" if row["ended_chains"] else ""
         mean = "undefined" if missing(row["mean_generations"]) else f"{number(row['mean_generations'], 2)}"
         yield described(
             row["reason"] or "exploratory",
@@ -213,7 +214,7 @@ def _recursion(rows: pd.DataFrame) -> Iterator[Finding]:
             sentence=(
                 f"Fed back to itself, {plain(row['arm'])}: {row['degraded_chains']} of "
                 f"{amount(row['chains'], 'chain')} "
-                f"degrade; mean generation of onset, restricted to {row['horizon']}: {mean}{against}."
+                f"degrade{ended}; mean generation of onset, restricted to {row['horizon']}: {mean}{against}."
             ),
             estimate=row["mean_generations"],
             interval=None if missing(row["ci_low"]) else (row["ci_low"], row["ci_high"]),

@@ -132,6 +132,7 @@ def _durations(tables: Tables) -> View:
         [
             ("Arm", lambda row: plain(row["arm"]), NAME),
             ("Degraded chains", lambda row: f"{row['degraded_chains']} of {row['chains']}", NUMBER),
+            ("Ended chains", lambda row: str(row["ended_chains"]), NUMBER),
             ("Mean onset", lambda row: number(row["mean_generations"], 2), NUMBER),
             ("Interval", lambda row: _ends(row["ci_low"], row["ci_high"], 2), NUMBER),
             ("Against the first arm", lambda row: signed(row["difference"], 2), NUMBER),
