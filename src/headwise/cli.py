@@ -16,6 +16,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from headwise.terminal import accept_every_character
+
 if TYPE_CHECKING:
     from headwise.study.comparison import Comparison
 
@@ -53,6 +55,12 @@ def errors_as_sentences() -> Iterator[None]:
     except (ValueError, OSError) as error:  # all errors of headwise itself are ValueErrors
         print(error, file=sys.stderr)
         raise typer.Exit(2) from error
+
+
+@app.callback()
+def before_every_command() -> None:
+    """Prepare standard output."""
+    accept_every_character()
 
 
 @app.command()

@@ -16,7 +16,8 @@ def logged(path: str | Path) -> Iterator[None]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", buffering=1) as log:
+    # Names of files may hold bytes that are no UTF-8.
+    with path.open("w", encoding="utf-8", errors="backslashreplace", buffering=1) as log:
         try:
             with redirect_stdout(log), redirect_stderr(log):
                 yield

@@ -83,15 +83,15 @@ def _is_snakemake(process: int) -> bool:
     """Whether a process of that id runs Snakemake; another program may have got the id since."""
     try:
         command = Path(f"/proc/{process}/cmdline").read_bytes()
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        state = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return False
-    return b"snakemake" in command and state != "Z"
+    return b"snakemake" in command and state != b"Z"
 
 
 def _call(*command: str) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     except FileNotFoundError:
         raise SlurmError(f"{command[0]}: not found: run this on a login node of the cluster") from None
     if done.returncode != 0:

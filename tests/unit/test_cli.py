@@ -72,7 +72,7 @@ def test_help_names_the_commands_and_comes_at_once() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["verify", "absent.yaml"], "absent.yaml: there is no such study file: check the path"),
+        (["verify", "absent.yaml"], "absent.yaml: there is no such file: check the path"),
         (["compare", "a", "b", "--prompts", "absent.txt"], "absent.txt: there is no such prompt file"),
         (
             ["compare", "a", "b", "--prompts", "prompts.txt"],
