@@ -12,6 +12,7 @@ import pytest
 from report_examples import example_study, write_inputs
 
 from headwise.report.figures import Figure, draw_figures, figures, in_fixed_order, own_identifiers, render
+from headwise.report.labels import p_value
 from headwise.report.style import COLOURS
 from headwise.report.tables import build_tables, table_metadata, write_tables
 from headwise.study.study import Study
@@ -78,6 +79,7 @@ def test_change_shows_every_change_with_its_interval(drawn: dict[str, Figure], t
     assert_shows(drawn["change"], rows, ["model", "seed", *numbers, "verdict"])
     for row in rows_of(drawn["change"]):
         assert row["significant"] == (row["p_adjusted"] <= 0.05)
+        assert (row["adjusted"], row["attainable"]) == (p_value(row["p_adjusted"]), p_value(row["p_attainable"]))
     bands = [row for values in drawn["change"].specification["datasets"].values() for row in values if "low" in row]
     assert bands == [{"low": -0.02, "high": 0.02}]
 
@@ -140,6 +142,15 @@ def test_people_read_no_underscores(drawn: dict[str, Figure]) -> None:
                     assert "_" not in each[key]
         for row in rows_of(figure):
             assert "_" not in row["label"]
+
+
+def test_pointing_at_a_figure_rounds_no_p_and_no_whole_number(drawn: dict[str, Figure]) -> None:
+    for figure in drawn.values():
+        for each in objects(figure.specification):
+            for line in each["tooltip"] if isinstance(each.get("tooltip"), list) else ():
+                rounded = line.get("type") == "quantitative"
+                assert rounded == (line.get("format") == ".4~g")
+                assert not rounded or line["field"] not in ("p_adjusted", "p_attainable", "step", "seed", "layer")
 
 
 def test_a_family_has_one_colour_in_all_figures(drawn: dict[str, Figure]) -> None:

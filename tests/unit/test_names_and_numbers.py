@@ -30,6 +30,7 @@ from headwise.report.labels import (
     p_value,
     percent,
     relative_change,
+    share,
     short_labels,
     signed,
 )
@@ -159,8 +160,8 @@ def test_figures_take_an_aligned_model_called_base_for_an_aligned_one(tables: Ta
 
 
 def test_names_that_share_fifty_characters_are_two_rows_of_an_axis(tmp_path: Path) -> None:
-    stem = "a_model_whose_name_is_long_enough_to_be_cut_by_any_chart"
-    study = example_study(bases=(f"{stem}_one_{stem}", f"{stem}_two_{stem}"), methods=(), seeds=(1,))
+    before, after = "a_model_whose_name_is_long_enough_to_be_cut_by_a_chart", "and_whose_end_is_that_of_another_one"
+    study = example_study(bases=(f"{before}_1_{after}", f"{before}_2_{after}"), methods=(), seeds=(1,))
     tables = build_tables(study, write_inputs(study, tmp_path, np.random.default_rng(1)))
     (figure,) = [each for each in figures(study, tables) if each.name == "specialization"]
     svg = render(figure)[".svg"].decode()
@@ -265,6 +266,24 @@ def test_a_printed_interval_holds_0_exactly_where_it_does(low: float, width: flo
     high = low + width
     ends = [float(end.replace("−", "-")) for end in interval(low, high).split(" to ")]
     assert (ends[0] <= 0 <= ends[1]) == (low <= 0 <= high) or min(abs(low), abs(high)) <= 1e-9
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0 %"), (1e-9, "< 1 %"), (0.006, "1 %"), (0.5, "50 %"), (0.994, "99 %"), (0.9999, "> 99 %"), (1, "100 %")],
+)
+def test_a_share_is_none_or_all_only_where_it_is(value: float, text: str) -> None:
+    assert share(value) == text
+    assert share(value / 10, digits=1).startswith("< ") == (text == "< 1 %")
+    assert share(None) == share(float("nan")) == "–"
+
+
+def test_prompts_that_were_left_out_of_a_test_are_not_counted_into_it(tables: Tables) -> None:
+    tests = tables["comparisons"].copy()
+    assert "over 120 prompts;" in findings(STUDY, tables)[0].sentence
+    chosen = tests["scope"].eq("refit") & tests["aligned"].eq("multi_head-sft")
+    few = {**tables, "comparisons": tests.assign(n=tests["n"].mask(chosen, 117))}
+    assert "over 117 to 120 prompts;" in findings(STUDY, few)[0].sentence
 
 
 def test_a_change_relative_to_nothing_is_no_percentage() -> None:

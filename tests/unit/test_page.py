@@ -7,14 +7,16 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from report_examples import example_study, write_inputs
 
 from headwise.provenance import read_json, write_json
 from headwise.report.figures import draw_figures
 from headwise.report.labels import number, p_value
-from headwise.report.page import write_page
+from headwise.report.page import page_context, render, write_page
 from headwise.report.results import aggregate
+from headwise.report.tables import read_tables
 from headwise.study.study import Study
 
 HOSTILE = '</title><script>alert("1 & 2")</script>'
@@ -171,6 +173,15 @@ def test_the_interactive_figures_are_the_drawn_ones(page: Page, folder: Path) ->
     names = [each["data-name"] for each in page.all("figure")]
     assert specifications == [read_json(folder / "figures" / f"{name}.vl.json") for name in names]
     assert sum("window.vegaEmbed=" in script.replace(" ", "") for script in page.text["script"]) == 1
+
+
+def test_weights_without_a_digest_have_a_dash(folder: Path) -> None:
+    tables = read_tables(folder / "tables")
+    tables["models"] = tables["models"].assign(weights_digest=pd.NA)
+    page = Page(render(page_context(STUDY, tables, read_json(folder / "results.json"), folder / "figures")))
+    assert "multi_head, seed 1" in page.text["dt"]
+    assert "–" in page.text["code"]
+    assert not any(word in text for text in page.text["code"] for word in ("<NA>", "None"))
 
 
 def test_the_study_can_be_run_again_from_the_page(page: Page) -> None:

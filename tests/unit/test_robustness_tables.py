@@ -64,6 +64,13 @@ def test_units_are_refits_unless_all_seeds_have_the_same_weights(tmp_path: Path)
     assert set(units.loc[units["model"] == "folder", "unit"]) == {"draw"}
 
 
+def test_rows_of_a_model_whose_weights_are_unknown_are_refused_and_not_left_out(tmp_path: Path) -> None:
+    table = losses({"trained": 1.0, "folder": 1.0}, seeds=(1,)).drop(columns=["seed", "unit"])
+    write_table(table, tmp_path / "1.parquet", {"seed": 1, "weights_digests": {"trained": "a"}})
+    with pytest.raises(ValueError, match=r"1\.parquet and its like name no weights of model 'folder': perturb"):
+        read_refits([tmp_path / "1.parquet"])
+
+
 def test_areas_are_those_of_the_broken_line_of_each_refit() -> None:
     found = areas(per_unit(losses({"a": 1.0})))
     (values,) = found.values()

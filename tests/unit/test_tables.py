@@ -321,6 +321,10 @@ def another_seed(inputs: Inputs, tmp_path: Path) -> Inputs:
     return replace(inputs, descriptors=[copied(inputs.descriptors[0], tmp_path, seed=99)])
 
 
+def twice_the_same(inputs: Inputs, tmp_path: Path) -> Inputs:
+    return replace(inputs, descriptors=[*inputs.descriptors, copied(inputs.descriptors[0], tmp_path)])
+
+
 def other_prompts(inputs: Inputs, tmp_path: Path) -> Inputs:
     changed = copied(inputs.summaries[1], tmp_path, prompts_digest="f" * 64)
     return replace(inputs, summaries=[inputs.summaries[0], changed])
@@ -338,6 +342,7 @@ def copied(path: Path, folder: Path, **changes: Any) -> Path:
     [
         (another_study, "'stranger', seed 1, which is not in study 'example'"),
         (another_seed, "'multi_head', seed 99, which is not in study 'example'"),
+        (twice_the_same, "are both of model 'multi_head', seed 1: give one of them only"),
         (other_prompts, "measured on different prompts"),
     ],
 )

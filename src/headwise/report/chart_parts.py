@@ -97,9 +97,12 @@ def vertical(at: float) -> alt.Chart:
 
 
 def tooltip(**fields: str) -> list[alt.Tooltip]:
-    """Title and field of each line, underscores of a title as spaces; numbers with up to four decimals."""
+    """Title and field of each line, underscores of a title as spaces; numbers with up to four significant digits.
+
+    Whole numbers are ordinal, p-values text (`p_value`): they are not rounded.
+    """
     lines = []
     for title, field in fields.items():
         line = alt.Tooltip(field, title=plain(title))
-        lines.append(line.format(".4~f") if field.endswith(":Q") else line)
+        lines.append(line.format(".4~g") if field.endswith(":Q") else line)
     return lines

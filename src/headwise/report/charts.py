@@ -23,7 +23,7 @@ from headwise.report.chart_parts import (
     vertical,
 )
 from headwise.report.columns import Tables
-from headwise.report.labels import BASE, estimator_title
+from headwise.report.labels import BASE, estimator_title, p_value
 from headwise.report.style import BAND, ROW, family_colour, method_dash, method_shape
 from headwise.report.verdicts import REPEAT
 from headwise.study.study import Study
@@ -61,6 +61,7 @@ def change_chart(study: Study, tables: Tables) -> Any:
         return None
     rows = labelled(study, rows.rename(columns={"aligned": "model"}))
     rows["significant"] = rows["p_adjusted"] <= study.comparison.level
+    rows = rows.assign(adjusted=rows["p_adjusted"].map(p_value), attainable=rows["p_attainable"].map(p_value))
     panels = [
         _change_panel(study, name, rows[rows["estimator"] == name], labels=place % PANELS_PER_ROW == 0)
         for place, name in enumerate(estimators(study, rows))
@@ -70,7 +71,9 @@ def change_chart(study: Study, tables: Tables) -> Any:
 
 def _change_panel(study: Study, estimator: str, rows: pd.DataFrame, labels: bool) -> Any:
     numbers = ("delta_absolute", "ci_low", "ci_high", "p_adjusted", "p_attainable")
-    changes = rows[["label", "model", "family", "method", "seed", *numbers, "verdict", "significant"]]
+    changes = rows[
+        ["label", "model", "family", "method", "seed", *numbers, "adjusted", "attainable", "verdict", "significant"]
+    ]
     height = alt.Step(max(ROW, 7 * rows["seed"].nunique() + 6)).to_dict() | {"for": "position"}
     places = alt.Chart(changes, width=190, height=height, title=estimator_title(estimator)).encode(
         y=model_axis(rows, labels),
@@ -90,8 +93,8 @@ def _change_panel(study: Study, estimator: str, rows: pd.DataFrame, labels: bool
             Change="delta_absolute:Q",
             Interval_from="ci_low:Q",
             to="ci_high:Q",
-            Adjusted_p="p_adjusted:Q",
-            Smallest_attainable_p="p_attainable:Q",
+            Adjusted_p="adjusted:N",
+            Smallest_attainable_p="attainable:N",
             Verdict="verdict:N",
         ),
     )

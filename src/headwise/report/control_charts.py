@@ -54,7 +54,7 @@ def _stage(study: Study, method: str, rows: pd.DataFrame, models: pd.DataFrame) 
         color=family_colour(families(study), legend=False),
         strokeDash=alt.StrokeDash("split:N", scale=dashes, legend=alt.Legend(title="Text", symbolType="stroke")),
         detail=["model:N", "seed:N"],
-        tooltip=tooltip(Model="label:N", Seed="seed:O", Step="step:Q", Loss="loss_nats:Q"),
+        tooltip=tooltip(Model="label:N", Seed="seed:O", Step="step:O", Loss="loss_nats:Q"),
     )
     chart = alt.layer(lines)
     if rows["unigram"].notna().any():

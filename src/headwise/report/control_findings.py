@@ -15,6 +15,7 @@ from headwise.report.labels import (
     number,
     p_value,
     same,
+    share,
     sink_label,
 )
 from headwise.report.tested import within_refits
@@ -80,7 +81,7 @@ def _preferences(tables: Tables) -> Iterator[Finding]:
             headline=False,
             sentence=(
                 f"Before {labels[method['method']]} the preferred response is the likelier in "
-                f"{100 * before.mean():.0f} % of held-out pairs, afterwards in {100 * after.mean():.0f} %; it rose in "
+                f"{share(before.mean())} of held-out pairs, afterwards in {share(after.mean())}; it rose in "
                 f"{int((after > before).sum())} of "
                 f"{amount(len(rows), 'aligned model')} (each refit counts)."
             ),
@@ -209,9 +210,9 @@ def _shared_signs(compared: pd.DataFrame, primary: str) -> Iterator[Finding]:
     shares = compared.assign(share=compared["same_direction"] / compared["changes_compared"])
     ranked = sorted(records(shares), key=lambda row: row["share"])
     fewest, most = ranked[0], ranked[-1]
-    span = f"{100 * fewest['share']:.0f} %"
+    span = share(fewest["share"])
     if most["share"] > fewest["share"]:
-        span += f" to {100 * most['share']:.0f} %"
+        span += f" to {share(most['share'])}"
     yield described(
         "a description, not a test",
         id="check:agreement",

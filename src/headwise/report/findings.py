@@ -53,7 +53,8 @@ def _alignment(study: Study, tables: Tables) -> Iterator[Finding]:
     tests = within_refits(study, tables)
     if tests.empty:
         return
-    prompts = amount(int(tests["n"].max()), "prompt")
+    fewest, most = int(tests["n"].min()), int(tests["n"].max())
+    prompts = f"{fewest} to {most} prompts" if fewest < most else amount(most, "prompt")
     confirmatory = bool(tests["role"].eq(CONFIRMATORY).all())
     kind, adjusted = ("confirmatory", "Holm") if confirmatory else ("exploratory", "Benjamini–Hochberg")
     yield described(

@@ -146,6 +146,18 @@ def percent(value: object) -> str:
     return f"{signed(size, 1)} %"
 
 
+def share(value: object, digits: int = 0) -> str:
+    """A share in per cent; one that would be rounded to none or to all of them is "< 1 %" or "> 99 %"."""
+    if missing(value):
+        return "–"
+    size, step = 100 * float(str(value)), 10.0**-digits
+    if 0 < size < step / 2:
+        return f"< {step:.{digits}f} %"
+    if 100 - step / 2 <= size < 100:
+        return f"> {100 - step:.{digits}f} %"
+    return f"{size:.{digits}f} %"
+
+
 def relative_change(row: Mapping[str, Any]) -> str:
     """The relative change of a comparison in per cent; a dash where its base is 0 but for rounding."""
     zero = missing(row["base_value"]) or abs(float(row["base_value"])) <= ROUNDING

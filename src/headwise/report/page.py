@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from headwise.provenance import atomic, read_json
 from headwise.report import page_tables, parts
-from headwise.report.columns import Tables
+from headwise.report.columns import Tables, records
 from headwise.report.declaration.part import why_undeclared
 from headwise.report.labels import amount, estimator_label, interval, marked_p, p_value, plain, signed
 from headwise.report.tables import read_tables
@@ -74,7 +74,7 @@ def page_context(study: Study, tables: Tables, results: dict[str, Any], figures:
         "descriptors": page_tables.descriptors_view(tables),
         "provenance": results["provenance"],
         "digest": results["study"]["digest"],
-        "weights": tables["models"][["model", "seed", "weights_digest"]].to_dict("records"),
+        "weights": records(tables["models"][["model", "seed", "weights_digest"]]),
         "study_file": yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
     }
 

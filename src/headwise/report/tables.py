@@ -170,14 +170,21 @@ def identity(study: Study, metadata: Mapping[str, Any], path: Path) -> dict[str,
 
 
 def gather(study: Study, paths: Iterable[Path]) -> pd.DataFrame:
-    """Files with the same columns as one table: IDENTITY in front, models and seeds as in the study."""
-    parts = {}
+    """Files with the same columns as one table: IDENTITY in front, models and seeds as in the study.
+
+    Raises ReportError where two files are of one model and seed.
+    """
+    parts: dict[tuple[str, int], pd.DataFrame] = {}
+    first: dict[tuple[str, int], Path] = {}
     for path in paths:
         names = identity(study, read_metadata(path), path)
+        key = names["model"], names["seed"]
+        if (other := first.setdefault(key, path)) != path:
+            raise ReportError(f"{other} and {path} are both of model '{key[0]}', seed {key[1]}: give one of them only")
         part = read_table(path)
         for position, column in enumerate(IDENTITY):
             part.insert(position, column, pd.Series(names[column], index=part.index, dtype=_dtype(column)))
-        parts[names["model"], names["seed"]] = part
+        parts[key] = part
     order = [(model.name, seed) for model in study.models for seed in study.seeds_of(model)]
     return _stack([parts[key] for key in order if key in parts])
 

@@ -37,6 +37,8 @@ def read_refits(paths: Sequence[Path]) -> pd.DataFrame:
         for model, digest in metadata["weights_digests"].items():
             digests.setdefault(model, []).append(digest)
     table = pd.concat(parts, ignore_index=True)
+    if unknown := sorted(set(table["model"]) - set(digests)):
+        raise ValueError(f"{paths[0]} and its like name no weights of model '{unknown[0]}': perturb the models again")
     units = {model: "refit" if len(set(found)) > 1 else "draw" for model, found in digests.items()}
     return table.assign(unit=table["model"].map(units))
 

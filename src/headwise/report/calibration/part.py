@@ -1,6 +1,7 @@
 """Calibration in the report: does every test reject as rarely as it promises, does every interval cover?"""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import altair as alt
@@ -9,18 +10,14 @@ import pandas as pd
 from headwise.report.calibration.columns import CALIBRATION
 from headwise.report.columns import Tables, records
 from headwise.report.finding import Finding, described
-from headwise.report.labels import DAGGER, amount, missing
+from headwise.report.labels import DAGGER, amount, share
 from headwise.report.part import Chart, Part, Passage
 from headwise.report.style import COLOURS, GREY, ROW
 from headwise.report.view import NAME, NUMBER, TEXT, View, view
 from headwise.study.study import Study
 
+rate = partial(share, digits=1)
 KEPT = {"yes": "keeps its promise", "no": "does not keep its promise", "no promise": "promises nothing here"}
-
-
-def share(value: object) -> str:
-    """A share as per cent, a dash where there is none."""
-    return "–" if missing(value) else f"{100 * float(str(value)):.1f} %"
 
 
 def calibration_findings(study: Study, tables: Tables) -> Iterator[Finding]:
@@ -30,7 +27,7 @@ def calibration_findings(study: Study, tables: Tables) -> Iterator[Finding]:
     if promised.empty:
         return
     broken = promised[promised["kept"] == "no"]
-    named = "; ".join(f"{row['procedure']} ({row['scenario']}): {share(row['found'])}" for row in records(broken))
+    named = "; ".join(f"{row['procedure']} ({row['scenario']}): {rate(row['found'])}" for row in records(broken))
     yield described(
         "a count of simulations",
         id="check:calibration",
@@ -52,8 +49,8 @@ def calibration_findings(study: Study, tables: Tables) -> Iterator[Finding]:
             topic="check",
             headline=False,
             sentence=(
-                f"{row['procedure'].capitalize()}, with {row['scenario']}: {share(row['found'])} false rejections at a "
-                f"level of {share(row['expected'])}. Where the p of whole domains disagrees, it is the one to trust."
+                f"{row['procedure'].capitalize()}, with {row['scenario']}: {rate(row['found'])} false rejections at a "
+                f"level of {rate(row['expected'])}. Where the p of whole domains disagrees, it is the one to trust."
             ),
             n=row["simulations"],
             unit="simulation",
@@ -117,7 +114,7 @@ def power_view(rows: pd.DataFrame) -> View:
             ("Procedure", lambda row: row["procedure"], NAME),
             ("Scenario", lambda row: row["scenario"], TEXT),
             ("Units", lambda row: row["units"], TEXT),
-            *((f"{effect:g}", lambda row, effect=effect: share(row[str(effect)]), NUMBER) for effect in effects),
+            *((f"{effect:g}", lambda row, effect=effect: rate(row[str(effect)]), NUMBER) for effect in effects),
             ("Remark", lambda row: row["reason"] or "", TEXT),
         ],
     )
@@ -135,9 +132,9 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
             ("Quantity", lambda row: row["quantity"], NAME),
             ("Scenario", lambda row: row["scenario"], TEXT),
             ("Units", lambda row: row["units"], TEXT),
-            ("Promised", lambda row: f"{row['promise']} {share(row['expected'])}".replace("none ", ""), NUMBER),
-            ("Found", lambda row: share(row["found"]), NUMBER),
-            ("Band", lambda row: f"{share(row['band_low'])} to {share(row['band_high'])}", NUMBER),
+            ("Promised", lambda row: f"{row['promise']} {rate(row['expected'])}".replace("none ", ""), NUMBER),
+            ("Found", lambda row: rate(row["found"]), NUMBER),
+            ("Band", lambda row: f"{rate(row['band_low'])} to {rate(row['band_high'])}", NUMBER),
             ("Verdict", lambda row: KEPT[row["kept"]], TEXT),
             ("Remark", lambda row: row["reason"] or "", TEXT),
         ],

@@ -166,7 +166,7 @@ def _survival_panel(rows: pd.DataFrame, arm: str, colour: str) -> Any:
     return alt.layer(
         thin.encode(x=x, y=y, detail="seed:N"),
         ends.encode(x=x, y=alt.Y("ci_low:Q"), y2="ci_high:Q"),
-        thick.encode(x=x, y=y, tooltip=tooltip(Generation="generation:Q", Share="survival:Q", At_risk="at_risk:Q")),
+        thick.encode(x=x, y=y, tooltip=tooltip(Generation="generation:O", Share="survival:Q", At_risk="at_risk:O")),
     )
 
 
@@ -190,7 +190,7 @@ def generations_chart(study: Study, tables: Tables) -> Any:
                 x=alt.X("generation:Q", title="Generation", axis=alt.Axis(tickMinStep=1, format="d")),
                 y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)),
                 color=colour,
-                tooltip=tooltip(Arm="arm:N", Generation="generation:Q", Mean="value:Q"),
+                tooltip=tooltip(Arm="arm:N", Generation="generation:O", Mean="value:Q"),
             )
         )
     return alt.concat(*panels, columns=2, spacing=16)

@@ -8,7 +8,18 @@ import pandas as pd
 
 from headwise.report.columns import Tables, records
 from headwise.report.finding import Finding, described
-from headwise.report.labels import amount, estimator_label, marked_p, missing, number, p_value, plain, signed, titled
+from headwise.report.labels import (
+    amount,
+    estimator_label,
+    marked_p,
+    missing,
+    number,
+    p_value,
+    plain,
+    share,
+    signed,
+    titled,
+)
 from headwise.report.verdicts import side
 from headwise.report.view import Row
 from headwise.robustness.noise_tables import ARCHITECTURE
@@ -183,9 +194,8 @@ def _selection(rows: pd.DataFrame) -> Iterator[Finding]:
             headline=False,
             sentence=(
                 f"Demonstration: between random halves of {amount(row['units'], 'refit')} of bases a cell fixed "
-                f"beforehand differs at the level of {100 * row['level']:g} % in {100 * row['declared_rate']:.0f} % of "
-                f"splits; the best of {row['cells']} cells in the expected direction in {100 * row['best_rate']:.0f} "
-                "%, by "
+                f"beforehand differs at the level of {100 * row['level']:g} % in {share(row['declared_rate'])} of "
+                f"splits; the best of {row['cells']} cells in the expected direction in {share(row['best_rate'])}, by "
                 f"{signed(row['best_percent'], 1)} percentage points on average. Selection alone makes that effect."
             ),
             estimate=row["best_rate"],
