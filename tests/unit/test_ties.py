@@ -22,6 +22,7 @@ from headwise.statistics.intervals import (
 )
 from headwise.statistics.permutation import sign_flip, two_sample
 from headwise.statistics.roc import roc_area
+from headwise.statistics.survival import kaplan_meier, restricted_mean, restricted_mean_difference
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -255,3 +256,22 @@ def test_what_is_beyond_the_range_of_numbers_is_undefined_and_says_so():
         assert found.low is not None or "beyond the range of numbers" in found.reason
     assert two_sample([LARGEST] * 3, [-LARGEST] * 3, generator(), 99).estimate is None
     assert sign_flip(spread, generator(), 99).p == 1.0
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_times_that_are_equal_but_for_rounding_are_one_time(scale):
+    happened = [True, True, False, True, True]
+    plain = kaplan_meier([3, 3, 3, 7, 9], happened, 0.05)
+    times = [each * scale for each in (0.3, 0.1 + 0.2, 0.3, 0.7, 0.9)]
+    curve = kaplan_meier(times, happened, 0.05)
+    assert curve.survival.tolist() == plain.survival.tolist()
+    assert curve.at_risk.tolist() == [5, 2, 1]
+    # The horizon is 0.9 but for rounding: everybody is gone there, not before.
+    horizon = (0.3 + 0.6) * scale
+    expected = restricted_mean([3, 3, 3, 7, 9], happened, 9, 0.05)
+    found = restricted_mean(times, happened, horizon, 0.05)
+    assert (found.estimate / scale, found.low / scale) == pytest.approx((expected.estimate / 10, expected.low / 10))
+    groups = ([each * scale for each in (0.3, 0.7, 0.9)], [True] * 3), ([(0.1 + 0.2) * scale, 0.9 * scale], [True] * 2)
+    test = restricted_mean_difference(*groups, horizon, generator(), 99, 0.05)
+    exact = restricted_mean_difference(([3, 7, 9], [True] * 3), ([3, 9], [True] * 2), 9, generator(), 99, 0.05)
+    assert test.p == exact.p

@@ -168,7 +168,10 @@ def logrank_scores(times: FloatArray, happened: npt.NDArray[np.bool_]) -> FloatA
 def _area(
     times: npt.ArrayLike, happened: npt.ArrayLike, horizon: float, level: float
 ) -> tuple[float | None, tuple[float, int] | None, int, str | None]:
-    """Restricted mean; its standard error with degrees of freedom; units; and why one of them is undefined."""
+    """Restricted mean; its variance with degrees of freedom; units; and why one of them is undefined.
+
+    The variance is of times in the units that `rescaled` gives the horizon, so that its square root is a number.
+    """
     if not 0 < horizon < np.inf:
         raise ValueError(f"the horizon is {horizon}: give a positive time")
     curve = kaplan_meier(times, happened, level)
@@ -195,8 +198,7 @@ def _area(
     if variance == 0 or events < 2:
         why = "one event before the horizon" if events < 2 else "all events happened at once"
         return area, None, curve.n, joined(curve.reason, f"{why}: no standard error")
-    error = restored(np.sqrt(variance * events / (events - 1)), exponent)
-    return area, (error, events - 1), curve.n, curve.reason
+    return area, (variance * events / (events - 1), events - 1), curve.n, curve.reason
 
 
 def _within(
@@ -208,10 +210,9 @@ def _within(
     known = [spread for spread in spreads if spread is not None]
     if estimate is None or len(known) < len(spreads):
         return None, None
-    (errors,), exponent = rescaled(np.array([error for error, _ in known]))
-    total = float(np.sum(errors**2))
-    freedom = 1 / sum((error**2 / total) ** 2 / own for error, (_, own) in zip(errors, known, strict=True))
-    half = restored(float(stdtrit(freedom, 1 - level / 2)) * np.sqrt(total), exponent)
+    total = sum(variance for variance, _ in known)
+    freedom = 1 / sum((variance / total) ** 2 / own for variance, own in known)
+    half = restored(float(stdtrit(freedom, 1 - level / 2) * np.sqrt(total)), rescaled(np.array([most]))[1])
     return max(least, estimate - half), min(most, estimate + half)
 
 
