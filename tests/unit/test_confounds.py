@@ -32,10 +32,19 @@ def shift(model: str, variant: str, reference: float | None, difference: float |
     }
 
 
-def comparisons(*deltas: float) -> pd.DataFrame:
+def comparisons(*deltas: tuple[float, float]) -> pd.DataFrame:
     rows = [
-        {"scope": scope, "level": level, "estimator": "hellinger", "sink": "kept", "delta_absolute": delta * factor}
-        for delta in deltas
+        {
+            "aligned": f"aligned-{number}",
+            "scope": scope,
+            "level": level,
+            "estimator": "hellinger",
+            "sink": "kept",
+            "delta_absolute": delta * factor,
+            "ci_low": (delta - half) * factor,
+            "ci_high": (delta + half) * factor,
+        }
+        for number, (delta, half) in enumerate(deltas)
         for scope, level, factor in (("refits", "model", 1.0), ("refit", "model", 9.0), ("refits", "layer", 9.0))
     ]
     return pd.DataFrame(rows)
@@ -43,7 +52,7 @@ def comparisons(*deltas: float) -> pd.DataFrame:
 
 def test_the_numbers_of_a_row() -> None:
     shifts = pd.DataFrame([shift(model, "wide", *values) for model, values in VALUES.items()])
-    (row,) = confound_table(shifts, comparisons(0.03, -0.01)).to_dict("records")
+    (row,) = confound_table(shifts, comparisons((0.03, 0.01), (-0.01, 0.05))).to_dict("records")
     assert (row["measured"], row["pairs"], row["largest_model"]) == (3, 1, "two")
     expected = {
         "mean_difference": (0.04 - 0.08 + 0.06) / 3,
@@ -59,6 +68,40 @@ def test_the_numbers_of_a_row() -> None:
     assert {name: row[name] for name in expected} == pytest.approx(expected)
     assert row["tolerance"] is None
     assert row["reason"] is None
+
+
+def test_a_ratio_to_a_change_that_is_not_told_from_zero_is_unbounded() -> None:
+    shifts = pd.DataFrame([shift(model, "wide", *values) for model, values in VALUES.items()])
+    (row,) = confound_table(shifts, comparisons((0.000006, 0.01), (-0.000006, 0.03))).to_dict("records")
+    assert (row["shift_over_alignment"], row["alignment_effect"]) == (None, pytest.approx(0.000006))
+    assert row["shift_over_spread"] == pytest.approx(0.06 / 0.02**0.5)
+    assert row["reason"] == (
+        "the ratio to the change under alignment is unbounded: the mean change under alignment 6e-06 is "
+        "indistinguishable from 0 (interval 0 to 0.02001, n = 2)"
+    )
+
+
+def test_a_model_of_one_refit_has_its_interval_over_prompts() -> None:
+    shifts = pd.DataFrame([shift("one", "wide", *VALUES["one"])])
+    tests = comparisons((0.02, 0.01))
+    tests.loc[tests["scope"].eq("refits"), ["ci_low", "ci_high"]] = None
+    (row,) = confound_table(shifts, tests).to_dict("records")
+    assert row["shift_over_alignment"] == pytest.approx(0.04 / 0.02)
+    tests.loc[tests["scope"].eq("refit"), "ci_low"] = -0.01
+    (row,) = confound_table(shifts, tests).to_dict("records")
+    assert row["shift_over_alignment"] is None
+    # Two refits of which no interval can be made: nothing tells their change from 0.
+    tests = pd.concat([tests, tests[tests["scope"].eq("refit")]])
+    (row,) = confound_table(shifts, tests).to_dict("records")
+    assert row["shift_over_alignment"] is None
+    assert "has no interval that tells it from 0" in row["reason"]
+
+
+def test_models_that_are_equal_but_for_rounding_have_no_spread() -> None:
+    shifts = pd.DataFrame([shift("one", "wide", 0.3, 0.1), shift("two", "wide", 0.1 + 0.2, 0.1)])
+    (row,) = confound_table(shifts, None).to_dict("records")
+    assert (row["spread_between_models"], row["shift_over_spread"]) == (0.0, None)
+    assert "no ratio to the spread between models: they are equal" in row["reason"]
 
 
 def test_what_is_undefined_is_null_with_a_reason() -> None:

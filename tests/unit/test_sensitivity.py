@@ -33,7 +33,7 @@ def test_slope_is_that_of_least_squares():
 
 
 def test_published_ratios_follow_from_published_slopes_and_are_unbounded():
-    found = contrast(published_slopes("Mistral"), published_slopes("Llama-2"), rng(), 1999, 0.05)
+    found = contrast(published_slopes("Mistral"), published_slopes("Llama-2"), rng(), 1999, 0.05, "raw")
     values = {each.quantity: each.value for each in PUBLISHED}
     assert found.ratio_of_means == pytest.approx(values[RATIO_OF_MEANS], rel=1e-3)
     assert found.median_of_ratios == pytest.approx(values[MEDIAN_OF_RATIOS], rel=1e-3)
@@ -82,6 +82,42 @@ def test_what_is_not_finite_is_left_out_and_counted():
     nothing = contrast({1: math.nan}, {1: 1.0}, rng(), 999, 0.05)
     assert nothing.verdict == "undefined: no unit to compare"
     assert nothing.reason == "units without a finite area, left out: 1; the model has no unit with a finite area"
+
+
+def test_areas_that_are_positive_are_told_from_zero_on_the_log_scale():
+    # The interval of their mean, 73 ± 184, holds 0; nobody expects an area below 0.
+    group, reference = {1: 160.0, 2: 1500.0, 3: 460.0}, {1: 16.73, 2: 156.96, 3: 46.35}
+    found = contrast(group, reference, rng(), 99, 0.05)
+    assert found.verdict == "9.63 times"
+    assert found.geometric_low < found.geometric_mean < found.geometric_high
+    falls = contrast(group, reference | {3: -46.35}, rng(), 99, 0.05)
+    assert falls.verdict.startswith("unbounded: the reference's 42.45 is indistinguishable from 0 (95 % interval -")
+
+
+def test_a_ratio_to_what_cancels_is_no_number():
+    # The sum of 0.1, 0.2 and -0.3 is 3e-17.
+    found = contrast({1: 1.0, 2: 2.0, 3: 3.0}, {1: 0.1, 2: 0.2, 3: -0.3}, rng(), 99, 0.05)
+    assert (found.ratio_of_means, found.log_ratio) == (None, None)
+    assert found.verdict.startswith("unbounded")
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e300])
+def test_ratios_at_the_ends_of_the_range_of_numbers(scale):
+    group, reference = {1: 2.0, 2: 2.5, 3: 2.2}, {1: 1.0, 2: 1.4, 3: 1.2}
+    plain = contrast(group, reference, rng(), 99, 0.05)
+    found = contrast(*({k: v * scale for k, v in each.items()} for each in (group, reference)), rng(), 99, 0.05)
+    for name in ("ratio_of_means", "geometric_low", "geometric_high", "log_low", "median_of_ratios", "p"):
+        assert getattr(found, name) == pytest.approx(getattr(plain, name))
+    beyond = contrast({1: 1e300, 2: 2e300}, {1: 1e-300, 2: 2e-300}, rng(), 99, 0.05)
+    assert (beyond.ratio_of_means, beyond.geometric_mean, beyond.median_of_ratios) == (None, None, None)
+
+
+def test_equal_doses_have_no_slope_whatever_their_digits():
+    assert slope([0.1, 0.1, 0.1], [1.0, 2.0, 3.0]) is None
+    assert slope([0.3, 0.1 + 0.2], [1.0, 2.0]) is None
+    assert slope([1e-200, 2e-200], [1.0, 2.0]) == pytest.approx(1e200)
+    assert slope([1e-200, 2e-200], [1e200, 2e200]) is None
+    assert slope([1.0, 2.0], [1e300, 2e300]) == pytest.approx(1e300)
 
 
 def test_one_unit_of_the_reference_bounds_nothing():

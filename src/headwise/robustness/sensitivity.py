@@ -13,14 +13,14 @@ from headwise.statistics.intervals import (
     FEW_CLUSTERS,
     Interval,
     jackknife,
-    t_interval,
     welch_from_errors,
     welch_interval,
 )
 from headwise.statistics.permutation import FloatArray, two_sample
+from headwise.statistics.ratio import UNBOUNDED, Scale, unbounded_because
 from headwise.statistics.result import finite_or_none, joined
-
-UNBOUNDED = "unbounded"
+from headwise.statistics.ties import is_constant, rescaled, restored, snapped
+from headwise.statistics.values import numbers
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class SensitivityContrast:
     log_ratio     ln of the ratio of means, with its interval log_low, log_high over units (`log_ratio_interval`)
     geometric_low, geometric_high  Welch's interval of the ratio of geometric means, which suits few units better
     p, p_attainable  two-sided permutation test of ln areas; of areas where one is not positive
-    verdict       the ratio in words: a number, or that it is unbounded, because the interval of the reference's mean
-                  holds 0. All numbers stay as they were computed; intervals of an unbounded ratio are None
+    verdict       the ratio in words: a number, or that it is unbounded, because nothing tells the reference from 0.
+                  All numbers stay as they were computed; intervals of an unbounded ratio are None
     n, n_reference  units
     """
 
@@ -60,22 +60,28 @@ def area(sigmas: Sequence[float], changes: Sequence[float]) -> float:
 
     sigmas, changes: of the same length; doses in any order, all above 0. NaN where a change is.
     """
-    order = np.argsort(sigmas)
-    doses = np.concatenate([[0.0], np.asarray(sigmas, dtype=np.float64)[order]])
-    values = np.concatenate([[0.0], np.asarray(changes, dtype=np.float64)[order]])
-    return float(np.trapezoid(values, doses))
+    given, found = numbers(sigmas, "sigmas"), numbers(changes, "changes")
+    if len(given) != len(found):
+        raise ValueError(f"{len(found)} changes for {len(given)} doses: give one each")
+    order = np.argsort(given, kind="stable")
+    doses, values = np.concatenate([[0.0], given[order]]), np.concatenate([[0.0], found[order]])
+    if not np.isfinite(values).all():
+        return float("nan")
+    (values,), exponent = rescaled(values)
+    return restored(float(np.trapezoid(values, doses)), exponent)
 
 
 def slope(sigmas: Sequence[float], values: Sequence[float]) -> float | None:
-    """Slope of the least-squares line of values against σ: the published number, of perplexities; None below two doses.
+    """Slope of the least-squares line of values against σ: the published number, of perplexities.
 
-    None where a value is not finite.
+    None where a value is not finite, or where there are not two doses that differ by more than rounding.
     """
-    doses, found = np.asarray(sigmas, dtype=np.float64), np.asarray(values, dtype=np.float64)
-    centred = doses - doses.mean()
-    if len(doses) < 2 or not centred.any():
+    doses, found = numbers(sigmas, "sigmas"), numbers(values, "values")
+    if len(doses) < 2 or is_constant(doses) or not np.isfinite(found).all():
         return None
-    return finite_or_none(float(centred @ found / (centred @ centred)))
+    ((found,), up), ((doses,), down) = rescaled(found), rescaled(doses)
+    centred = doses - doses.mean()
+    return finite_or_none(restored(float(centred @ found / (centred @ centred)), up - down))
 
 
 def contrast(
@@ -84,13 +90,16 @@ def contrast(
     rng: np.random.Generator,
     resamples: int,
     level: float,
+    scale: Scale = "log",
 ) -> SensitivityContrast:
-    """Compare areas, or other positive numbers, of units by seed; those that are not finite are left out and counted.
+    """Compare areas, or other numbers, of units by seed; those that are not finite are left out and counted.
 
     rng, resamples  for the test where it is not exact, and for the bootstrap of many units
     level           intervals cover 1 − level
+    scale           on which the numbers deviate to both sides alike: "log" where they are positive by nature, as areas
+                    are; "raw" for slopes, which may fall
     """
-    ours, theirs = ({seed: value for seed, value in each.items() if np.isfinite(value)} for each in (group, reference))
+    ours, theirs = (_finite(each) for each in (group, reference))
     left_out = len(group) + len(reference) - len(ours) - len(theirs)
     remark = f"units without a finite area, left out: {left_out}" if left_out else None
     first, second = np.array(list(ours.values())), np.array(list(theirs.values()))
@@ -99,11 +108,13 @@ def contrast(
         empty = "neither model" if n == m else "the model" if not n else "the reference"
         why = joined(remark, f"{empty} has {'a' if n == m else 'no'} unit with a finite area")
         return SensitivityContrast("undefined: no unit to compare", "none", n, m, reason=why)
+    why = unbounded_because(second, level, scale)
+    (first, second), _ = rescaled(first, second)  # ratios and tests are those of the numbers as given
     positive = bool((first > 0).all() and (second > 0).all())
     one, other = (np.log(first), np.log(second)) if positive else (first, second)
     test = two_sample(one, other, rng, resamples)
-    why = unbounded_because(second, level)
-    ratio = finite_or_none(first.mean() / second.mean()) if second.mean() else None
+    mean = snapped(float(second.mean()), second)
+    ratio = finite_or_none(float(first.mean()) / mean) if mean else None
     shared = sorted(set(ours) & set(theirs))
     paired = [ours[seed] / theirs[seed] for seed in shared if theirs[seed] != 0]
     complete = len(paired) == n == m
@@ -113,13 +124,13 @@ def contrast(
     bounded = why is None
     return SensitivityContrast(
         ratio_of_means=ratio,
-        median_of_ratios=float(np.median(paired)) if complete else None,
-        geometric_mean=float(np.exp(one.mean() - other.mean())) if positive else None,
+        median_of_ratios=finite_or_none(np.median(paired)) if complete else None,
+        geometric_mean=_exp(one.mean() - other.mean()) if positive else None,
         log_ratio=log_ratio,
         log_low=of_means.low if bounded and log_ratio is not None else None,
         log_high=of_means.high if bounded and log_ratio is not None else None,
-        geometric_low=float(np.exp(welch.low)) if bounded and welch and welch.low is not None else None,
-        geometric_high=float(np.exp(welch.high)) if bounded and welch and welch.high is not None else None,
+        geometric_low=_exp(welch.low) if bounded and welch and welch.low is not None else None,
+        geometric_high=_exp(welch.high) if bounded and welch and welch.high is not None else None,
         p=test.p,
         p_attainable=test.p_attainable,
         n=n,
@@ -131,17 +142,10 @@ def contrast(
     )
 
 
-def unbounded_because(reference: FloatArray, level: float) -> str | None:
-    """Why a ratio to these units has no upper bound; None where the interval of their mean is above or below 0."""
-    interval = t_interval(reference, level)
-    if interval.low is None or interval.high is None:
-        return "one unit of the reference does not tell its area from 0"
-    if interval.low <= 0 <= interval.high:
-        return (
-            f"the reference's {interval.estimate:.4g} is indistinguishable from 0 ({100 * (1 - level):g} % interval "
-            f"{interval.low:.4g} to {interval.high:.4g}, n = {interval.n})"
-        )
-    return None
+def _finite(units: dict[int, float]) -> dict[int, float]:
+    """The units with a finite number."""
+    values = numbers(list(units.values()), "areas")
+    return {unit: float(value) for unit, value in zip(units, values, strict=True) if np.isfinite(value)}
 
 
 def log_ratio_interval(
@@ -178,6 +182,12 @@ def log_ratio_interval(
 def _log_of_mean(means: FloatArray) -> FloatArray:
     """ln, NaN where a mean is not positive."""
     return np.log(np.where(means > 0, means, np.nan))
+
+
+def _exp(value: float) -> float | None:
+    """e to a power; None where that is beyond the range of numbers."""
+    with np.errstate(over="ignore"):
+        return finite_or_none(float(np.exp(value)))
 
 
 def _in_words(ratio: float | None) -> str:

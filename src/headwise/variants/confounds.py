@@ -2,17 +2,23 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from headwise.provenance import read_metadata, read_table, write_table
+from headwise.statistics.intervals import Interval
+from headwise.statistics.ratio import UNBOUNDED, indistinguishable
 from headwise.statistics.result import joined
+from headwise.statistics.ties import is_constant
 
 PADDING_ALONE = "padding"
 # Sums over another number of keys may round otherwise. Random models of ten architectures differ by up to 2e-6 in
 # float32; the limits leave room for depth, which adds up rounding, and are far below what any other choice moves.
 PADDING_TOLERANCE = {"float32": 1e-4, "float16": 5e-3, "bfloat16": 2e-2}
+UNKNOWN_LEVEL = 0.0  # of intervals that are read from a table of comparisons
+SHIFT_OVER_ALIGNMENT = "the ratio to the change under alignment"
 KEY = ["variant", "reference", "choices", "estimator", "sink"]
 
 
@@ -50,7 +56,8 @@ def confound_table(shifts: pd.DataFrame, comparisons: pd.DataFrame | None) -> pd
     spread_between_models         standard deviation (ddof 1) of the reference value over base models, seeds averaged
     alignment_effect              mean over aligned models of the absolute change under alignment, as the study's
                                   comparisons give it: on all prompts, under the study's own extraction
-    shift_over_alignment          mean_absolute_difference / alignment_effect
+    shift_over_alignment          mean_absolute_difference / alignment_effect; null where that is unbounded, because no
+                                  model's change under alignment can be told from 0
     shift_over_spread             mean_absolute_difference / spread_between_models
     alignment_effect_under_reference, alignment_effect_under_variant  mean over measured pairs of aligned and base
                                   of their difference, both under the reference, and both under the variant
@@ -61,23 +68,28 @@ def confound_table(shifts: pd.DataFrame, comparisons: pd.DataFrame | None) -> pd
     rows = []
     for _, group in shifts.groupby(KEY, sort=False):
         identity = {name: str(group[name].iloc[0]) for name in KEY}
-        effect = effects.get((identity["estimator"], identity["sink"]))
-        rows.append({**identity, **_summary(group, effect)})
+        alignment = effects.get((identity["estimator"], identity["sink"]))
+        rows.append({**identity, **_summary(group, alignment)})
     return pd.DataFrame(rows)
 
 
-def _summary(group: pd.DataFrame, effect: float | None) -> dict[str, object]:
+def _summary(group: pd.DataFrame, alignment: Interval | None) -> dict[str, object]:
     """The numbers of one variant, estimator and sink over models."""
     defined = group[group["difference"].notna()]
     absolute = defined["difference"].abs()
     bases = group[group["base"].isna() & group["reference_value"].notna()]
     values = bases.groupby("model", sort=False)["reference_value"].mean()
-    spread = float(values.std(ddof=1)) if len(values) > 1 else None
+    equal = len(values) > 1 and is_constant(values.to_numpy(dtype=np.float64))
+    spread = None if len(values) < 2 else 0.0 if equal else float(values.std(ddof=1))
+    effect = None if alignment is None else alignment.estimate
+    unbounded = None if alignment is None else indistinguishable(alignment, "the mean change under alignment")
     size = float(absolute.mean()) if len(defined) else None
     pairs = _pairs(defined)
     reasons = [
         *group.loc[group["difference"].isna(), "reason"].drop_duplicates(),
         "no spread between models: fewer than two base models measured" if spread is None else None,
+        "no ratio to the spread between models: they are equal" if equal else None,
+        f"{SHIFT_OVER_ALIGNMENT} is {UNBOUNDED}: {unbounded}" if unbounded else None,
         "no effect of alignment: the study compares nothing, or it is undefined" if effect is None else None,
         "no pair of base and aligned model measured" if pairs.empty else None,
     ]
@@ -90,7 +102,7 @@ def _summary(group: pd.DataFrame, effect: float | None) -> dict[str, object]:
         "tolerance": _tolerance(group),
         "spread_between_models": spread,
         "alignment_effect": effect,
-        "shift_over_alignment": _ratio(size, effect),
+        "shift_over_alignment": None if unbounded else _ratio(size, effect),
         "shift_over_spread": _ratio(size, spread),
         "alignment_effect_under_reference": _mean(pairs["under_reference"]),
         "alignment_effect_under_variant": _mean(pairs["under_variant"]),
@@ -118,13 +130,42 @@ def _pairs(defined: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _alignment_effects(comparisons: pd.DataFrame | None) -> dict[tuple[str, str], float]:
-    """Mean over aligned models of the absolute change over refits, by estimator and sink."""
+def _alignment_effects(comparisons: pd.DataFrame | None) -> dict[tuple[str, str], Interval]:
+    """Mean over aligned models of the absolute change over refits, by estimator and sink.
+
+    The ends of its interval are the means of the least and of the largest absolute changes in the intervals of the
+    single models: it holds 0 where that of every model does. A model of one refit has its interval over prompts.
+    """
     if comparisons is None:
         return {}
-    rows = comparisons[comparisons["scope"].eq("refits") & comparisons["level"].eq("model")]
-    sizes = rows.assign(size=rows["delta_absolute"].abs()).groupby(["estimator", "sink"], sort=False)["size"].mean()
-    return {key: float(size) for key, size in zip(sizes.index, sizes, strict=True) if np.isfinite(size)}
+    found: dict[tuple[str, str], Interval] = {}
+    models = comparisons[comparisons["level"].eq("model")]
+    for (estimator, sink), own in models.groupby(["estimator", "sink"], sort=False):
+        over = own[own["scope"].eq("refits") & np.isfinite(own["delta_absolute"].astype("float64"))]
+        if over.empty:
+            continue
+        ends = [_ends(row, own[own["scope"].eq("refit") & own["aligned"].eq(row["aligned"])]) for row in _records(over)]
+        known = any(high is not None for _, high in ends)
+        low = float(np.mean([least for least, _ in ends])) if known else None
+        high = float(np.mean([most for _, most in ends if most is not None])) if known else None
+        size = float(over["delta_absolute"].abs().mean())
+        found[str(estimator), str(sink)] = Interval(size, low, high, UNKNOWN_LEVEL, len(over), "mean over models")
+    return found
+
+
+def _ends(change: dict[str, Any], refits: pd.DataFrame) -> tuple[float, float | None]:
+    """The least and the largest absolute change in the interval of a model; 0 and None where it has none."""
+    if pd.isna(change["ci_low"]) and len(refits) == 1:
+        (change,) = _records(refits)
+    low, high = change["ci_low"], change["ci_high"]
+    if pd.isna(low) or pd.isna(high):
+        return 0.0, None
+    return max(0.0, low, -high), max(abs(low), abs(high))
+
+
+def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows by the names of their columns."""
+    return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
 
 
 def _mean(values: "pd.Series[float]") -> float | None:

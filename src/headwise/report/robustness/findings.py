@@ -24,7 +24,7 @@ from headwise.report.verdicts import side
 from headwise.report.view import Row
 from headwise.robustness.noise_tables import ARCHITECTURE
 from headwise.robustness.published import RATIO_OF_MEANS, published_slopes
-from headwise.robustness.sensitivity import unbounded_because
+from headwise.statistics.ratio import unbounded_because
 from headwise.study.study import Study
 
 # The published site; both units of the dose are told, since residual norms differ between models.
