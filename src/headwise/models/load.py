@@ -1,14 +1,16 @@
 """Checkpoints in memory: safetensors weights, and code that they bring only where a study allows it for that model."""
 
 import importlib.util
+import logging
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoTokenizer,
@@ -20,8 +22,11 @@ from transformers import (
 
 from headwise.models.architecture import ArchitectureError, language_model_class
 from headwise.models.checkpoint import checkpoint_folder, verify_architecture
-from headwise.models.checks import check_checkpoint
-from headwise.models.headers import CheckpointError
+from headwise.models.checks import UNQUANTIZED, check_checkpoint
+from headwise.models.configuration import errors_named, read_config
+from headwise.models.files import CONFIG
+from headwise.models.headers import CheckpointError, read_object
+from headwise.models.loaded import verify_loaded
 from headwise.progress import no_bars_in_logs
 from headwise.study.models import Loading
 
@@ -34,6 +39,7 @@ def load_checkpoint(
     device: str = "cpu",
     loading: Loading | None = None,
     memory: dict[int | str, str] | None = None,
+    head: bool = False,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The language model of a checkpoint, in evaluation mode, and its tokenizer. Of an encoder such as BERT it is the
     masked language model.
@@ -42,33 +48,94 @@ def load_checkpoint(
     or float16. device: a device of torch, or "auto": a GPU where there is one. loading: quantization, placement on
     several devices, and whether code that the checkpoint brings may run; by default none of them. memory: how much of
     each device may hold weights that are spread, as accelerate takes it; by default all that is free. What has no room
-    on any device lies in a temporary folder that is deleted with the model.
+    on any device lies in a temporary folder that is deleted with the model. head: whether predictions are wanted, for
+    losses and generation; where they are not, a checkpoint may lack the language-model head, and
+    `model.headwise_random` names the tensors of it that are random numbers.
 
-    Raises CheckpointError where a file is missing, where weights are pickled (reading a pickle runs whatever code its
-    author put there), where the model needs code of its own, where it is no language model of one stack, and for a
-    quantization that is not possible here.
+    Raises CheckpointError as `check_checkpoint` does, for an architecture that transformers has not or that is no
+    language model of one stack, for a quantization that is not possible here, and where weights and configuration do
+    not fit together, tensor by tensor.
     """
     loading = loading or Loading()
     if dtype not in DTYPES:
         raise ValueError(f"unknown dtype '{dtype}': choose from {', '.join(DTYPES)}")
-    folder = checkpoint_folder(checkpoint)
-    check_checkpoint(folder, loading.trust_remote_code)
-    verify_architecture(folder / "config.json", loading.trust_remote_code)
+    folder, family, options = _checked(checkpoint, loading)
+    options |= {"dtype": DTYPES[dtype], **_quantized(loading, DTYPES[dtype], folder)}
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": loading.trust_remote_code}
-    tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-    config = AutoConfig.from_pretrained(folder, **local)
-    family: Any = _model_class(config, folder, loading.trust_remote_code)
-    options = local | {"dtype": DTYPES[dtype], "use_safetensors": True, **_quantized(loading, DTYPES[dtype], folder)}
-    with no_bars_in_logs():
-        if loading.device_map is None and loading.quantization is None:
-            model = family.from_pretrained(folder, **options).to(device)
-        elif loading.device_map is None:
-            model = family.from_pretrained(folder, device_map={"": device}, **options)
-        else:
-            model = _spread(family, folder, options, memory)
+    own_code = loading.trust_remote_code
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=own_code)
+    if loading.device_map is not None:
+        model = _spread(family, folder, options, memory)
+    elif loading.quantization is not None:
+        model = _loaded(family, folder, options | {"device_map": {"": device}})
+    else:
+        model = _loaded(family, folder, options).to(device)
+    _verify_head(model, folder, head)
     return model.eval(), tokenizer
+
+
+def verify_loading(checkpoint: str | Path, loading: Loading | None = None, head: bool = False) -> None:
+    """Refuse what `load_checkpoint` would refuse, before anything is measured: names and shapes of all weights are
+    compared with those of the model, and no weight is read.
+
+    That needs accelerate, and cannot be done for weights that are quantized; else only files are checked here, as
+    `check_checkpoint` does. Raises CheckpointError as `load_checkpoint` does.
+    """
+    folder, family, options = _checked(checkpoint, loading or Loading())
+    if importlib.util.find_spec("accelerate") and getattr(options["config"], "quantization_config", None) is None:
+        _verify_head(_loaded(family, folder, options | {"device_map": {"": "meta"}}), folder, head)
+
+
+def _checked(checkpoint: str | Path, loading: Loading) -> tuple[Path, Any, dict[str, Any]]:
+    """The folder of a checkpoint that was found whole, what loads it, and with which options."""
+    folder, own_code = checkpoint_folder(checkpoint), loading.trust_remote_code
+    check_checkpoint(folder, own_code)
+    verify_architecture(folder / CONFIG, own_code)
+    config = read_config(folder, own_code)
+    options = {"config": config, "local_files_only": True, "trust_remote_code": own_code, "use_safetensors": True}
+    return folder, _model_class(config, folder, own_code), options
+
+
+def _loaded(family: Any, folder: Path, options: dict[str, Any]) -> Any:
+    """The model, of which `headwise_random` names the tensors of the head that are in no file."""
+    with no_bars_in_logs(), _without_reports(), errors_named(folder, _remedy(options["config"])):
+        # Sizes that differ are reported as well then, by name, where transformers would only raise.
+        model, report = family.from_pretrained(
+            folder, output_loading_info=True, ignore_mismatched_sizes=True, **options
+        )
+        model.headwise_random = verify_loaded(model, report, folder)
+    return model
+
+
+def _remedy(config: PreTrainedConfig) -> str:
+    own = getattr(config, "quantization_config", None)
+    if own is None:
+        return "save the model again with `save_pretrained`, or choose another checkpoint"
+    method = own.get("quant_method") if isinstance(own, dict) else own
+    return (
+        f"quantization_config.quant_method is '{method}', so run it where its library and a GPU are, or {UNQUANTIZED}"
+    )
+
+
+def _verify_head(model: Any, folder: Path, wanted: bool) -> None:
+    if wanted and model.headwise_random:
+        raise CheckpointError(
+            f"{folder}: '{model.headwise_random[0]}' is in no file of weights, and without a language-model head "
+            "nothing can be predicted: choose a checkpoint that has one, or leave out what needs losses or text"
+        )
+
+
+@contextmanager
+def _without_reports() -> Iterator[None]:
+    """Within the block, transformers prints no table of the tensors that it misses: we read what it reports."""
+    logger = logging.getLogger("transformers.modeling_utils")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def input_device(model: PreTrainedModel) -> torch.device:
@@ -95,6 +162,11 @@ def _quantized(loading: Loading, dtype: torch.dtype, folder: Path) -> dict[str, 
     """Options for weights of 8 or 4 bits; none where weights keep their precision."""
     if loading.quantization is None:
         return {}
+    if read_object(folder / CONFIG).get("quantization_config") is not None:
+        raise CheckpointError(
+            f"{folder}/config.json: quantization_config says that the weights are quantized already: leave "
+            "`quantization` out"
+        )
     if not all(map(importlib.util.find_spec, ("bitsandbytes", "accelerate"))):
         raise CheckpointError(
             f"{folder}: quantization {loading.quantization} needs bitsandbytes: pip install "
@@ -112,7 +184,7 @@ def _quantized(loading: Loading, dtype: torch.dtype, folder: Path) -> dict[str, 
     return {"quantization_config": BitsAndBytesConfig(**bits, bnb_4bit_compute_dtype=dtype)}
 
 
-def _spread(family: Any, folder: Path, options: dict[str, Any], memory: dict[int | str, str] | None) -> PreTrainedModel:
+def _spread(family: Any, folder: Path, options: dict[str, Any], memory: dict[int | str, str] | None) -> Any:
     """A model over all GPUs, then memory, then disk."""
     if importlib.util.find_spec("accelerate") is None:
         raise CheckpointError(
@@ -120,7 +192,8 @@ def _spread(family: Any, folder: Path, options: dict[str, Any], memory: dict[int
         )
     # Snakemake and clusters say with TMPDIR where a job may put large files.
     offload = tempfile.TemporaryDirectory(prefix="headwise-offload-", dir=os.environ.get("TMPDIR"))
-    model = family.from_pretrained(folder, device_map="auto", offload_folder=offload.name, max_memory=memory, **options)
+    spread = {"device_map": "auto", "offload_folder": offload.name, "max_memory": memory}
+    model = _loaded(family, folder, options | spread)
     # The folder lives as long as the model: it is deleted when the model is, at the latest when the process ends.
     model.headwise_offload = offload
     return model
