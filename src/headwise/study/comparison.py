@@ -1,10 +1,10 @@
 """The section about tests: what is declared before anything is computed."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from headwise.study.section import Name, Rate, Section, Whole
+from headwise.study.section import ONCE, Name, Rate, Section, Whole
 
 Kind = Literal["comparison", "architecture", "alignment_difference", "alignment_pooled"]
 
@@ -13,7 +13,7 @@ class Comparison(Section):
     """What is declared before anything is computed."""
 
     primary: str = Field("hellinger", description="The one estimator that confirmatory tests use")
-    confirmatory: list[Kind] = Field(
+    confirmatory: Annotated[list[Kind], ONCE] = Field(
         ["comparison", "architecture", "alignment_difference", "alignment_pooled"],
         description="Tests of the primary estimator that are confirmatory, adjusted together by Holm's method. "
         "comparison: each aligned model against its base, within each refit; architecture: each base against the "

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from headwise.study.section import Section
+from headwise.study.section import Place, Section
 
 
 class Controls(Section):
@@ -17,6 +17,6 @@ class Controls(Section):
         description="Train two small models on random tokens that repeat, and look for the heads that are known to "
         "form: some 20 s on one core",
     )
-    released_results: str | None = Field(
+    released_results: Place | None = Field(
         None, description="Folder with released result files, whose printed indices are computed again"
     )

@@ -4,13 +4,13 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from headwise.study.section import Commit, Positive, Section, Sha256
+from headwise.study.section import Commit, Place, Positive, Section, Sha256
 
 
 class Prompts(Section):
     """The prompt set that every model is measured on."""
 
-    path: str = Field(description="File (JSON Lines with id, domain, text; or numbered text lines) or http(s) URL")
+    path: Place = Field(description="File (JSON Lines with id, domain, text; or numbered text lines) or http(s) URL")
     sha256: Sha256 | None = Field(
         None, description="Digest that the file must have; without it, the SHA256SUMS beside the file must list it"
     )
@@ -24,7 +24,7 @@ class Corpus(Section):
         description="standard_library: documentation of the running Python; text: a folder of .txt and .md files; "
         "dataset: a data set of the `datasets` library; grammar: synthetic sentences",
     )
-    path: str | None = Field(None, description="Folder of files (text); name on the hub, or folder (dataset)")
+    path: Place | None = Field(None, description="Folder of files (text); name on the hub, or folder (dataset)")
     configuration: str | None = Field(None, description="Of a data set that has several, the one to read (dataset)")
     split: str = Field("train", description="Split of the data set (dataset)")
     column: str = Field("text", description="Column of the data set that holds the text (dataset)")

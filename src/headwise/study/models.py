@@ -1,12 +1,14 @@
 """The models of a study, by where they come from."""
 
+import math
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, StrictBool, field_validator, model_validator
+from pydantic import Field, StrictBool, ValidatorFunctionWrapHandler, field_validator, model_validator
 
 from headwise.study.extraction import Dtype, FirstToken, Template
-from headwise.study.section import Name, Positive, Section, Seed, Whole, without_truth_values
+from headwise.study.section import Name, Place, Positive, Section, Seed, Whole, without_truth_values
 
 COMMIT = "[0-9a-f]{40}"
 SEED = "{seed}"
@@ -38,6 +40,11 @@ class TrainedModel(Model):
     @field_validator("decoder", "training", mode="before")
     @classmethod
     def _numbers(cls, changes: Any) -> Any:
+        for key, value in changes.items() if isinstance(changes, Mapping) else ():
+            # Told here once: whole numbers, numbers and texts would each say that they do not take it.
+            is_infinite = isinstance(value, float) and not math.isfinite(value)
+            if is_infinite or not isinstance(value, int | float | str | None):
+                raise ValueError(f"'{key}' is {value}: write a finite number or a text")
         return without_truth_values(changes)
 
 
@@ -144,7 +151,7 @@ class FolderModel(LoadedModel):
     """A checkpoint on disk in the layout of transformers, with safetensors weights."""
 
     source: Literal["folder"] = Field(description="Read this model from disk")
-    path: str = Field(description="Folder of the checkpoint; may hold {seed}")
+    path: Place = Field(description="Folder of the checkpoint; may hold {seed}")
 
     places: ClassVar[tuple[str, ...]] = ("path",)
 
@@ -169,6 +176,14 @@ class HubModel(Loading, LoadedModel):
     facts: Facts | None = Field(None, description="What is known of it beforehand; default: asked of the hub")
 
     places: ClassVar[tuple[str, ...]] = ("repository", "revision")
+
+    @field_validator("repositories", mode="wrap")
+    @classmethod
+    def _one_for_each_seed(cls, written: Any, validated: ValidatorFunctionWrapHandler) -> Any:
+        repositories = validated(written)
+        if repositories is not None and len(repositories) < len(written):
+            raise ValueError("a seed is written twice, once as a text: keep one of them")
+        return repositories
 
     @model_validator(mode="after")
     def _one_place(self) -> "HubModel":
@@ -207,12 +222,12 @@ class TransformerLensModel(LoadedModel):
     """Weights that TransformerLens saved (`torch.save(model.state_dict())`), converted to a model of transformers."""
 
     source: Literal["transformer_lens"] = Field(description="Convert weights of TransformerLens")
-    weights: str = Field(description="The .pt file, on disk or in `repository`; may hold {seed}")
-    config: str | None = Field(None, description="JSON file on disk with the model's HookedTransformerConfig")
+    weights: Place = Field(description="The .pt file, on disk or in `repository`; may hold {seed}")
+    config: Place | None = Field(None, description="JSON file on disk with the model's HookedTransformerConfig")
     repository: Repository | None = Field(None, description="Hub repository of the weights; default: they are on disk")
     revision: Revision = Field("main", description="As for `source: hub`; of `repository`")
-    repository_config: str | None = Field(None, description="The JSON file in `repository`, instead of `config`")
-    tokenizer: str | None = Field(None, description="Folder on disk with the tokenizer")
+    repository_config: Place | None = Field(None, description="The JSON file in `repository`, instead of `config`")
+    tokenizer: Place | None = Field(None, description="Folder on disk with the tokenizer")
     tokenizer_repository: Repository | None = Field(None, description="Hub repository of the tokenizer, instead")
     tokenizer_revision: Revision = Field("main", description="As for `source: hub`; of `tokenizer_repository`")
 

@@ -24,7 +24,7 @@ def sentence(detail: Mapping[str, Any]) -> str:
     if detail["type"] == "union_tag_not_found":
         return f"source is missing: add `source:` with one of {', '.join(map(repr, SOURCES))}"
     if detail["type"] == "union_tag_invalid":
-        return f"there is no source '{detail['ctx']['tag']}': choose from {detail['ctx']['expected_tags']}"
+        return f"there is no source {_shown(detail['ctx']['tag'])}: choose from {detail['ctx']['expected_tags']}"
     message = str(detail["msg"]).removeprefix("Value error, ")
     if detail["type"] == "value_error":
         return message

@@ -1,10 +1,10 @@
 """The section about perturbed models: noise and its dose, the probe, and text that is fed back to its model."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from headwise.study.section import Name, Positive, Rate, Section, Whole
+from headwise.study.section import ONCE, Name, Positive, Rate, Section, Whole
 
 Site = Literal["attention_output", "residual", "attention_logits"]
 Scale = Literal["absolute", "relative"]
@@ -19,27 +19,14 @@ PRESSURE = "Rewrite this text so that it is better and more convincing:"
 NEUTRAL = "Copy this text:"
 
 
-def once(values: list[Any] | None) -> list[Any] | None:
-    """The list, whose entries differ. Raises ValueError, naming the entry, where they do not."""
-    for value in values or ():
-        if values and values.count(value) > 1:
-            raise ValueError(f"{value} is listed twice: remove one")
-    return values
-
-
 class NoiseSpecialization(Section):
     """Where in the noise experiment the response of the estimators is measured besides that of the loss."""
 
-    sites: list[Site] = Field(list(SITES), description="Sites; empty: at none")
-    scales: list[Scale] = Field(["absolute", "relative"], description="Scales")
-    regions: list[Region] = Field(["all"], description="Thirds of the attention layers, or all")
+    sites: Annotated[list[Site], ONCE] = Field(list(SITES), description="Sites; empty: at none")
+    scales: Annotated[list[Scale], ONCE] = Field(["absolute", "relative"], description="Scales")
+    regions: Annotated[list[Region], ONCE] = Field(["all"], description="Thirds of the attention layers, or all")
     prompts: Positive = Field(6, description="Prompts, spread evenly over the prompt set")
     draws: Positive = Field(1, description="Noise draws")
-
-    @field_validator("sites", "scales", "regions")
-    @classmethod
-    def _each_once(cls, values: list[Any]) -> list[Any] | None:
-        return once(values)
 
 
 class GeneratedText(Section):
@@ -47,7 +34,7 @@ class GeneratedText(Section):
 
     prompts: Positive = Field(5, description="Prompts, spread evenly over the prompt set")
     new_tokens: Positive = Field(50, description="Tokens that are written after each prompt")
-    sigmas: list[Sigma] = Field(
+    sigmas: Annotated[list[Sigma], ONCE] = Field(
         [0.0, 0.01, 0.02, 0.05, 0.1, 0.2], min_length=2, description="Absolute σ, 0 included; at attention_output"
     )
 
@@ -55,26 +42,25 @@ class GeneratedText(Section):
 class Noise(Section):
     """Gaussian noise inside base models; outcome: the change of teacher-forced loss on held-out text."""
 
-    models: list[Name] | None = Field(None, description="Base models; default: all")
-    duplicate: list[Name] = Field(
+    models: Annotated[list[Name], ONCE] | None = Field(None, description="Base models; default: all")
+    duplicate: Annotated[list[Name], ONCE] = Field(
         [], description="Of these, models that are measured a second time with key and value heads duplicated"
     )
-    sites: list[Site] = Field(list(SITES), min_length=1, description="Where noise is added")
-    absolute: list[Sigma] = Field([0.01, 0.02, 0.05, 0.1, 0.2], description="Standard deviations of the noise")
-    relative: list[Sigma] = Field(
+    sites: Annotated[list[Site], ONCE] = Field(list(SITES), min_length=1, description="Where noise is added")
+    absolute: Annotated[list[Sigma], ONCE] = Field(
+        [0.01, 0.02, 0.05, 0.1, 0.2], description="Standard deviations of the noise"
+    )
+    relative: Annotated[list[Sigma], ONCE] = Field(
         [0.1, 0.2, 0.5, 1.0], description="Standard deviations in units of the RMS of a layer's clean activations"
     )
-    regions: list[Region] = Field(["all"], min_length=1, description="Thirds of the attention layers, or all")
+    regions: Annotated[list[Region], ONCE] = Field(
+        ["all"], min_length=1, description="Thirds of the attention layers, or all"
+    )
     draws: Positive = Field(3, description="Draws of the noise; 20 or more where they are the units of replication")
     excerpts: Positive = Field(8, description="Excerpts of held-out text")
     tokens: Whole = Field(64, ge=2, description="Tokens per excerpt")
     specialization: NoiseSpecialization = NoiseSpecialization()
     generated_text: GeneratedText | None = Field(None, description="The published outcome, besides; default: none")
-
-    @field_validator("models", "duplicate", "absolute", "relative", "sites", "regions")
-    @classmethod
-    def _each_once(cls, values: list[Any] | None) -> list[Any] | None:
-        return once(values)
 
     @model_validator(mode="after")
     def _some_noise(self) -> "Noise":

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 # Files are named by names, with a seed and an ending or two added, and file systems take 255 bytes.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
@@ -15,6 +15,27 @@ Whole = Annotated[int, Field(le=LARGEST)]
 Positive = Annotated[Whole, Field(ge=1)]
 Seed = Annotated[Whole, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
+
+
+def _nameable(path: str) -> str:
+    if "\0" in path:
+        raise ValueError("no name of a file holds a NUL character: remove it")
+    return path
+
+
+# A file or folder. An empty one would be the folder that Snakemake runs in.
+Place = Annotated[str, Field(min_length=1), AfterValidator(_nameable)]
+
+
+def _once(values: list[Any]) -> list[Any]:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{value} is listed twice: remove one")
+    return values
+
+
+# Of a list, whose entries must differ.
+ONCE = AfterValidator(_once)
 
 
 class StudyError(ValueError):

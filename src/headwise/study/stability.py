@@ -1,10 +1,10 @@
 """The section about the stability of heads across refits."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from headwise.study.section import Name, Positive, Rate, Section, Whole
+from headwise.study.section import ONCE, Name, Positive, Rate, Section, Whole
 
 Analysis = Literal["heads", "residual", "ablation", "weights", "head_map"]
 ANALYSES: tuple[Analysis, ...] = ("heads", "residual", "ablation", "weights", "head_map")
@@ -32,12 +32,12 @@ class Stability(Section):
     groups: list[RefitGroup] = Field(
         [], description="Default: one per trained base that has two or more refits; no such base, no comparison"
     )
-    analyses: list[Analysis] = Field(
+    analyses: Annotated[list[Analysis], ONCE] = Field(
         [*ANALYSES],
         min_length=1,
         description="What is measured; heads: from attention alone, all others load the models",
     )
-    words: list[Positive] = Field(
+    words: Annotated[list[Positive], ONCE] = Field(
         [5, 10, 20, 30, 40, 50], description="Prompt lengths, in words, that head stability is measured at as well"
     )
     random_refits: Whole = Field(3, ge=0, description="Models per group with random weights, as a control")
@@ -52,8 +52,10 @@ class Stability(Section):
         30.0, description="Perplexity of t-SNE, at most a third of the heads that are shown"
     )
     memory_mb: Whole = Field(512, ge=16, description="Attention, or kernel values, held in memory at once; MB")
-    weight_decay: list[WeightDecayContrast] = Field([], description="Groups that are contrasted")
-    depths: list[Name] = Field([], description="Groups that differ in depth alone, for the dip over depth")
+    weight_decay: Annotated[list[WeightDecayContrast], ONCE] = Field([], description="Groups that are contrasted")
+    depths: Annotated[list[Name], ONCE] = Field(
+        [], description="Groups that differ in depth alone, for the dip over depth"
+    )
     parity_margin: Rate = Field(
         0.05, description="Largest difference of held-out loss still called parity, nats per token"
     )
