@@ -3,6 +3,7 @@
 import pytest
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     BambaConfig,
     CohereConfig,
@@ -36,6 +37,7 @@ from headwise.models.architecture import (
     architecture_facts,
     language_model_class,
 )
+from headwise.models.reach import reach_by_layer
 from headwise.models.windows import windows_act
 
 SMALL = {"vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
@@ -175,6 +177,69 @@ def test_windows_and_layers_of_published_hybrids_and_chunks():
     assert (sliding["windows"], sliding["positions"]) == ([4096, 4096, 4096, None], "rotary in some layers")
     whole = Exaone4Config(**exaone, sliding_window=None, layer_types=["full_attention"] * 3)
     assert (architecture_facts(whole)["windows"], architecture_facts(whole)["positions"]) == ([None] * 3, "rotary")
+
+
+# Windows that count themselves or not, that are halved on the way, that no layer keeps to, that all but one do.
+WINDOWS = {
+    "one token": ("mistral", dict(sliding_window=1)),
+    "itself included": ("mistral", dict(sliding_window=4)),
+    "either side, itself not": ("ultrabert", dict(sliding_window=5, num_hidden_layers=4)),
+    "both sides together": ("modernbert", dict(local_attention=6, global_attn_every_n_layers=2)),
+    "halved by the configuration": (
+        "gemma3_text",
+        dict(sliding_window=6, use_bidirectional_attention=True, head_dim=8, layer_types=["sliding_attention"] * 3),
+    ),
+    "declared, not used": ("moshi", dict(sliding_window=4)),
+    "not named by the kinds of layers": ("minimax", dict(sliding_window=4, num_local_experts=2, head_dim=8)),
+    "in a layer of three": (
+        "gpt_oss",
+        dict(
+            sliding_window=3,
+            head_dim=8,
+            num_local_experts=2,
+            layer_types=["full_attention"] * 2 + ["sliding_attention"],
+        ),
+    ),
+    "by another name": ("recurrent_gemma", dict(attention_window_size=4, block_types=["attention"])),
+    "chunks": ("llama4_text", dict(attention_chunk_size=4, head_dim=8, num_local_experts=2, intermediate_size_mlp=8)),
+    "local and global": (
+        "gpt_neo",
+        dict(window_size=4, num_layers=2, num_heads=4, attention_types=[[["local", "global"], 1]]),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_windows_are_as_far_as_eager_attention_reaches(name):
+    kind, changes = WINDOWS[name]
+    shape = {**SMALL, "intermediate_size": 64, "num_key_value_heads": 2, "max_position_embeddings": 64}
+    if kind == "gpt_neo":
+        shape = {"vocab_size": 100, "hidden_size": 32, "max_position_embeddings": 64}
+    config = AutoConfig.for_model(kind, **{**shape, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, **changes})
+    model = language_model_class(config).from_config(config, attn_implementation="eager").eval()
+    tokens = 13
+    with torch.no_grad():
+        output = model(input_ids=torch.arange(tokens)[None] + 3, use_cache=False, output_attentions=True)
+    distance = (torch.arange(tokens)[:, None] - torch.arange(tokens)).abs()
+    # Linear attention is square, but no softmax.
+    layers = architecture_facts(config)["attention_layers"]
+    attention = [output.attentions[layer] for layer in layers]
+    reach = [int(distance[(weights[0] > 0).any(0)].max()) + 1 for weights in attention]
+    assert [window or tokens for window in architecture_facts(config)["windows"]] == reach
+    assert config._attn_implementation == "eager"
+
+
+def test_a_window_may_be_as_wide_as_any():
+    small = {**SMALL, "intermediate_size": 64, "num_key_value_heads": 2, "pad_token_id": 0}
+    assert architecture_facts(Phi3Config(**small, sliding_window=262_144))["windows"] == [262_144] * 3
+
+
+def test_a_window_whose_layers_are_not_known_is_an_error():
+    config = Llama4TextConfig(**SMALL, intermediate_size=64, head_dim=8, attention_chunk_size=8)
+    config.layer_types = ["full_attention"] * 3
+    assert reach_by_layer(AutoModelForCausalLM.from_config(config)) is None
+    with pytest.raises(ArchitectureError, match="names a window, but neither its layer_types nor the model's masks"):
+        architecture_facts(config)
 
 
 def test_a_window_acts_when_it_is_shorter_than_the_prompt():

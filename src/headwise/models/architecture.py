@@ -1,15 +1,16 @@
-"""Facts about attention, read from a model's configuration and never from its name."""
+"""Facts about attention, from a model's configuration and from what it builds."""
 
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedConfig
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
 
 from headwise.models.hooked import HOOKED_GPT2
+from headwise.models.reach import possible_windows, reach_by_layer
 
 # Architectures whose configuration says nothing of key and value heads because every head has its own.
 MULTI_HEAD_ONLY = frozenset(
@@ -49,8 +50,9 @@ def architecture_facts(config: PreTrainedConfig) -> dict[str, Any]:
         latter two None for multi-head latent attention, whose heads share a vector and no keys or values.
     head_width: of queries and keys. layers, hidden: all layers, and width of the residual stream.
     attention_layers: indices of the layers that have attention; fewer than `layers` in hybrid models.
-    windows: per attention layer, the most tokens that a query reaches back, itself included; None where all. The length
-        of a chunk where attention stays within chunks (Llama 4): queries near the start of one reach back less.
+    windows: per attention layer, the most tokens that a query reaches back, itself included; None where all. Read from
+        the masks that the model makes (see `reach`). Windows of encoders reach ahead as far. The length of a chunk
+        where attention stays within chunks (Llama 4): queries near the start of one reach back less.
     positions: "rotary", "rotary in some layers", "learned", "sinusoidal", "alibi" or "none".
     crowding: heads / key_value_heads × heads / head_width, the ρ of D'Elia (2026); None as key_value_heads is.
     parameters: tied weights counted once.
@@ -71,7 +73,8 @@ def architecture_facts(config: PreTrainedConfig) -> dict[str, Any]:
     latent = _declared(config, "kv_lora_rank") is not None
     key_value_heads = None if latent else _key_value_heads(config)
     head_width = _head_width(config)
-    windows = _windows(config)
+    model = _without_memory(config)
+    windows = _windows(config, model)
     return {
         "attention": _attention_kind(heads, key_value_heads),
         "heads": heads,
@@ -84,7 +87,7 @@ def architecture_facts(config: PreTrainedConfig) -> dict[str, Any]:
         "windows": list(windows.values()),
         "positions": _positions(config),
         "crowding": None if key_value_heads is None else heads / key_value_heads * heads / head_width,
-        "parameters": _parameters(config),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
 
 
@@ -135,30 +138,29 @@ def _head_width(config: PreTrainedConfig) -> int:
     return _declared(config, "head_dim") or config.hidden_size // config.num_attention_heads
 
 
-def _windows(config: PreTrainedConfig) -> dict[int, int | None]:
+def _windows(config: PreTrainedConfig, model: PreTrainedModel) -> dict[int, int | None]:
     """The window of each attention layer, by layer index."""
-    if config.model_type == "gpt_neo":
-        reach = {"local": config.window_size, "global": None}
-        return {layer: reach[kind] for layer, kind in enumerate(config.attention_layers)}
-    window = _window(config)
-    kinds = _layer_kinds(config) or ["sliding_attention"] * config.num_hidden_layers
-    if unknown := sorted(set(kinds) - {"full_attention"} - BOUNDED - WITHOUT_ATTENTION):
+    kinds = _layer_kinds(config)
+    if unknown := sorted(set(kinds or ()) - {"full_attention"} - BOUNDED - WITHOUT_ATTENTION):
         raise ArchitectureError(
             f"{config.model_type}: layer_types holds '{unknown[0]}', whose reach in tokens is not known: "
             "add it to architecture.py"
         )
+    if (measured := reach_by_layer(model)) is not None:
+        return dict(sorted(measured.items()))
+    if config.model_type == "gpt_neo":
+        reach = {"local": config.window_size, "global": None}
+        return {layer: reach[kind] for layer, kind in enumerate(config.attention_layers)}
+    window = _declared(config, "attention_chunk_size") or _declared(config, "sliding_window")
+    if possible_windows(config) and not (window and BOUNDED.intersection(kinds or ())):
+        raise ArchitectureError(
+            f"{config.model_type}: the configuration names a window, but neither its layer_types nor the model's masks "
+            "say which layers keep to it: its attention can be measured, and the columns of these facts stay empty"
+        )
+    kinds = kinds or ["full_attention"] * config.num_hidden_layers
     return {
         layer: window if kind in BOUNDED else None for layer, kind in enumerate(kinds) if kind not in WITHOUT_ATTENTION
     }
-
-
-def _window(config: PreTrainedConfig) -> int | None:
-    """The reach of the layers that are `BOUNDED`."""
-    if config.model_type == "modernbert":  # counts the tokens on either side
-        return config.sliding_window + 1
-    if config.model_type == "recurrent_gemma":
-        return config.attention_window_size
-    return _declared(config, "attention_chunk_size") or _declared(config, "sliding_window")
 
 
 def _layer_kinds(config: PreTrainedConfig) -> list[str] | None:
@@ -166,10 +168,7 @@ def _layer_kinds(config: PreTrainedConfig) -> list[str] | None:
     if (kinds := _declared(config, "layer_types")) is not None:
         return kinds
     kinds = _declared(config, "layers_block_type")
-    if kinds is None:
-        return None
-    attention = "sliding_attention" if config.model_type == "recurrent_gemma" else "full_attention"
-    return [attention if kind == "attention" else kind for kind in kinds]
+    return kinds and ["full_attention" if kind == "attention" else kind for kind in kinds]
 
 
 def _positions(config: PreTrainedConfig) -> str:
@@ -198,11 +197,11 @@ def _rotating_layers(config: PreTrainedConfig) -> list[bool]:
     return [bool(rotates) for rotates in _declared(config, "no_rope_layers") or [True]]
 
 
-def _parameters(config: PreTrainedConfig) -> int:
-    """Counted on a model without memory: no weight is allocated."""
+def _without_memory(config: PreTrainedConfig) -> PreTrainedModel:
+    """A model of this configuration, with no weight allocated."""
     with torch.device("meta"):
-        model = language_model_class(config).from_config(config)
-    return sum(parameter.numel() for parameter in model.parameters())
+        model: PreTrainedModel = language_model_class(config).from_config(config)
+    return model.eval()
 
 
 def _declared(config: PreTrainedConfig, field: str) -> Any:
