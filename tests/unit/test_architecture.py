@@ -196,7 +196,7 @@ WINDOWS = {
         dict(
             sliding_window=3,
             head_dim=8,
-            num_local_experts=2,
+            num_local_experts=4,
             layer_types=["full_attention"] * 2 + ["sliding_attention"],
         ),
     ),

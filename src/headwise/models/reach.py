@@ -47,7 +47,7 @@ def reach_by_layer(model: PreTrainedModel) -> dict[int, int | None] | None:
         return torch.cat([mask for mask in of_one_row if mask is not None], 2)
 
     def attend(
-        module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **_: Any
+        module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **__: Any
     ) -> tuple[Tensor, None]:
         masks.append((module, attention_mask))
         batch, heads, tokens, _ = query.shape
