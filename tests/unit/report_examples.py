@@ -193,6 +193,8 @@ def _descriptors(generator: np.random.Generator) -> pd.DataFrame:
             "distance_tokens": 20 * share[:, 3],
             "effective_keys": 1 + 30 * share[:, 3],
             "induction": 0.1 * share[:, 0],
+            "rows_left_out": head.astype("int64"),
+            "left_out_share": head / 40,
         }
     )
 

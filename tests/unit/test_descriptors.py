@@ -94,6 +94,22 @@ def test_without_a_prompt_of_two_tokens_there_are_no_means():
     assert means.of_layer(0).isnan().all()
 
 
+def test_rows_with_nothing_beside_the_first_key_are_counted_per_head():
+    """Of 4 and 2 rows after the first, head 0 leaves out 2 and 1; row 0 does not count."""
+    long, short = torch.zeros(2, 5, 5), torch.zeros(2, 3, 3)
+    for weights in (long, short):
+        weights[1] = torch.eye(weights.shape[-1])
+        weights[0, :, 0] = 1
+    for row, rest in ((1, 1e-3), (2, 2e-6), (3, 1e-7)):
+        long[0, row, :2] = torch.tensor([1 - rest, rest])
+    short[0, 1, :2] = torch.tensor([0.5, 0.5])
+    means = DescriptorMeans()
+    for weights in (long, short, torch.ones(2, 1, 1)):
+        means.add(0, statistics_of(layer_attention(weights), ()))
+    left_out, rows = means.left_out(0)
+    assert (left_out.tolist(), rows) == ([3, 0], 6)
+
+
 def test_perfect_induction_scores_one_and_its_neighbours_nothing():
     period = 5
     for offset, expected in ((period - 1, 1), (period, 0), (period - 2, 0)):

@@ -126,7 +126,14 @@ def test_pair_statistics_of_every_prompt_and_layer(extracted, reference):
 
 def test_descriptors_are_means_over_prompts(extracted, reference):
     table = pandas.read_parquet(extracted["descriptors"])
-    assert list(table.columns) == ["layer", "head", *DESCRIPTORS, "induction"]
+    assert list(table.columns) == ["layer", "head", *DESCRIPTORS, "induction", "rows_left_out", "left_out_share"]
+    heads = pandas.read_parquet(extracted["heads"])
+    counted = heads[heads["sink"] == "dropped"].groupby(["layer", "head"])[["rows_left_out", "tokens"]].sum()
+    prompts = heads["prompt"].nunique()
+    assert table["rows_left_out"].tolist() == (counted["rows_left_out"] - prompts).tolist()
+    assert (
+        table["left_out_share"].tolist() == (table["rows_left_out"] / (counted["tokens"].to_numpy() - prompts)).tolist()
+    )
     assert list(zip(table["layer"], table["head"], strict=True)) == [
         (layer, head) for layer in range(3) for head in range(4)
     ]

@@ -15,6 +15,7 @@ from headwise.provenance import read_json, write_json
 from headwise.report.figures import draw_figures
 from headwise.report.labels import number, p_value
 from headwise.report.page import page_context, render, write_page
+from headwise.report.page_tables import descriptors_view
 from headwise.report.results import aggregate
 from headwise.report.tables import read_tables
 from headwise.study.study import Study
@@ -209,3 +210,12 @@ def test_a_study_that_compares_nothing_has_a_page_that_says_so(tmp_path: Path) -
     assert "This study tests nothing" in text
     assert "Hellinger distance between heads of 1 base model, mean over seeds: solo 0." in text
     assert "How sure this is" not in page.text["h2"]
+
+
+def test_the_page_says_which_share_of_rows_is_left_out(folder: Path) -> None:
+    tables = read_tables(folder / "tables")
+    shown = descriptors_view(tables)
+    place = shown.head.index("Rows with nothing beside the first token (share)")
+    shares = tables["descriptors"]["left_out_share"]
+    expected = f"{number(shares.mean(), 3)} ({number(shares.max(), 3)})"
+    assert {row[place] for row in shown.rows} == {expected}

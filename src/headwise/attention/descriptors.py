@@ -39,21 +39,34 @@ def descriptors(attention: LayerAttention) -> Tensor:
 
 
 class DescriptorMeans:
-    """Means over prompts of the descriptors of every layer, kept as running sums."""
+    """Means over prompts of the descriptors of every layer, kept as running sums; and how many rows are left out where
+    key 0 is removed."""
 
     def __init__(self) -> None:
         self._sums: dict[int, Tensor] = {}
         self._prompts: Counter[int] = Counter()
+        self._left_out: dict[int, Tensor] = {}
+        self._rows: Counter[int] = Counter()
 
     def add(self, layer: int, statistics: LayerStatistics) -> None:
         """Count in a layer on one prompt. A prompt of one token says nothing."""
         values = statistics.descriptors.nan_to_num(0)
         self._sums[layer] = self._sums.get(layer, 0) + values
         self._prompts[layer] += statistics.tokens > 1
+        left_out = statistics.heads["dropped"].row_entropy_nats[:, 1:].isnan().sum(-1)
+        self._left_out[layer] = self._left_out.get(layer, 0) + left_out
+        self._rows[layer] += statistics.tokens - 1
 
     def of_layer(self, layer: int) -> Tensor:
         """The means of a layer that was counted in: float64 (heads, 5), NaN if no prompt has two tokens."""
         return self._sums[layer] / self._prompts[layer]
+
+    def left_out(self, layer: int) -> tuple[Tensor, int]:
+        """Query rows q >= 1 of all prompts that are left out where key 0 is removed, int64 (heads,); and all of them.
+
+        Row 0 of a causal model, whose only key is key 0, is always left out.
+        """
+        return self._left_out[layer], self._rows[layer]
 
 
 def repeated_tokens(vocabulary: Sequence[int], period: int, generator: np.random.Generator) -> list[int]:

@@ -173,7 +173,8 @@ def _architecture(model: PreTrainedModel) -> dict[str, Any] | None:
 
 
 def _descriptor_table(means: DescriptorMeans, induction: Induction) -> pyarrow.Table:
-    """One row per (layer, head): the means of the descriptors over prompts, and the induction score."""
+    """One row per (layer, head): the means of the descriptors over prompts, the induction score, and the rows that are
+    left out where key 0 is removed, with their share."""
     tables = []
     for layer, scores in induction.scores.items():
         columns = dict(zip(DESCRIPTORS, means.of_layer(layer).T.cpu().numpy(), strict=True))
@@ -181,5 +182,8 @@ def _descriptor_table(means: DescriptorMeans, induction: Induction) -> pyarrow.T
             "layer": np.full(len(scores), layer, np.int16),
             "head": np.arange(len(scores), dtype=np.int16),
         }
-        tables.append(pyarrow.table({**identity, **columns, "induction": scores.cpu().numpy()}))
+        left_out, rows = means.left_out(layer)
+        columns |= {"induction": scores.cpu().numpy(), "rows_left_out": left_out.cpu().numpy()}
+        columns["left_out_share"] = columns["rows_left_out"] / (rows or np.nan)
+        tables.append(pyarrow.table({**identity, **columns}))
     return pyarrow.concat_tables(tables)

@@ -153,6 +153,12 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("distance_tokens", float, "Mean distance between query and key, in tokens", True),
         Column("effective_keys", float, "exp of the row entropy: effective number of keys", True),
         Column("induction", float, "Attention to what followed last time, on repeated random tokens, 0…1", True),
+        Column(
+            "rows_left_out",
+            int,
+            "Query rows after the first that have nothing left where key 0 is removed, all prompts",
+        ),
+        Column("left_out_share", float, "Their share of all query rows after the first, 0…1", True),
     ),
     "comparisons": (
         Column("base", str, "Base model"),

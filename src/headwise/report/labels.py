@@ -25,6 +25,7 @@ DESCRIPTORS = {
     "effective_keys": "Effective number of keys",
     "induction": "Induction score on repeated tokens (share)",
 }
+LEFT_OUT = "Rows with nothing beside the first token (share)"
 METHODS = {"sft": "SFT", "dpo": "DPO"}
 BASE = "base"
 UNNAMED = "unnamed alignment"

@@ -8,6 +8,7 @@ from headwise.report.control_findings import head_permutation_summary
 from headwise.report.finding import units
 from headwise.report.labels import (
     DESCRIPTORS,
+    LEFT_OUT,
     amount,
     estimator_title,
     interval,
@@ -166,20 +167,21 @@ def head_permutation_view(tables: Tables) -> View:
 
 
 def descriptors_view(tables: Tables) -> View:
-    """For every base: the mean over heads and refits, and the highest head, of each descriptor."""
+    """For every base: the mean over heads and refits, and the highest head, of each descriptor and of rows left out."""
+    labels = {**DESCRIPTORS, "left_out_share": LEFT_OUT}
     rows = counted(tables["descriptors"], tables["models"])
-    grouped = rows[rows["base"].isna()].groupby("model", sort=False)[list(DESCRIPTORS)]
+    grouped = rows[rows["base"].isna()].groupby("model", sort=False)[list(labels)]
     both = grouped.mean().add_suffix("_mean").join(grouped.max().add_suffix("_highest")).reset_index()
 
     def column(name: str) -> ColumnView:
         digits = 1 if name in ("distance_tokens", "effective_keys") else 3
         return (
-            DESCRIPTORS[name],
+            labels[name],
             lambda row: f"{number(row[f'{name}_mean'], digits)} ({number(row[f'{name}_highest'], digits)})",
             NUMBER,
         )
 
-    return view(both, [("Model", lambda row: plain(row["model"]), NAME), *map(column, DESCRIPTORS)])
+    return view(both, [("Model", lambda row: plain(row["model"]), NAME), *map(column, labels)])
 
 
 def _contrast(labels: Mapping[str | None, str], row: Row) -> str:
