@@ -13,6 +13,7 @@ import numpy as np
 from headwise.statistics.permutation import FloatArray
 from headwise.statistics.result import Result
 from headwise.statistics.roc import roc_area
+from headwise.statistics.ties import OF_ONE
 
 SUPPRESSED_ABOVE, STABLE_WITHIN = 20.0, 5.0
 
@@ -72,8 +73,8 @@ def suppressed_against_others(
 ) -> Result:
     """ROC area of the aligned model's response: the chance that it is larger where alignment lowered the estimator
     than where it did not, as the published reading has it."""
-    fell = [pair.aligned_response for pair in pairs if pair.aligned_value < pair.base_value]
-    rose = [pair.aligned_response for pair in pairs if not pair.aligned_value < pair.base_value]
+    fell = [pair.aligned_response for pair in pairs if pair.base_value - pair.aligned_value > OF_ONE]
+    rose = [pair.aligned_response for pair in pairs if not pair.base_value - pair.aligned_value > OF_ONE]
     return roc_area(fell, rose, rng, resamples, level)
 
 

@@ -17,10 +17,13 @@ from headwise.robustness.probe import (
 )
 from headwise.statistics.generators import generator_for
 from headwise.statistics.result import joined
+from headwise.statistics.ties import difference
+from headwise.statistics.values import left_out
 from headwise.study.comparison import Comparison
 
 CELL = ["site", "scale", "region", "sigma"]
 SPLITS = 2000
+NO_RESPONSE = "pairs of which a value or a response is undefined, left out: {}"
 SHARED_BASE = "refits of one base and its descendants are not independent: the interval is too narrow"
 
 
@@ -47,7 +50,7 @@ def probe_rows(responses: pd.DataFrame, bases: Mapping[str, str | None]) -> pd.D
 def discrimination_rows(probed: pd.DataFrame, settings: Comparison) -> Iterator[dict[str, Any]]:
     """ROC areas of each estimator's response, over pairs of an aligned model and its base in one refit."""
     for name, rows in probed.groupby("estimator", sort=False):
-        pairs = _pairs(rows)
+        pairs, lost = _pairs(rows)
         for task, judge in (
             ("aligned against base", aligned_against_base),
             ("fell under alignment against others", suppressed_against_others),
@@ -65,7 +68,7 @@ def discrimination_rows(probed: pd.DataFrame, settings: Comparison) -> Iterator[
                 "n": result.n,
                 "n_reference": result.n_reference,
                 "test": result.method,
-                "reason": joined(result.reason, SHARED_BASE),
+                "reason": joined(left_out(lost, NO_RESPONSE), result.reason, SHARED_BASE),
             }
 
 
@@ -82,7 +85,8 @@ def selection_rows(
     if len(wide) < 4 or wide.shape[1] < 2:
         return
     # What sets architectures apart is no chance: each is compared with its own mean.
-    centred = wide.to_numpy(dtype=np.float64) - wide.groupby("model").transform("mean").to_numpy(dtype=np.float64)
+    means = wide.groupby("model").transform("mean").to_numpy(dtype=np.float64)
+    centred = difference(wide.to_numpy(dtype=np.float64), means)
     rng = generator_for("best of cells", primary)
     cells = wide.columns.to_list()
     fixed = next((place for place, cell in enumerate(cells) if cell == declared), 0)
@@ -99,10 +103,10 @@ def _over_draws(rows: pd.DataFrame, key: list[str]) -> pd.DataFrame:
     return means.assign(draws=grouped.size(), reason=pd.Series(reasons, dtype="object")).reset_index()
 
 
-def _pairs(rows: pd.DataFrame) -> list[ProbedPair]:
-    """Aligned models with their bases, of one estimator, where all four numbers are defined."""
+def _pairs(rows: pd.DataFrame) -> tuple[list[ProbedPair], int]:
+    """Aligned models with their bases, of one estimator, where all four numbers are defined, and how many are not."""
     by_model = {(row["model"], row["seed"]): row for row in rows.to_dict("records")}
-    pairs = []
+    pairs, lost = [], 0
     for row in by_model.values():
         base = by_model.get((row["base"], row["seed"]))
         if base is None:
@@ -110,4 +114,6 @@ def _pairs(rows: pd.DataFrame) -> list[ProbedPair]:
         numbers = (base["clean"], row["clean"], base["change_percent"], row["change_percent"])
         if np.isfinite(np.array(numbers, dtype=np.float64)).all():
             pairs.append(ProbedPair(*map(float, numbers)))
-    return pairs
+        else:
+            lost += 1
+    return pairs, lost

@@ -21,6 +21,7 @@ from headwise.robustness.noise import NotFiniteError
 from headwise.specialization.measured import Measured, defined_mean
 from headwise.specialization.registry import estimator
 from headwise.statistics.result import finite_or_none
+from headwise.statistics.ties import OF_ONE
 from headwise.study.specialization import PAIR_STATISTICS
 
 SINK: Sink = "kept"
@@ -33,7 +34,7 @@ class SpecializationUnderNoise:
     """One row: an estimator of a model under one draw of one dose, the first key kept.
 
     clean, value: without and with noise. change_percent: 100 (value − clean) / |clean|. None, with the reason, where
-    undefined.
+    undefined, as where clean is 0 but for rounding.
     """
 
     site: str
@@ -167,7 +168,7 @@ def _row(
     before, after = clean[0], noisy[0]
     change = None
     if before is not None and after is not None:
-        if before == 0:
+        if abs(before) <= OF_ONE:
             reason = "the value without noise is 0: no relative change"
         else:
             change = 100 * (after - before) / abs(before)

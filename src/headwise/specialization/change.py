@@ -15,6 +15,7 @@ from headwise.statistics.equivalence import equivalence
 from headwise.statistics.intervals import Interval, cluster_intervals, t_interval
 from headwise.statistics.permutation import PermutationTest, label_swap, sign_flip
 from headwise.statistics.result import finite_or_none, joined
+from headwise.statistics.ties import OF_ONE, difference
 from headwise.study.comparison import Comparison
 
 
@@ -26,7 +27,7 @@ class Change:
     seed                the refit; None over refits
     level, layer        "model" and None, or "layer" and the index of the layer in the model
     delta_absolute      aligned minus base, in the estimator's units, as are ci_low, ci_high and the margin
-    delta_relative      delta_absolute / base_value, a fraction; None where the base value is 0 or undefined
+    delta_relative      delta_absolute / base_value, a fraction; None where the base value is undefined or rounding
     p_domains           p when the labels of whole prompt domains are swapped: what p would be if prompts of a domain
                         moved together; None over refits and for prompts of one domain
     p_domains_attainable  the smallest that this p can be
@@ -94,7 +95,7 @@ def changes_in_refit(
     whole = None if one_domain else label_swap(before, after, outcomes, rng, settings.resamples, clusters=domains)
     intervals = cluster_intervals(
         np.stack([before, after], axis=1),
-        lambda means: outcomes(means[:, 1]) - outcomes(means[:, 0]),
+        lambda means: difference(outcomes(means[:, 1]), outcomes(means[:, 0])),
         rng,
         settings.resamples,
         settings.level,
@@ -178,15 +179,18 @@ def _with_equivalence(
     if not each.per_layer:
         remark = "no equivalence test: the estimator has no value for a single prompt"
         return replace(change, equivalence_margin=margin, reason=joined(change.reason, remark))
-    result = equivalence(each.summary(after) - each.summary(before), margin, clusters)
+    result = equivalence(difference(each.summary(after), each.summary(before)), margin, clusters)
     reason = joined(change.reason, result.reason)
     return replace(change, p_equivalence=result.p, equivalence_margin=margin, reason=reason)
 
 
 def _values(base: float | None, aligned: float | None) -> dict[str, Any]:
-    """Values, absolute and relative change, as columns of a `Change`; None where undefined."""
-    absolute = None if base is None or aligned is None else aligned - base
-    relative = absolute / base if absolute is not None and base else None
+    """Values, absolute and relative change, as columns of a `Change`; None where undefined.
+
+    A change that is rounding is 0, and nothing is relative to a base that is.
+    """
+    absolute = None if base is None or aligned is None else float(difference(_array([aligned]), _array([base]))[0])
+    relative = absolute / base if absolute is not None and base and abs(base) > OF_ONE else None
     return {"base_value": base, "aligned_value": aligned, "delta_absolute": absolute, "delta_relative": relative}
 
 

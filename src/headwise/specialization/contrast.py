@@ -14,6 +14,7 @@ from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import Interval, t_interval, welch_interval
 from headwise.statistics.permutation import PermutationTest, sign_flip, two_sample
 from headwise.statistics.result import joined
+from headwise.statistics.ties import difference
 from headwise.study.comparison import Comparison
 
 if TYPE_CHECKING:
@@ -178,7 +179,8 @@ def architecture_contrasts(values: Values, reference: str, settings: Comparison)
             key = _Key("architecture", estimator, sink, None, base, reference)
             yield _difference(key, list(refits.values()), list(compared.values()), settings)
             shared = [seed for seed in refits if seed in compared]
-            paired = [refits[seed] - compared[seed] for seed in shared]
+            sides = ([values[seed] for seed in shared] for values in (refits, compared))
+            paired = difference(*(np.array(side, dtype=np.float64) for side in sides))
             yield _mean(replace(key, kind="architecture_by_seed"), "seed", paired, settings)
 
 

@@ -18,6 +18,8 @@ from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import jackknife_intervals
 from headwise.statistics.result import finite_or_none, joined
 from headwise.statistics.shapley import freedman_lane
+from headwise.statistics.ties import LEAST_TOLERANCE
+from headwise.statistics.values import left_out
 from headwise.study.comparison import Comparison
 
 if TYPE_CHECKING:
@@ -140,7 +142,10 @@ def factor_rows(name: str, sink: str, units: Sequence[Unit], settings: Compariso
     rng = generator_for("factors", name, sink)
     found = decompose(outcome, factors, rng, RESAMPLES, settings.level, clusters)
     count, by_design = len(set(clusters)), all(unit.made_here for unit in defined)
-    few = f"{count} clusters: descriptive" if not by_design and count < FEW_FAMILIES else None
+    few = joined(
+        left_out(len(units) - len(defined), "models and refits without a value, left out: {}"),
+        f"{count} clusters: descriptive" if not by_design and count < FEW_FAMILIES else None,
+    )
     shared: dict[str, Any] = {
         "estimator": name, "sink": sink, "n": len(defined), "clusters": count,
         "design": "by design" if by_design else "descriptive",
@@ -203,8 +208,9 @@ def _effects(
     def coefficients(means: FloatArray) -> FloatArray:
         squares, products = means[:, : size * size].reshape(-1, size, size), means[:, size * size :]
         # A level that a left-out cluster held alone leaves its effect undefined.
-        full = np.linalg.matrix_rank(squares, hermitian=True) == size
-        solved = np.einsum("rij,rj->ri", np.linalg.pinv(squares, hermitian=True), products)
+        full = np.linalg.matrix_rank(squares, rtol=LEAST_TOLERANCE, hermitian=True) == size
+        inverse = np.linalg.pinv(squares, rcond=LEAST_TOLERANCE, hermitian=True)
+        solved = np.einsum("rij,rj->ri", inverse, products)
         return np.where(full[:, None], solved, np.nan)
 
     intervals = jackknife_intervals(features, coefficients, settings.level, clusters)[1:]

@@ -34,6 +34,7 @@ from headwise.stability.names import (
 from headwise.stability.rows import Row
 from headwise.stability.uncertainty import correlation, inner_dip
 from headwise.statistics.intervals import Interval, t_interval
+from headwise.statistics.ties import OF_ONE
 from headwise.study.comparison import Comparison
 
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTABLE = "supported", "contradicted", "undecided", "not testable"
@@ -120,16 +121,16 @@ COLUMNS = {
 
 
 def verdict(version: str, estimate: float | None, low: float | None, high: float | None) -> str:
-    """What the rule says of a number that is claimed to lie above zero."""
+    """What the rule says of a number, of cosines or correlations, that is claimed to lie above zero."""
     if estimate is None:
         return NOT_TESTABLE
     if version == PUBLISHED:
-        return SUPPORTED if estimate > 0 else CONTRADICTED
+        return SUPPORTED if estimate > OF_ONE else CONTRADICTED
     if low is None or high is None:
         return NOT_TESTABLE
-    if low > 0:
+    if low > OF_ONE:
         return SUPPORTED
-    return CONTRADICTED if high < 0 else UNDECIDED
+    return CONTRADICTED if high < -OF_ONE else UNDECIDED
 
 
 def claim_table(groups: Mapping[str, Group], rows: list[Row], settings: Comparison) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from headwise.stability.uncertainty import chance_corrected, depth_gap, differen
 from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import Interval, welch_interval
 from headwise.statistics.permutation import FloatArray
+from headwise.statistics.ties import tolerance
 from headwise.study.comparison import Comparison
 from headwise.study.stability import Stability
 
@@ -77,7 +78,11 @@ def _parity(name: str, without: Group, decayed: Group, margin: float, settings: 
         return
     interval = welch_interval(losses[0], losses[1], 2 * settings.level)
     row = Row(name, PARITY, CORRECTED, measure="loss_nats", part=HELD_OUT).with_interval(interval)
-    within = interval.low is not None and interval.high is not None and max(-interval.low, interval.high) < margin
+    within = (
+        interval.low is not None
+        and interval.high is not None
+        and max(-interval.low, interval.high) < margin - tolerance(margin)
+    )
     verdict = f"{'parity' if within else 'no parity shown'} within ±{margin:g} nats, two one-sided t tests"
     yield replace(row, method=f"{row.method}; {verdict}")
     ratio = np.exp(losses[0]).mean() - np.exp(losses[1]).mean()

@@ -18,13 +18,14 @@ from headwise.statistics.intervals import (
 )
 from headwise.statistics.permutation import CHUNK_VALUES, FloatArray, PermutationTest
 from headwise.statistics.result import joined
-from headwise.statistics.ties import is_constant, largest, rescaled, tolerance
-from headwise.statistics.values import left_out, numbers
+from headwise.statistics.ties import difference, is_constant, largest, rescaled, tolerance
+from headwise.statistics.values import left_out, numbers, support
 
 EXACT_UNITS = 8  # units up to which all orders are enumerated: 40,320
 ORDERS_AT_ONCE = 2**14
 # Where chance leaves less room than this below 1, float16 decides what is in it.
 SMALLEST_ROOM = 1e-4
+NO_PAIR = "refits without a finite value, left out: {}"
 ONE_PAIR = "two refits make one pair: an interval needs three refits"
 
 # Maps means over pairs of refits (r, ...) of r resamples to outcomes (r, k).
@@ -59,6 +60,17 @@ def refit_intervals(
     their pairs. With fewer that is too narrow, and the interval is Student's t with the jackknife error over refits
     (Arvesen 1969 for means over pairs). With two refits there is one pair and no interval.
     """
+    found: dict[int, Interval] = {}
+    for outcomes, used in _support(pairs, statistic):
+        own = _refit_intervals(pairs[np.ix_(used, used)], statistic, rng, resamples, level)
+        unusable = left_out(int((~used).sum()), NO_PAIR)
+        found |= {int(k): replace(own[k], reason=joined(unusable, own[k].reason)) for k in outcomes}
+    return [found[k] for k in sorted(found)]
+
+
+def _refit_intervals(
+    pairs: FloatArray, statistic: PairStatistic, rng: np.random.Generator, resamples: int, level: float
+) -> list[Interval]:
     refits = len(pairs)
 
     def of_draws(drawn: FloatArray) -> FloatArray:
@@ -74,6 +86,17 @@ def refit_intervals(
     return [each if each.estimate is None else replace(each, reason=ONE_PAIR) for each in intervals]
 
 
+def _support(pairs: FloatArray, statistic: PairStatistic) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]]:
+    """Outcomes that rest on the same refits, with these: those that have a pair among the values that move them."""
+    refits, shape = len(pairs), pairs.shape[2:]
+    finite = np.isfinite(pairs) & ~np.eye(refits, dtype=bool).reshape(refits, refits, *(1 for _ in shape))
+    defined = (finite.any(axis=0) | finite.any(axis=1)).reshape(refits, -1)
+    (means,) = pair_means(pairs, np.ones((1, refits)))
+    groups = support(defined, means.ravel(), lambda each: statistic(each.reshape(len(each), *shape)))
+    # With fewer than two refits there is no pair to be undefined.
+    return [(outcomes, used if used.any() else np.ones(refits, dtype=bool)) for outcomes, used in groups]
+
+
 def difference_intervals(
     first: FloatArray,
     second: FloatArray,
@@ -86,6 +109,27 @@ def difference_intervals(
 
     Where either group is small, both have jackknife errors, and degrees of freedom are those of Welch (1947).
     """
+    found: dict[int, Interval] = {}
+    for one, used in _support(first, statistic):
+        for two, others in _support(second, statistic):
+            shared = np.intersect1d(one, two)
+            if not len(shared):
+                continue
+            parts = first[np.ix_(used, used)], second[np.ix_(others, others)]
+            own = _difference_intervals(*parts, statistic, rng, resamples, level)
+            unusable = left_out(int((~used).sum() + (~others).sum()), NO_PAIR)
+            found |= {int(k): replace(own[k], reason=joined(unusable, own[k].reason)) for k in shared}
+    return [found[k] for k in sorted(found)]
+
+
+def _difference_intervals(
+    first: FloatArray,
+    second: FloatArray,
+    statistic: PairStatistic,
+    rng: np.random.Generator,
+    resamples: int,
+    level: float,
+) -> list[Interval]:
     if min(len(first), len(second)) < FEW_CLUSTERS:
         return _welch_intervals(first, second, statistic, level)
     drawn = []
@@ -101,7 +145,7 @@ def difference_intervals(
     words = f"percentile bootstrap over refits of both groups, {resamples:,} resamples"
     return [
         _percentiles(float(estimate), values, level, n, words)
-        for estimate, values in zip(two - one, (of_two - of_one).T, strict=True)
+        for estimate, values in zip(difference(two, one), (of_two - of_one).T, strict=True)
     ]
 
 
@@ -112,7 +156,7 @@ def _welch_intervals(first: FloatArray, second: FloatArray, statistic: PairStati
     (one, of_one, n_one), (two, of_two, n_two) = errors_of(first), errors_of(second)
     words = "Welch's t with jackknife errors over refits"
     intervals = []
-    for estimate, *errors in zip(two - one, of_one, of_two, strict=True):
+    for estimate, *errors in zip(difference(two, one), of_one, of_two, strict=True):
         if not np.isfinite(estimate):
             found = Interval(None, None, None, level, n_one + n_two, words, "the statistic is undefined")
         elif not np.isfinite(errors).all():
@@ -185,7 +229,7 @@ def mean_correlation_test(
     refit, and refits whose r is undefined altogether; the reason says how many refits.
     """
     one, two = numbers(one, "one", 2), numbers(two, "two", 2)
-    if one.shape != two.shape:
+    if len(one) and one.shape != two.shape:
         raise ValueError(f"values have shapes {one.shape} and {two.shape}: give both the same refits and heads")
     refits = [_pairs(*rows) for rows in zip(one, two, strict=True)]
     kept = [pair for pair in refits if np.isfinite(correlation(*pair))]

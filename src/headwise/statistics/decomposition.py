@@ -18,11 +18,10 @@ from headwise.arrays import FloatArray
 from headwise.statistics.intervals import FEW_CLUSTERS
 from headwise.statistics.result import Result, joined
 from headwise.statistics.shapley import columns_of, freedman_lane, r_squared, shapley_shares, subsets_of
-from headwise.statistics.ties import is_constant, merged, rescaled, tolerance
+from headwise.statistics.ties import OF_ONE, is_constant, merged, rescaled
 from headwise.statistics.values import NO_CLUSTER, NO_NUMBER, codes, is_missing, left_out, numbers
 
 MOST_FACTORS = 10  # 2^10 regressions per resample
-EQUAL = tolerance(1.0)  # shares, parts of 1, that differ by less are equal but for rounding
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Decomposition:
 
     def distinguishable(self) -> bool:
         """Whether every factor's share exceeds the next one's by more than its interval."""
-        return bool(self.differences) and all(each.low is not None and each.low > EQUAL for each in self.differences)
+        return bool(self.differences) and all(each.low is not None and each.low > OF_ONE for each in self.differences)
 
     def __str__(self) -> str:
         if self.explained.estimate is None:
@@ -170,7 +169,7 @@ def decompose(
             reason=remark,
         )
 
-    as_large = np.sum(shuffled[:, -1] >= observed[0, -1] - EQUAL)
+    as_large = np.sum(shuffled[:, -1] >= observed[0, -1] - OF_ONE)
     p_explained = float((as_large + 1) / (resamples + 1))
     explained = result("Explained variance", observed[0, -1], lambda shares: shares.sum(axis=1), level, p_explained)
     (found,) = shapley_shares(observed, len(names))
@@ -195,7 +194,7 @@ def decompose(
         )
         for one, other in pairwise(order)
     )
-    kept = np.all(np.diff(drawn[:, order], axis=1) < -EQUAL, axis=1)
+    kept = np.all(np.diff(drawn[:, order], axis=1) < -OF_ONE, axis=1)
     order_kept = float(kept.mean()) if len(drawn) and len(order) > 1 else None
     return Decomposition(explained, shares, tuple(names[position] for position in order), order_kept, differences)
 

@@ -19,6 +19,8 @@ Size = TypeVar("Size", float, FloatArray)
 # difference of interest.
 LEAST_TOLERANCE = 2.0**-40
 PER_VALUE = 2.0**-51
+# Of two numbers of size 1, such as shares, correlations, cosines, and indices of specialization.
+OF_ONE = LEAST_TOLERANCE
 # Beyond 2 to the power of ± this, squares and cubes of numbers and sums of them could leave the range of float64.
 SAFE_EXPONENT = 250
 
@@ -48,9 +50,8 @@ def snapped(value: float, *samples: FloatArray) -> float:
 
 def difference(one: FloatArray, other: FloatArray) -> FloatArray:
     """one − other, exactly 0 where they are equal but for rounding; NaN where one is."""
-    found = one - other
-    found[np.abs(found) <= tolerance(np.maximum(np.abs(one), np.abs(other)))] = 0.0
-    return found
+    found = np.subtract(one, other, dtype=np.float64)
+    return np.where(np.abs(found) <= tolerance(np.maximum(np.abs(one), np.abs(other))), 0.0, found)
 
 
 def merged(values: FloatArray) -> FloatArray:
