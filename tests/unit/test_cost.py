@@ -53,6 +53,26 @@ def test_the_table_has_every_rule_and_the_total() -> None:
     assert found["total"]["disk_mb"] == pytest.approx(sum(rule["disk_mb"] for rule in found["rules"]))
 
 
+def test_one_key_of_a_section_changes_that_key_alone() -> None:
+    study = "config/studies/bali2026.yaml"
+    as_written = plan(study).study.training
+    assert plan(study, "training={batch: 64}").study.training == as_written.model_copy(update={"batch": 64})
+    same = plan(study, f"training={{batch: {as_written.batch}}}")
+    assert total(estimate(same, RATES)) == total(estimate(plan(study), RATES))
+
+
+def test_several_study_files_are_merged(tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text("name: pilot\nseeds: [1]\ntraining: {steps: 10}\n")
+    code, said = run("config/config.yaml", str(other), "--json")
+    assert code == 0
+    found = json.loads(said)
+    assert found["study"] == "pilot"
+    assert found["total"]["jobs"] < 170
+    expected = total(estimate(plan("config/config.yaml", "name=pilot", "seeds=[1]", "training={steps: 10}"), RATES))
+    assert found["total"]["processor_hours"] == pytest.approx(expected.processor_hours)
+
+
 def test_work_that_is_done_twice_costs_twice() -> None:
     once, twice = (
         {row.rule: row for row in estimate(plan("config/config.yaml", f"seeds={seeds}"), RATES)}
