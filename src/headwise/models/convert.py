@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from tokenizers import processors
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from headwise.models.architecture import architecture_facts
 from headwise.models.checkpoint import weights_digest
 from headwise.models.hooked import HookedGPT2Config, HookedGPT2LMHeadModel
 from headwise.models.hub import fetched_folder
-from headwise.models.tokenizer import tokenizer_digest
+from headwise.models.tokenizer import read_tokenizer, tokenizer_digest
 from headwise.progress import no_bars_in_logs
 from headwise.provenance import atomic, file_digest, read_json, write_json
 from headwise.study.models import TransformerLensModel
@@ -223,7 +223,7 @@ def with_first_token(folder: Path, prepend: bool) -> PreTrainedTokenizerFast:
     TransformerLens prepends that token by itself, whatever the tokenizer does. Raises ConversionError for a tokenizer
     without either token.
     """
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer: Any = read_tokenizer(folder)
     first = tokenizer.bos_token or tokenizer.eos_token
     encoder = tokenizer.backend_tokenizer
     if prepend:

@@ -31,8 +31,8 @@ class Encoder:
     ids            token ids of a text, with or without the special tokens that the tokenizer adds by itself
     token          a token id as text
     special        special tokens by name, such as bos_token
-    bos, eos       their ids; None without
-    chat_template  what is used of its chat templates; None without any
+    bos, eos       ids of two of them; None without
+    templates      its chat templates, as `chosen_template` takes them
     """
 
     name: str

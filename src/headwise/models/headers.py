@@ -43,7 +43,7 @@ class Stored:
 def read_object(path: Path) -> dict[str, Any]:
     """A JSON file that holds one object. Raises CheckpointError where it cannot be read or holds anything else."""
     content = _read(path)
-    _refuse_pointer(path, content[: len(LFS_POINTER)])
+    _refuse_start(path, content[: len(LFS_POINTER)])
     try:
         value = json.loads(content)
     # RecursionError: nested without end; a ValueError also for text that is not UTF-8 and for endless numbers.
@@ -52,6 +52,11 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: holds no JSON object, but {_shown(value)}: {FETCH_AGAIN}")
     return value
+
+
+def refuse_pointer(path: Path) -> None:
+    """Refuse a file, of whatever kind, that git-LFS left a pointer in place of. Raises CheckpointError."""
+    _refuse_start(path, _read(path)[: len(LFS_POINTER)])
 
 
 def read_header(path: Path) -> dict[str, Stored]:
@@ -63,7 +68,7 @@ def read_header(path: Path) -> dict[str, Stored]:
     size = _size(path)
     with path.open("rb") as stream:
         start = stream.read(len(LFS_POINTER))
-        _refuse_pointer(path, start)
+        _refuse_start(path, start)
         length = int.from_bytes(start[:LENGTH_BYTES], "little")
         # Known before it is read: the length in a file of another kind is a number without meaning, often a huge one.
         if size < LENGTH_BYTES or length > min(size - LENGTH_BYTES, LONGEST_HEADER):
@@ -134,7 +139,7 @@ def _read(path: Path) -> bytes:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror}): {FETCH_AGAIN}") from None
 
 
-def _refuse_pointer(path: Path, start: bytes) -> None:
+def _refuse_start(path: Path, start: bytes) -> None:
     if start.startswith(LFS_POINTER):
         raise CheckpointError(
             f"{path}: a pointer of git-LFS, not the file itself: run `git lfs pull` in {path.parent}, or fetch the "

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from headwise.models.shape import text_config
+
 # What architectures of transformers call the length that they were made for in config.json; the last two: MPT, Kimi.
 POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "model_max_length")
 # Their positions are rows of a table and count from one behind the pad token's, so that the first rows serve no token.
@@ -43,7 +45,7 @@ class Limits:
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Limits":
         """From the content of config.json, or from `config.to_dict()` of a model in memory."""
-        text = config.get("text_config") or config
+        text = text_config(config)
         return cls(_positive(text.get("vocab_size")), usable_positions(text))
 
 

@@ -13,7 +13,6 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
-    AutoTokenizer,
     BitsAndBytesConfig,
     PreTrainedConfig,
     PreTrainedModel,
@@ -27,6 +26,7 @@ from headwise.models.configuration import errors_named, read_config
 from headwise.models.files import CONFIG
 from headwise.models.headers import CheckpointError, read_object
 from headwise.models.loaded import verify_loaded
+from headwise.models.tokenizer import read_tokenizer
 from headwise.progress import no_bars_in_logs
 from headwise.study.models import Loading
 
@@ -63,8 +63,7 @@ def load_checkpoint(
     options |= {"dtype": DTYPES[dtype], **_quantized(loading, DTYPES[dtype], folder)}
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    own_code = loading.trust_remote_code
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=own_code)
+    tokenizer = read_tokenizer(folder, loading.trust_remote_code)
     if loading.device_map is not None:
         model = _spread(family, folder, options, memory)
     elif loading.quantization is not None:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from jinja2 import TemplateError, TemplateSyntaxError, nodes
 from jinja2.ext import Extension, loopcontrols
+from jinja2.meta import find_undeclared_variables
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
 from jinja2.utils import Namespace
@@ -40,6 +41,15 @@ def render_chat(template: str, special_tokens: Mapping[str, str], text: str, dat
     if first != second:
         raise ChatTemplateError(f"{source}: its chat template gives another text each time: correct it, or {RAW}")
     return first
+
+
+def variables(template: str, source: str) -> set[str]:
+    """What a template reads of its surroundings, such as messages and bos_token. Raises ChatTemplateError where it does
+    not parse."""
+    try:
+        return find_undeclared_variables(_environment().parse(template))
+    except TemplateSyntaxError as error:
+        raise _unusable(source, error) from None
 
 
 def chosen_template(templates: Any, source: str) -> str | None:
@@ -86,16 +96,25 @@ def _render(
             strftime_now=strftime_now,
             **special_tokens,
         )
-    except TemplateSyntaxError as error:
-        problem = f"does not parse (line {error.lineno}: {error.message})"
     except Exception as error:  # A template is a program of a stranger: anything can go wrong in it.
+        raise _unusable(source, error) from None
+
+
+def _unusable(source: str, error: Exception) -> ChatTemplateError:
+    if isinstance(error, TemplateSyntaxError):
+        problem = f"does not parse (line {error.lineno}: {error.message})"
+    else:
         problem = f"refuses a single message of a user ({' '.join(str(error).split()) or type(error).__name__})"
-    raise ChatTemplateError(f"{source}: its chat template {problem}: correct it, or {RAW}")
+    return ChatTemplateError(f"{source}: its chat template {problem}: correct it, or {RAW}")
 
 
 @lru_cache(maxsize=32)
 def _compiled(template: str, copy: int) -> Any:
     """A template in an environment of its own: what two copies print of their surroundings differs."""
+    return _environment().from_string(template)
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
     )
@@ -110,7 +129,7 @@ def _compiled(template: str, copy: int) -> Any:
         "namespace": _Namespace,
         "lipsum": _at_random,
     }
-    return environment.from_string(template)
+    return environment
 
 
 class _Generation(Extension):

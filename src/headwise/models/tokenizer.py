@@ -1,13 +1,16 @@
 """The tokenizer of a study: byte-level byte-pair encoding, trained on the corpus."""
 
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer as Encoder
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from headwise.models.corpus import Document, read_documents
 from headwise.models.files import tokenizer_files
+from headwise.models.headers import CheckpointError
+from headwise.models.vocabulary import TOKENIZER, check_tokenizer
 from headwise.provenance import atomic, file_digest, json_digest
 from headwise.study.data import Tokenizer
 
@@ -71,6 +74,43 @@ def train_tokenizer(documents: Path, settings: Tokenizer, folder: Path) -> None:
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """The tokenizer of a study or of a checkpoint that was trained here."""
     return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+
+
+def read_tokenizer(folder: Path, own_code: bool = False) -> PreTrainedTokenizerBase:
+    """The tokenizer of any checkpoint folder; `own_code`: code that it brings may run.
+
+    Where there is a tokenizer.json it is read as it stands: the class that tokenizer_config.json names may build
+    another tokenizer from the same words (transformers' GPT2Tokenizer drops the step that takes digits apart). What the
+    class has for special tokens stays.
+
+    Raises CheckpointError for files that are damaged, missing, or that transformers cannot read.
+    """
+    check_tokenizer(folder)
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=own_code)
+        if _is_rebuilt(tokenizer, folder):
+            known = Encoder.from_file(str(folder / TOKENIZER)).get_vocab()
+            special = {name: token for name, token in tokenizer.special_tokens_map.items() if token in known}
+            options: dict[str, Any] = {"local_files_only": True, "padding_side": tokenizer.padding_side}
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, **options, **special)
+        words = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
+    except Exception as error:  # Of classes of a hundred architectures, and of `tokenizers`.
+        raise CheckpointError(
+            f"{folder}: its tokenizer cannot be read ({' '.join(str(error).split())[:300]}): save it again with "
+            "`save_pretrained`, or choose another checkpoint"
+        ) from None
+    if not words:
+        raise CheckpointError(
+            f"{folder}: its tokenizer has no words but special tokens, since the file that holds them is missing: save "
+            "the tokenizer beside the model"
+        )
+    return tokenizer
+
+
+def _is_rebuilt(tokenizer: PreTrainedTokenizerBase, folder: Path) -> bool:
+    """Whether a class of transformers may have made something else of tokenizer.json."""
+    general = type(tokenizer) is PreTrainedTokenizerFast
+    return (folder / TOKENIZER).is_file() and not general and type(tokenizer).__module__.startswith("transformers.")
 
 
 def tokenizer_digest(folder: Path) -> str:
