@@ -73,7 +73,9 @@ def verify(study_files: StudyFiles, config: Changes = None) -> None:
     study = load_study(*study_files, changes=config or [])
     check_paths(study, Path.cwd(), ", ".join(map(str, study_files)))
     prompts, digest = load_verified(study.prompts, Path.cwd())
-    models = Table("model", "source", "base", "method or path", "seeds", title=study.title or study.name)
+    models = Table(title=study.title or study.name)
+    for heading in ("model", "source", "base", "method or path", "seeds"):
+        models.add_column(heading, overflow="fold")  # never cut: the ends of names may be all that tells them apart
     for model in study.models:
         models.add_row(
             model.name,

@@ -122,6 +122,23 @@ def test_verify_shows_what_the_default_study_would_run(monkeypatch: pytest.Monke
     assert "results/default/" in done.stdout
 
 
+def test_verify_prints_names_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    bases = [f"{'a_long_name_' * 7}{end}" for end in ("one", "two")]
+    models = [f"  - {{name: {base}, source: train}}" for base in bases]
+    models += [f"  - {{name: {base[::-1]}, source: align, base: {base}, method: sft}}" for base in bases]
+    study = tmp_path / "study.yaml"
+    prompts = "prompts: {path: prompts/headwise-120.jsonl}"
+    study.write_text("\n".join(["name: long", prompts, "models:", *models]), encoding="utf-8")
+    done = headwise("verify", study)
+    assert done.exit_code == 0, done.output
+    rows = [line.split("│") for line in done.stdout.splitlines() if line.startswith("│")]
+    names = "".join(row[1].strip() for row in rows)
+    for name in (*bases, *(base[::-1] for base in bases)):
+        assert name in names
+    assert "…" not in done.stdout
+
+
 def test_verify_tells_every_problem_of_a_study_and_of_its_prompts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

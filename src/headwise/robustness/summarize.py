@@ -42,7 +42,7 @@ from headwise.robustness.recursion_tables import (
     read_arms,
     survival_rows,
 )
-from headwise.robustness.sensitivity import UNBOUNDED
+from headwise.statistics.ratio import UNBOUNDED
 from headwise.statistics.result import joined
 from headwise.study.comparison import Comparison
 from headwise.study.robustness import Probe, Recursion

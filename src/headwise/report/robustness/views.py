@@ -8,7 +8,7 @@ from headwise.report.labels import estimator_title, marked_p, missing, number, p
 from headwise.report.part import Passage
 from headwise.report.robustness.findings import REGION, ratio_words
 from headwise.report.view import NAME, NUMBER, TEXT, Row, View, view
-from headwise.robustness.sensitivity import UNBOUNDED
+from headwise.statistics.ratio import UNBOUNDED
 from headwise.study.study import Study
 
 

@@ -1,13 +1,12 @@
 """What variants of the extraction showed, in sentences computed from the table of confounds."""
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
 from headwise.report.columns import Tables, records, sign
 from headwise.report.finding import Finding, described
 from headwise.report.labels import amount, estimator_label, estimator_title, missing, number, plain, signed, titled
-from headwise.report.variants.alignment import unbounded
 from headwise.report.variants.confounded import confounded_pairs
 from headwise.report.view import Row
 from headwise.study.study import Study
@@ -23,7 +22,7 @@ def findings(study: Study, tables: Tables) -> Iterator[Finding]:
     """How far choices move each estimator, the control of padding, and comparisons that differ in such a choice."""
     rows = tables["confounds"]
     rows = rows[rows["sink"].eq("kept") & rows["mean_absolute_difference"].notna()]
-    yield from _moved(study, rows, unbounded(tables))
+    yield from _moved(study, rows)
     yield from _turned(study, rows)
     yield from _padding(tables["confounds"])
     yield from _confounded(study, tables)
@@ -39,24 +38,18 @@ def _brief(row: Row) -> str:
     return choice_label(row) if row["choices"].count(",") < MOST_CHOICES_NAMED else plain(row["variant"])
 
 
-def _moved(study: Study, rows: pd.DataFrame, untold: Container[tuple[str, str]]) -> Iterator[Finding]:
-    """For each estimator: which choices move it by more than alignment does, and by how much.
-
-    untold  estimators, all keys kept, of which no change under alignment can be told from 0
-    """
+def _moved(study: Study, rows: pd.DataFrame) -> Iterator[Finding]:
+    """For each estimator: which choices move it by more than alignment does, and by how much."""
     for estimator, own in rows[rows["alignment_effect"].notna()].groupby("estimator", sort=False):
         ranked = sorted(records(own), key=lambda row: -row["mean_absolute_difference"])
         effect = ranked[0]["alignment_effect"]
         larger = [row for row in ranked if row["mean_absolute_difference"] > effect]
         smaller = ranked[len(larger) :]
-        bounded = (estimator, "kept") not in untold
-        named = [f"{_brief(row)} by {_size(row, bounded)}" for row in larger[:MOST_NAMED]]
+        named = [f"{_brief(row)} by {_size(row)}" for row in larger[:MOST_NAMED]]
         if len(larger) > len(named):
             named.append(f"{len(larger) - len(named)} more")
-        largest = (
-            f" Of the others {_brief(smaller[0])} moves it most, by {_size(smaller[0], bounded)}." if smaller else ""
-        )
-        doubt = "" if bounded else ", which cannot be told from 0, so that ratios to it have no bounds"
+        largest = f" Of the others {_brief(smaller[0])} moves it most, by {_size(smaller[0])}." if smaller else ""
+        doubt = ", which cannot be told from 0, so that ratios to it have no bounds" if unbounded(ranked[0]) else ""
         yield described(
             "a description, not a test",
             id=f"confound:{estimator}",
@@ -74,10 +67,14 @@ def _moved(study: Study, rows: pd.DataFrame, untold: Container[tuple[str, str]])
         )
 
 
-def _size(row: Row, bounded: bool) -> str:
-    """Mean absolute difference, and how many times the change under alignment that is, if such a ratio has bounds."""
-    times = _times(row["shift_over_alignment"]) if bounded else ""
-    return f"{number(row['mean_absolute_difference'], 4)}{times}"
+def _size(row: Row) -> str:
+    """Mean absolute difference, and how many times the change under alignment that is."""
+    return f"{number(row['mean_absolute_difference'], 4)}{_times(row['shift_over_alignment'])}"
+
+
+def unbounded(row: Row) -> bool:
+    """Whether the change under alignment of a row cannot be told from 0, so that there is no ratio to it."""
+    return not missing(row["alignment_effect"]) and missing(row["shift_over_alignment"])
 
 
 def _times(ratio: object) -> str:

@@ -1,16 +1,15 @@
 """The confound table for people, and what stands around it on the page."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 
 import pandas as pd
 
 from headwise.report.columns import Tables
 from headwise.report.labels import estimator_title, missing, number, plain, signed
 from headwise.report.part import Passage
-from headwise.report.variants.alignment import unbounded
 from headwise.report.variants.confounded import confounded_pairs
-from headwise.report.variants.findings import PUBLISHED, choice_label, effects
-from headwise.report.view import NAME, NUMBER, TEXT, Row, View, view
+from headwise.report.variants.findings import PUBLISHED, choice_label, effects, unbounded
+from headwise.report.view import NAME, NUMBER, TEXT, View, view
 from headwise.study.study import Study
 from headwise.study.variants import STUDY
 
@@ -22,7 +21,7 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
     if not kept.empty:
         first = kept["estimator"].isin([study.comparison.primary, PUBLISHED])
         views = [
-            (confound_view(part, unbounded(tables)), caption)
+            (confound_view(part), caption)
             for part, caption in (
                 (kept[first], "The primary estimator and the published index, all keys kept"),
                 (kept[~first], "The other estimators, all keys kept"),
@@ -59,16 +58,8 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
         )
 
 
-def confound_view(rows: pd.DataFrame, untold: Container[tuple[str, str]] = ()) -> View:
-    """Rows of the table of confounds; within an estimator in the order of the study.
-
-    untold  estimators and sinks of which no change under alignment can be told from 0: ratios to it have no bounds
-    """
-
-    def ratio(row: Row) -> str:
-        known = not missing(row["shift_over_alignment"]) and (row["estimator"], row["sink"]) in untold
-        return "unbounded" if known else number(row["shift_over_alignment"], 2)
-
+def confound_view(rows: pd.DataFrame) -> View:
+    """Rows of the table of confounds; within an estimator in the order of the study."""
     rows = rows.sort_values("estimator", key=lambda names: names.map(list(dict.fromkeys(names)).index), kind="stable")
     return view(
         rows,
@@ -81,7 +72,11 @@ def confound_view(rows: pd.DataFrame, untold: Container[tuple[str, str]] = ()) -
             ("Models", lambda row: str(row["measured"]), NUMBER),
             ("Spread of bases", lambda row: number(row["spread_between_models"], 4), NUMBER),
             ("Change under alignment", lambda row: number(row["alignment_effect"], 4), NUMBER),
-            ("Mean size over that", ratio, NUMBER),
+            (
+                "Mean size over that",
+                lambda row: "unbounded" if unbounded(row) else number(row["shift_over_alignment"], 2),
+                NUMBER,
+            ),
             (
                 "Pairs: change, both under reference → variant",
                 lambda row: effects(row) if row["pairs"] else "–",
