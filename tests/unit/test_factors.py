@@ -119,6 +119,14 @@ def test_levels_of_a_model():
     }
 
 
+@pytest.mark.parametrize(
+    ("base", "method", "level"), [(None, None, "base"), ("a", "dpo", "dpo"), ("a", None, "unnamed alignment")]
+)
+def test_a_model_that_descends_from_another_is_no_base_whatever_its_method_is_called(base, method, level):
+    metadata = {"base": base, "method": method, "architecture": architecture(None, "multi-head", 100)}
+    assert levels_of(metadata)["training"] == level
+
+
 def test_the_claimed_order_is_recognised():
     assert "it is the claimed one (training > window)" in order_sentence(["training", "data", "window"], True)
     assert order_sentence(["window", "training"], False).startswith("the order cannot be told from chance")

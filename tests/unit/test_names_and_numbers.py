@@ -107,6 +107,7 @@ def test_different_methods_have_different_labels_and_none_is_that_of_bases(names
     labels = method_labels(names)
     assert len(set(labels.values())) == len(set(names))
     assert BASE not in labels.values()
+    assert labels.get(None, "unnamed alignment") == "unnamed alignment"
 
 
 def test_methods_that_differ_in_case_are_told_apart_in_sentences_tables_and_figures(tables: Tables) -> None:
@@ -365,6 +366,7 @@ def compared(**changes: Any) -> dict[str, Any]:
         ({}, "hellinger: decreased. It goes from 0.3000 to 0.2000, by -0.1000"),
         ({"ci_high": 0.01}, "hellinger: undecided: the test finds a change, the interval shows no direction."),
         ({"p": None, "p_attainable": None, "reason": "one prompt"}, "hellinger: not tested: one prompt. It goes"),
+        ({"p": float("nan")}, "hellinger: not tested. It goes"),
         ({"p": 0.0499999}, "p = 0.0499999 with 0.0002 attainable"),
         ({"p": 0.0}, "p = < 0.0001 with"),
         ({"ci_low": None, "ci_high": None}, "(95% interval –, p = 0.0496"),

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from headwise.report.columns import ROUNDING, Tables
+from headwise.study.name_consistency import UNALIGNED, UNNAMED
 
 ESTIMATORS = {
     "hellinger": "Hellinger distance between heads",
@@ -27,8 +28,7 @@ DESCRIPTORS = {
 }
 LEFT_OUT = "Rows with nothing beside the first token (share)"
 METHODS = {"sft": "SFT", "dpo": "DPO"}
-BASE = "base"
-UNNAMED = "unnamed alignment"
+BASE = UNALIGNED
 LONGEST_LABEL = 48  # characters
 MINUS = "−"
 DAGGER = "†"
@@ -106,7 +106,7 @@ def method_labels(methods: Iterable[object]) -> dict[str | None, str]:
     names = list(dict.fromkeys(None if missing(method) else str(method) for method in methods))
     labels = {name: method_label(name) for name in names}
     shared = Counter([*labels.values(), BASE])
-    return {name: f"{label} ({name})" if shared[label] > 1 else label for name, label in labels.items()}
+    return {name: f"{label} ({name})" if name and shared[label] > 1 else label for name, label in labels.items()}
 
 
 def missing(value: object) -> bool:

@@ -101,7 +101,7 @@ def verdict(test: Mapping[str, Any], settings: Comparison, directions: tuple[str
     """
     if test["role"] == REPEAT:
         return "repeats an earlier seed: same weights"
-    if test["p_adjusted"] is None:
+    if missing(test["p_adjusted"]):
         return f"not tested: {test['reason']}" if test["reason"] else "not tested"
     margin, p_equivalence = test.get("equivalence_margin"), test.get("p_equivalence_adjusted")
     within = p_equivalence is not None and p_equivalence <= settings.level

@@ -21,6 +21,7 @@ from headwise.statistics.shapley import freedman_lane
 from headwise.statistics.ties import LEAST_TOLERANCE
 from headwise.statistics.values import left_out
 from headwise.study.comparison import Comparison
+from headwise.study.name_consistency import UNALIGNED, UNNAMED
 
 if TYPE_CHECKING:
     import pyarrow
@@ -31,7 +32,7 @@ RESAMPLES = 1999
 FEW_FAMILIES = 20
 MADE_HERE = ("train", "align")
 # Levels that others are compared with, where a factor has them; else the first in the alphabet.
-REFERENCES = {"training": "base", "data": "corpus", "window": "none", "attention": "multi-head"}
+REFERENCES = {"training": UNALIGNED, "data": "corpus", "window": "none", "attention": "multi-head"}
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def levels_of(metadata: Mapping[str, Any]) -> dict[str, str | float]:
     architecture = metadata["architecture"]
     windows = [window for window in architecture.get("windows", []) if window is not None]
     return {
-        "training": metadata.get("method") or "base",
+        "training": UNALIGNED if metadata.get("base") is None else metadata.get("method") or UNNAMED,
         "data": str(metadata.get("data") or "corpus"),
         "window": f"{min(windows)} tokens" if windows else "none",
         "attention": str(architecture.get("attention")),

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
 
 # What the report calls a model that is not aligned.
 UNALIGNED = "base"
+# And one that descends from another by a method that the study does not name.
+UNNAMED = "unnamed alignment"
 
 
 def name_problems(study: "Study") -> list[str]:
