@@ -43,7 +43,7 @@ TOKENS = 48
 # For memory: weights of 25 to 180 MB, which are then what fills it.
 WIDER = 24
 WIDTHS = re.compile(
-    r"hidden_size|intermediate_size|head_dim|(qk|v)_\w*head_dim|\w*_lora_rank|n_embd|d_model|dff|dim|hidden_dim|ffn_dim"
+    r"hidden_size|intermediate_size|head_dim|(qk|v)_\w*head_dim|\w*_lora_rank|n_embd|d_model|dff|dim|emb_dim|hidden_dim|ffn_dim"
     r"|word_embed_proj_dim|rotary_dim|linear_(key|value)_head_dim"
 )
 

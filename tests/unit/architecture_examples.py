@@ -56,6 +56,15 @@ class Architecture:
 
 FALCON = {**HIDDEN, "num_hidden_layers": 3}
 ENCODER = {"positions": "learned", "support": "full"}
+XLM = {
+    "vocab_size": VOCABULARY,
+    "emb_dim": 32,
+    "n_layers": 3,
+    "n_heads": 4,
+    "max_position_embeddings": 64,
+    "use_lang_emb": False,
+    "pad_index": 0,
+}
 ARCHITECTURES = {
     "GPT-2": Architecture("gpt2", GPT, positions="learned"),
     "GPT": Architecture("openai-gpt", GPT, positions="learned"),
@@ -292,6 +301,16 @@ ARCHITECTURES = {
             "max_position_embeddings": 64,
         },
         **ENCODER,
+    ),
+    "MPNet": Architecture("mpnet", DECODER, **ENCODER),
+    "LayoutLM": Architecture("layoutlm", {**DECODER, "initializer_range": 0.1}, **ENCODER),
+    "XLM": Architecture("xlm", XLM, **ENCODER),
+    "FlauBERT": Architecture("flaubert", XLM, **ENCODER),
+    "UltraBERT": Architecture(
+        "ultrabert",
+        {**DECODER, "sliding_window": WINDOW - 1, "layer_types": ALTERNATING["layer_types"]},
+        windows=SLIDES_OUTSIDE,
+        support="full",
     ),
     "ModernBERT": Architecture(
         "modernbert",

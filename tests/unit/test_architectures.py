@@ -161,14 +161,15 @@ def test_padding_and_the_rest_of_a_batch_change_nothing(name, side, compared):
     comparison, padding = compared(name), 3
     model = comparison.model
     prompt = slice(padding, None) if side == "left" else slice(0, TOKENS)
-    ids = torch.cat([torch.zeros(1, TOKENS + padding, dtype=torch.long), token_ids(TOKENS + padding, seed=1)])
+    pad = 1 if model.config.model_type == "mpnet" else 0  # whatever its configuration says
+    ids = torch.cat([torch.full((1, TOKENS + padding), pad), token_ids(TOKENS + padding, seed=1)])
     mask = torch.ones_like(ids)
     mask[0] = 0
     ids[0, prompt], mask[0, prompt] = token_ids(TOKENS)[0], 1
     options = {}
-    # RoBERTa and its kin count their positions from the padding token themselves.
+    # RoBERTa, its kin and MPNet count their positions from the padding token themselves.
     takes_positions = "position_ids" in inspect.signature(model.forward).parameters
-    if takes_positions and model.config.model_type not in ("roberta", "xlm-roberta"):
+    if takes_positions and model.config.model_type not in ("mpnet", "roberta", "xlm-roberta"):
         options["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
     model.config._attn_implementation = "eager"
     with torch.no_grad():

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import torch
+from architecture_examples import ARCHITECTURES as EVERY_ARCHITECTURE
 from attention_examples import ARCHITECTURES, VOCABULARY, tiny_model, token_ids
 from torch import Tensor
 from transformers import (
@@ -20,6 +21,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from headwise.attention.capture import CaptureError, LayerAttention, Receiver, attention_layers, capturing
 from headwise.attention.reducing import ReducedLayer, reducing
+from headwise.models.architecture import language_model_class
 
 TOKENS = 11
 
@@ -331,6 +333,19 @@ def test_a_lost_causal_mask_is_an_error():
         pytest.raises(CaptureError, match="layer 0: causal attention looks at future tokens"),
     ):
         model(input_ids=token_ids(TOKENS), attention_mask=mask)
+
+
+@pytest.mark.parametrize("kind", ["mpnet", "layoutlm", "xlm", "flaubert"])
+def test_an_encoder_that_declares_nothing_is_no_causal_model_whose_mask_was_lost(kind):
+    architecture = next(each for each in EVERY_ARCHITECTURE.values() if each.model_type == kind)
+    config = AutoConfig.for_model(kind, **architecture.config)
+    model = language_model_class(config).from_config(config, attn_implementation="eager").eval()
+    with torch.no_grad():
+        eager = model(input_ids=token_ids(TOKENS), output_attentions=True).attentions
+    layers, _ = captured(model, token_ids(TOKENS))
+    for layer, weights in zip(layers, eager, strict=True):
+        assert layer.support == "full"
+        assert torch.equal(layer.weights, weights[0])
 
 
 @pytest.mark.parametrize("way", [capturing, partial(reducing, names=())])

@@ -160,10 +160,12 @@ class Capture(ABC, Generic[Seen]):
     def attended(self, call: AttentionCall) -> Tensor:
         """Stand in for the attention of a module: the heads' outputs (1, T, heads, head width)."""
         layer = self.layers[call.module]
+        if call.causal is None:
+            call = replace(call, causal=layer.causal)
         self._expect(layer, (*call.query.shape[:3], call.key.shape[2]))
         output, seen = self.see(layer, call)
         _, heads, tokens, _ = call.query.shape
-        support = self._support(layer, seen, tokens, call.causal, call)
+        support = self._support(layer, seen, tokens, call)
         if layer.projection is None:
             self._join(layer, (tokens, heads), seen, output.detach(), support)
         else:
@@ -197,7 +199,7 @@ class Capture(ABC, Generic[Seen]):
         outputs, self.outputs = self.outputs[1], None
         seen = self.see_weights(layer, weights[0].detach())
         _, heads, tokens, _ = weights.shape
-        support = self._support(layer, seen, tokens, bool(getattr(module, "is_causal", True)))
+        support = self._support(layer, seen, tokens)
         self._join(layer, (tokens, heads), seen, outputs, support)
 
     def finish(self, *_: Any) -> None:
@@ -220,10 +222,9 @@ class Capture(ABC, Generic[Seen]):
                 "have no single pattern: choose a checkpoint of another architecture."
             )
 
-    def _support(
-        self, layer: AttentionLayer, seen: Seen, tokens: int, declared_causal: bool, call: AttentionCall | None = None
-    ) -> Support:
+    def _support(self, layer: AttentionLayer, seen: Seen, tokens: int, call: AttentionCall | None = None) -> Support:
         """Measured on the attention: a mask that is lost on the way makes a model silently non-causal."""
+        declared_causal = layer.causal if call is None else call.causal
         if (tokens if self.real is None else len(self.real)) == 1:
             return "causal" if declared_causal else "full"
         looks_ahead = self.looks_ahead(seen)

@@ -32,7 +32,7 @@ class AttentionCall:
 
     eager: the module's eager attention; None where it has a second one of its own. query: (1, heads, T, width); key,
     value: (1, key-value heads, T, width). mask: as the way of capture asks for. options: keywords of eager attention.
-    causal: whether attention is declared causal.
+    causal: whether attention is declared causal; None where the call does not say, and the layer does.
     """
 
     module: nn.Module
@@ -42,7 +42,7 @@ class AttentionCall:
     value: Tensor
     mask: Tensor | None
     options: dict[str, Any]
-    causal: bool
+    causal: bool | None
 
     @property
     def upcast(self) -> bool:
@@ -131,7 +131,5 @@ def _attend(
         attention: Any = _BEFORE[cast(Any, module).config._attn_implementation] or eager
         output: tuple[Tensor, None] = attention(module, query, key, value, attention_mask, **options)
         return output
-    # The rule by which scaled_dot_product_attention decides.
-    declared = options.get("is_causal")
-    causal = bool(getattr(module, "is_causal", True) if declared is None else declared)
-    return _ATTEND[module](AttentionCall(module, eager, query, key, value, attention_mask, options, causal)), None
+    call = AttentionCall(module, eager, query, key, value, attention_mask, options, options.get("is_causal"))
+    return _ATTEND[module](call), None

@@ -10,6 +10,7 @@ from transformers.pytorch_utils import Conv1D
 
 from headwise.attention.hooks import computes_attention
 from headwise.attention.interface import eager_attention
+from headwise.models.architecture import is_encoder
 
 # What the attention modules of transformers call their output projection W_O.
 OUTPUT_PROJECTIONS = (
@@ -39,12 +40,14 @@ class AttentionLayer:
 
     index: its layer. projection: its output projection, where that is one module. uses_interface: whether it calls
         attention through the interface of transformers; else it computes attention itself and returns the weights.
+    causal: whether it is declared causal: by itself, else by not being an encoder's.
     """
 
     index: int
     module: nn.Module
     projection: nn.Module | None
     uses_interface: bool
+    causal: bool
 
 
 def attention_layers(model: PreTrainedModel) -> list[AttentionLayer]:
@@ -79,7 +82,8 @@ def attention_layers(model: PreTrainedModel) -> list[AttentionLayer]:
                 "decoder, or cross-attention): choose a checkpoint with one stack of self-attention layers."
             )
         projection = _projection_within(module) or _projection_beside(model, path)
-        layers[index] = AttentionLayer(index, module, projection, uses_interface)
+        causal = bool(getattr(module, "is_causal", not is_encoder(model.config)))
+        layers[index] = AttentionLayer(index, module, projection, uses_interface, causal)
     if not layers:
         raise CaptureError(
             f"model type '{kind}' has no attention that can be captured: none of its modules calls the attention "

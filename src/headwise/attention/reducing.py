@@ -138,7 +138,7 @@ class _SumCapture(Capture[_Seen]):
         kind = self.kinds[layer.index]
         tokens = call.query.shape[2]
         # Without a mask of the model's own, plain attention is causal as it is computed here.
-        causal = kind == "plain" and call.causal and call.mask is None
+        causal = kind == "plain" and bool(call.causal) and call.mask is None
         sums = LayerSums(tokens, self.names, self.scratch, causal)
         output = attend_in_tiles(call, kind, lambda first, tile: self._count(layer, sums, first, tile), self.scratch)
         return output, _Seen(sums, WAYS[kind])

@@ -16,12 +16,13 @@ from headwise.models.reach import possible_windows, reach_by_layer
 MULTI_HEAD_ONLY = frozenset(
     {"biogpt", "bloom", "codegen", "ctrl", "gpt2", "gpt_neo", "gpt_neox", "gptj", "mpt", "openai-gpt", "opt"}
     | {"persimmon", "xglm", HOOKED_GPT2}
-    | {"bert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta"}
+    | {"bert", "distilbert", "electra", "flaubert", "layoutlm", "modernbert", "mpnet", "roberta", "xlm", "xlm-roberta"}
 )
 # How positions are coded, where the architecture leaves no choice and the configuration does not say.
 POSITIONS = {
     **dict.fromkeys(("biogpt", "gpt2", "gpt_bigcode", "gpt_neo", HOOKED_GPT2, "openai-gpt", "opt"), "learned"),
-    **dict.fromkeys(("bert", "distilbert", "electra", "roberta", "xlm-roberta"), "learned"),
+    **dict.fromkeys(("bert", "distilbert", "electra", "flaubert", "layoutlm", "mpnet"), "learned"),
+    **dict.fromkeys(("roberta", "xlm", "xlm-roberta"), "learned"),
     **dict.fromkeys(("codegen", "gptj"), "rotary"),
     **dict.fromkeys(("bloom", "mpt"), "alibi"),
     **dict.fromkeys(("ctrl", "xglm"), "sinusoidal"),
@@ -91,13 +92,18 @@ def architecture_facts(config: PreTrainedConfig) -> dict[str, Any]:
     }
 
 
+def is_encoder(config: PreTrainedConfig) -> bool:
+    """Whether a model of this configuration reads its text both ways."""
+    return config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False)
+
+
 def language_model_class(config: PreTrainedConfig) -> type[AutoModelForCausalLM] | type[AutoModelForMaskedLM]:
     """What loads or builds a model of this configuration: encoders have a masked language model.
 
     Raises ArchitectureError for a model type that transformers has no language model of one stack for.
     """
     kind = config.model_type
-    if kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False):
+    if is_encoder(config):
         return AutoModelForMaskedLM
     if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or kind == HOOKED_GPT2:
         return AutoModelForCausalLM
@@ -174,7 +180,7 @@ def _layer_kinds(config: PreTrainedConfig) -> list[str] | None:
 def _positions(config: PreTrainedConfig) -> str:
     if getattr(config, "alibi", False):
         return "alibi"
-    if getattr(config, "sinusoidal_pos_embds", False):  # DistilBERT
+    if getattr(config, "sinusoidal_pos_embds", False) or getattr(config, "sinusoidal_embeddings", False):
         return "sinusoidal"
     if config.model_type in POSITIONS:
         return POSITIONS[config.model_type]

@@ -18,9 +18,11 @@ from headwise.study.training import Decoder
 # What architectures of transformers call these numbers in config.json.
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "attention_heads", "decoder_attention_heads")
-HIDDEN = ("hidden_size", "n_embd", "d_model", "dim")
+HIDDEN = ("hidden_size", "n_embd", "d_model", "dim", "emb_dim")
 # Architectures whose modules compute attention themselves, whole, a layer at a time (docs/architectures.md).
-WHOLE_ATTENTION = frozenset({"bloom", "codegen", "falcon", "gpt_neo", "gptj", "mpt", "openai-gpt", "xglm"})
+WHOLE_ATTENTION = frozenset(
+    {"bloom", "codegen", "falcon", "flaubert", "gpt_neo", "gptj", "mpnet", "mpt", "openai-gpt", "xglm", "xlm"}
+)
 # Of a model about which nothing is said: more than most have.
 UNKNOWN_LAYERS, UNKNOWN_HEADS, UNKNOWN_HIDDEN = 64, 64, 8192
 # Checkpoints are published in 16 bits, with few exceptions.
