@@ -6,6 +6,7 @@ punctuation and capitals lie between them.
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ MOST_OWNERS = 50
 
 Spans = npt.NDArray[np.uint64]
 # Odd numbers that spread what they multiply over 64 bits (Steele et al. 2014: SplitMix64).
-_BASE, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
+_BASE, _MIX = 0x9E3779B97F4A7C15, np.uint64(0xBF58476D1CE4E5B9)
 
 
 class HeldOut:
@@ -45,13 +46,14 @@ class HeldOut:
     def is_near_copy(self, text: str) -> bool:
         """Whether a training document is a near copy of a held-out one; if not, its spans count as seen in training."""
         spans = text_spans(text, self.one_in)
-        places = np.intersect1d(spans, self.spans, assume_unique=True, return_indices=True)[2]
+        # As long as the document, not as all of the held-out text: there may be millions of either.
+        places = np.searchsorted(self.spans, spans)
+        places = places[self.spans[np.minimum(places, len(self.spans) - 1)] == spans] if len(self.spans) else places[:0]
         counts = np.minimum(self.counts[places], MOST_OWNERS)
         # The owners of each shared span stand at starts, starts + 1, …: counts of them.
         within = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
-        owners = self.owners[np.repeat(self.starts[places], counts) + within]
-        both = np.bincount(owners, minlength=len(self.ids))
-        if (both >= ALIKE * np.maximum(len(spans) + self.sizes - both, 1)).any():
+        owners, both = np.unique(self.owners[np.repeat(self.starts[places], counts) + within], return_counts=True)
+        if (both >= ALIKE * (len(spans) + self.sizes[owners] - both)).any():
             return True
         self.seen[places] = True
         return False
@@ -68,9 +70,21 @@ def text_spans(text: str, one_in: int = 1) -> Spans:
     letters = re.sub(r"[\W_]+", "", text.casefold())
     codes = np.frombuffer(letters.encode("utf-32-le"), dtype="<u4").astype(np.uint64)
     width = min(SPAN, len(codes))
-    hashes = np.zeros(len(codes) - width + 1, dtype=np.uint64)
-    for place in range(width):
-        hashes = hashes * _BASE + codes[place : place + len(hashes)]
+    # A span from place i is the sum over k of code i + k times base ** k, modulo 2 ** 64: a difference of two sums from
+    # the beginning, over base ** i.
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(codes * _powers(_BASE, len(codes)))])
+    hashes = sums[width:] - sums[: len(sums) - width]
+    hashes *= _powers(pow(_BASE, -1, 2**64), len(hashes))
     hashes = (hashes ^ (hashes >> np.uint64(32))) * _MIX
     hashes ^= hashes >> np.uint64(29)
     return np.unique(hashes[hashes % np.uint64(one_in) == 0])
+
+
+def _powers(base: int, count: int) -> Spans:
+    return _all_powers(base, 1 << count.bit_length())[:count]
+
+
+@lru_cache(maxsize=64)
+def _all_powers(base: int, count: int) -> Spans:
+    """The powers of a number from 0 on, modulo 2 ** 64."""
+    return np.cumprod(np.concatenate([np.ones(1, np.uint64), np.full(count - 1, base, np.uint64)]))
