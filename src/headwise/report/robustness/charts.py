@@ -116,10 +116,7 @@ def probe_chart(study: Study, tables: Tables) -> Any:
     rows = rows[rows["estimator"].eq(study.comparison.primary) & rows["change_percent"].notna()]
     if rows.empty:
         return None
-    by_name = {model.name: model for model in study.models}
-    rows = rows.assign(family=[study.family_of(by_name[name]) for name in rows["model"]])
-    rows["method"] = rows["model"].map({name: getattr(model, "method", None) for name, model in by_name.items()})
-    rows = labelled(study, rows)
+    rows = labelled(study, rows.assign(family=[study.family_of(study.model(name)) for name in rows["model"]]))
     points = rows[["label", "model", "family", "method", "seed", "change_percent", "reading"]]
     title = f"Change of the {estimator_label(study.comparison.primary)} under noise (%)"
     symbols = (
