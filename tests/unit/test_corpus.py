@@ -10,13 +10,14 @@ import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwise.models.corpus import CorpusError, build_corpus, read_documents
 from headwise.models.files import corpus_files
-from headwise.models.near_copies import HeldOut
+from headwise.models.near_copies import HeldOut, text_spans
 from headwise.models.standard_library import standard_library_texts
 from headwise.study.data import Corpus
 
@@ -202,6 +203,15 @@ def test_near_copies_of_held_out_documents_are_those_of_the_definition():
     assert {True, False} == set(found)
     assert HeldOut([("own", "Short.")], 6).is_near_copy("short")
     assert not HeldOut([("own", "Short.")], 6).is_near_copy("A short one")
+
+
+def test_spans_do_not_depend_on_how_much_is_hashed_at_once(monkeypatch):
+    text = " ".join(words(random.Random(6)))
+    whole = text_spans(text)
+    assert len(whole) == 1_000 - 49
+    monkeypatch.setattr("headwise.models.near_copies.LETTERS_AT_ONCE", 64)
+    np.testing.assert_array_equal(text_spans(text), whole)
+    assert len(text_spans("")) == len(text_spans("Short.")) == 1
 
 
 def test_near_copies_are_found_in_a_corpus_that_is_sampled():

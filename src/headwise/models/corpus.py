@@ -63,7 +63,7 @@ def build_corpus(settings: Corpus, documents: Path, facts: Path) -> None:
         gathered = Path(folder) / documents.name
         lengths = _write(_documents(texts, settings.held_out, left_out), gathered)
         _refuse_too_little(lengths, settings.held_out)
-        near_copies, seen = _overlap(gathered, sum(lengths["held_out"]))
+        near_copies, seen = _overlap(gathered, max(sum(lengths["held_out"]), max(lengths["train"])))
         left_out["near_copies"] = len(near_copies)
         lengths = _write((each for each in _read(gathered) if each.id not in near_copies), temporary)
         _refuse_too_little(lengths, settings.held_out)
@@ -105,13 +105,13 @@ def _write(documents: Iterable[Document], path: Path) -> dict[Split, list[int]]:
     return lengths
 
 
-def _overlap(path: Path, held_out_characters: int) -> tuple[set[str], float]:
+def _overlap(path: Path, characters: int) -> tuple[set[str], float]:
     """Ids of training documents that are near copies of held-out ones; share of held-out text in the others.
 
-    Raises CorpusError where that share is half or more.
+    `characters` is as `HeldOut` takes it. Raises CorpusError where that share is half or more.
     """
     texts = ((document.id, document.text) for document in _read(path) if document.split == "held_out")
-    held_out = HeldOut(texts, held_out_characters)
+    held_out = HeldOut(texts, characters)
     training = (document for document in _read(path) if document.split == "train")
     near_copies = {document.id for document in training if held_out.is_near_copy(document.text)}
     seen, most = held_out.seen_in_training()

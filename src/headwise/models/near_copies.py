@@ -15,8 +15,11 @@ SPAN = 50
 # Of the spans that either of two documents has, the share in both from which they are near copies (resemblance:
 # Broder 1997); of the spans of all held-out text, the share from which it is not held out any more.
 ALIKE = 0.5
-# Spans of held-out text that are kept; of a larger corpus, a sample of all spans that is the same in every document.
+# Spans that are kept, of all held-out text and of one document; where there are more, a sample of all spans that is the
+# same in every document.
 MOST_SPANS = 4_000_000
+# Letters of a document that are hashed at once.
+LETTERS_AT_ONCE = 1 << 20
 # Held-out documents that a span is looked up in: one that stands in more of them is a licence or a menu.
 MOST_OWNERS = 50
 
@@ -29,7 +32,8 @@ class HeldOut:
     """The spans of held-out documents, which training documents are compared with one after another."""
 
     def __init__(self, documents: Iterable[tuple[str, str]], characters: int) -> None:
-        """`documents` are (id, text), one at least; `characters` is how many they hold together."""
+        """`documents` are (id, text), one at least; `characters` is how many they hold together, or any document of the
+        corpus if that is more."""
         self.one_in = max(1, -(-characters // MOST_SPANS))
         self.ids: list[str] = []
         spans: list[Spans] = []
@@ -68,16 +72,24 @@ class HeldOut:
 def text_spans(text: str, one_in: int = 1) -> Spans:
     """Hashes of a text's spans, sorted, each once: all, or about one in so many. A shorter text is one span."""
     letters = re.sub(r"[\W_]+", "", text.casefold())
+    width = min(SPAN, len(letters))
+    found = []
+    for start in range(0, len(letters) - width + 1, LETTERS_AT_ONCE):
+        hashes = _hashes(letters[start : start + LETTERS_AT_ONCE + width - 1], width)
+        found.append(hashes[hashes % np.uint64(one_in) == 0])
+    return np.unique(np.concatenate(found))
+
+
+def _hashes(letters: str, width: int) -> Spans:
+    """A hash of each `width` letters in a row."""
     codes = np.frombuffer(letters.encode("utf-32-le"), dtype="<u4").astype(np.uint64)
-    width = min(SPAN, len(codes))
-    # A span from place i is the sum over k of code i + k times base ** k, modulo 2 ** 64: a difference of two sums from
+    # That from place i is the sum over k of code i + k times base ** k, modulo 2 ** 64: a difference of two sums from
     # the beginning, over base ** i.
     sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(codes * _powers(_BASE, len(codes)))])
     hashes = sums[width:] - sums[: len(sums) - width]
     hashes *= _powers(pow(_BASE, -1, 2**64), len(hashes))
     hashes = (hashes ^ (hashes >> np.uint64(32))) * _MIX
-    hashes ^= hashes >> np.uint64(29)
-    return np.unique(hashes[hashes % np.uint64(one_in) == 0])
+    return hashes ^ (hashes >> np.uint64(29))
 
 
 def _powers(base: int, count: int) -> Spans:
