@@ -321,7 +321,7 @@ def test_quantized_weights_without_their_scales_are_refused(tmp_path):
 def test_an_adapter_is_refused_beside_a_model_and_alone(tmp_path, name):
     folder = write(tmp_path)
     (folder / name).write_text("{}")
-    refuse(folder, rf"an adapter \({name}\) lies beside the weights of a model.*merge_and_unload.*remove it")
+    refuse(folder, rf"an adapter \({name}\) lies beside the weights of a model.*merge_and_unload.*a copy without")
     (folder / "config.json").unlink()
     refuse(folder, rf"an adapter alone \({name}\), which is no model: merge it into its base with peft")
     with pytest.raises(CheckpointError, match="org/model: an adapter"):

@@ -201,6 +201,11 @@ def test_facts_say_where_the_weights_come_from(tmp_path: Path) -> None:
         ({"n_layers": 2}, "'blocks.2.attn.W_K' has no place in the configuration"),
         ({"d_mlp": 64}, r"'blocks.0.mlp.W_in' has the shape \(32, 48\) instead of \(32, 64\)"),
         ({"attn_only": True}, "'blocks.0.ln2.b' has no place in the configuration"),
+        ({"d_model": "32"}, "d_model is '32', and must be a whole number of 1 or more"),
+        ({"d_head": 0}, "d_head is 0, and must be"),
+        ({"d_head": 5}, "d_model 32 is no multiple of d_head 5"),
+        ({"attn_only": "false"}, "attn_only is 'false', and must be true or false"),
+        ({"eps": "small"}, "eps is 'small', and must be a number"),
     ],
 )
 def test_what_is_another_architecture_is_refused(changes: dict[str, Any], sentence: str, tmp_path: Path) -> None:
@@ -230,6 +235,39 @@ def test_a_file_with_code_in_it_is_refused_unread(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(ConversionError, match="not a state dict"):
         read_weights(tmp_path / "list.pt")
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda data: b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\n", "w.pt: a pointer of git-LFS"),
+        (lambda data: b"", "w.pt: cut off or damaged"),
+        (lambda data: data[: len(data) // 2], "w.pt: cut off or damaged"),
+        (lambda data: data[:-30], "w.pt: cut off or damaged"),
+        (lambda data: b"<html>", "w.pt: not a file of tensors alone"),
+    ],
+)
+def test_a_damaged_file_is_refused_by_name(damage: Any, sentence: str, tmp_path: Path) -> None:
+    torch.save(random_state(CONFIG), tmp_path / "w.pt")
+    (tmp_path / "w.pt").write_bytes(damage((tmp_path / "w.pt").read_bytes()))
+    with pytest.raises(ValueError, match=sentence) as refusal:
+        read_weights(tmp_path / "w.pt")
+    assert not {"\n", "\x1b"} & set(str(refusal.value))
+
+
+def test_a_prefix_of_a_wrapper_is_named(tmp_path: Path) -> None:
+    compiled = {f"_orig_mod.{name}": weight for name, weight in random_state(CONFIG).items()}
+    model = write_model(tmp_path, CONFIG, compiled)
+    with pytest.raises(ConversionError, match=r"'embed\.W_E' is missing: take the prefix off '_orig_mod\.embed"):
+        convert_model(model, 7, None, tmp_path / "converted", {})
+
+
+@pytest.mark.parametrize("content", ["[1]", "{", "version https://git-lfs.github.com/spec/v1\n"])
+def test_a_damaged_configuration_is_refused_by_name(content: str, tmp_path: Path) -> None:
+    model = write_model(tmp_path, CONFIG, random_state(CONFIG))
+    Path(str(model.config)).write_text(content)
+    with pytest.raises(ValueError, match=f"{model.config}: (damaged|holds no JSON object|a pointer of git-LFS)"):
+        convert_model(model, 7, None, tmp_path / "converted", {})
 
 
 def test_an_attention_only_model_is_built_like_any_other(tmp_path: Path) -> None:

@@ -14,11 +14,13 @@ from attention_examples import save_checkpoint, tiny_model
 from hub_server import Hub, serving
 from huggingface_hub import constants
 from mirror import add_snapshot, build_mirror
+from safetensors.torch import save_file
 from transformers import LlamaConfig
 
 from headwise.models.checkpoint import CheckpointError, origin, weight_digests, weights_digest
 from headwise.models.hub import FetchError, fetch_model, fetched_folder
 from headwise.models.load import load_checkpoint
+from headwise.models.shape import shape_at
 from headwise.study.lock import check_fetched, lock_path, read_lock
 from headwise.study.models import Download, Facts
 from headwise.study.section import StudyError
@@ -113,6 +115,23 @@ def test_a_commit_needs_no_lock_file(hub: Hub, place: Path) -> None:
     assert not lock_path(place / "study.yaml").exists()
 
 
+def test_weights_that_another_tool_put_beside_the_shards_are_refused(hub: Hub, place: Path) -> None:
+    output = fetch(place, LLAMA)
+    folder = fetched_folder(output)
+    save_file({"a": torch.ones(1)}, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: weights that something else put into the cache"):
+        weight_digests(output)
+
+
+@pytest.mark.parametrize("content", ["{}", '{"sources": []}', '{"sources": [3]}', "[]", "{"])
+def test_a_file_that_was_not_written_by_fetching_is_no_checkpoint(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "any.json"
+    path.write_text(content)
+    for read in (fetched_folder, weight_digests, origin, load_checkpoint, shape_at):
+        with pytest.raises(CheckpointError, match=rf"{path}: (not a record of a model|damaged|holds no JSON object)"):
+            read(path)
+
+
 def test_the_second_time_nothing_is_downloaded(hub: Hub, place: Path) -> None:
     first = fetch(place, LLAMA).read_bytes()
     hub.requested.clear()
@@ -154,10 +173,21 @@ def without(*patterns: str) -> Callable[[Path], None]:
     return remove
 
 
-def needs_code(folder: Path) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    config |= {"model_type": "own", "auto_map": {"AutoModelForCausalLM": "modeling_own.Model"}}
-    (folder / "config.json").write_text(json.dumps(config))
+def saying(**changes: object) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | changes))
+
+    return change
+
+
+def adapted(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text("{}")
+
+
+def only_adapted(folder: Path) -> None:
+    adapted(folder)
+    (folder / "config.json").unlink()
 
 
 @pytest.mark.parametrize(
@@ -167,7 +197,21 @@ def needs_code(folder: Path) -> None:
         (without("model*safetensors*", "*.bin"), "has no model.safetensors: choose a repository"),
         (without("config.json"), "has no config.json: choose a repository in the layout of transformers"),
         (without("tokenizer*"), "has no tokenizer: choose a repository with tokenizer.json"),
-        (needs_code, "no architecture 'own'.*`trust_remote_code: true`"),
+        (
+            saying(model_type="own", auto_map={"AutoModelForCausalLM": "modeling_own.Model"}),
+            "no architecture 'own'.*`trust_remote_code: true`",
+        ),
+        (adapted, r"org/llama at main: an adapter \(adapter_config\.json\) lies beside the weights.*merge_and_unload"),
+        (only_adapted, r"org/llama at main: an adapter alone \(adapter_config\.json\).*merge it into its base"),
+        (
+            saying(quantization_config={"quant_method": "new"}),
+            "quant_method is 'new', which transformers does not",
+        ),
+        (
+            saying(rope_parameters={"rope_type": "new"}),
+            "rope_parameters.rope_type is 'new', which",
+        ),
+        (saying(num_hidden_layers="3"), "num_hidden_layers is '3', and must be a whole number"),
     ],
 )
 def test_what_cannot_be_used_is_refused_before_weights_are_downloaded(

@@ -22,9 +22,17 @@ from transformers import (
     PreTrainedModel,
 )
 
+from headwise.models.align import align_model
 from headwise.models.checkpoint import CheckpointError
 from headwise.models.load import load_checkpoint, verify_loading
+from headwise.robustness.experiment import _load
+from headwise.robustness.recursion import recurse
+from headwise.stability.probe import probe_refits
+from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
+from headwise.study.reading import Reading
+from headwise.study.stability import Stability
+from headwise.study.training import Sft
 
 Weights = dict[str, Tensor]
 LAYER = "model.layers.1.self_attn"
@@ -195,6 +203,62 @@ def test_what_predicts_needs_the_head(tmp_path):
         with pytest.raises(CheckpointError, match=r"reward: 'lm_head\.weight' is in no file of weights, and without a"):
             load(reward, head=True)
     load_checkpoint(save_checkpoint(tiny_model("llama"), tmp_path / "whole"), head=True)
+
+
+def losses_under_noise(folder: Path) -> object:
+    return _load(Reading("m", folder, Extraction(), Loading()))
+
+
+def recursion(folder: Path) -> object:
+    nothing: Any = None
+    return recurse(
+        folder, folder, nothing, nothing, Extraction(), Loading(), [], 0, folder, folder, folder, metadata={}
+    )
+
+
+def ablation(folder: Path) -> object:
+    prompts = folder / "prompts.jsonl"
+    prompts.write_text('{"id": "a", "domain": "d", "text": "w3 w4"}\n')
+    probes: Any = None
+    settings = Stability(analyses=["ablation"])
+    return probe_refits([Reading("m", folder, Extraction(), Loading())], prompts, folder, probes, settings, {})
+
+
+def alignment(folder: Path) -> object:
+    return align_model(folder, folder, "sft", Sft(), 0, folder / "made", folder / "curve", {})
+
+
+@pytest.mark.parametrize("measure", [losses_under_noise, recursion, ablation, alignment])
+def test_losses_and_text_are_never_those_of_a_random_head(measure, tmp_path):
+    folder = change(save_checkpoint(tiny_model("llama"), tmp_path), without("lm_head.weight"))
+    with pytest.raises(
+        CheckpointError, match=r"'lm_head\.weight' is in no file of weights, and without a language-model"
+    ):
+        measure(folder)
+
+
+def test_eight_bit_floats_are_loaded_with_their_scales(tmp_path):
+    pytest.importorskip("accelerate", reason="accelerate comes with the extra `test`")
+    expected: Weights = {}
+
+    def quantize(weights: Weights) -> Weights:
+        stored: Weights = {}
+        for name, weight in weights.items():
+            expected[name] = stored[name] = weight
+            if name.endswith("_proj.weight"):
+                blocks = weight.view(weight.shape[0] // 16, 16, weight.shape[1] // 16, 16)
+                scales = blocks.abs().amax((1, 3)) / 448  # the largest that E4M3 holds
+                eight = (blocks / scales[:, None, :, None]).to(torch.float8_e4m3fn)
+                expected[name] = (eight.float() * scales[:, None, :, None]).view_as(weight)
+                stored |= {name: eight.view_as(weight), f"{name}_scale_inv": scales}
+        return stored
+
+    method = {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [16, 16], "dequantize": True}
+    folder = change(save_checkpoint(tiny_model("llama"), tmp_path), quantize, quantization_config=method)
+    loaded, _ = load_checkpoint(folder)
+    assert all(torch.equal(loaded.state_dict()[name], weight) for name, weight in expected.items())
+    with pytest.raises(CheckpointError, match=r"q_proj\.weight' is in no file of weights"):
+        load_checkpoint(change(folder, without("0.self_attn.q_proj.weight")))
 
 
 def test_no_table_of_missing_tensors_is_printed(tmp_path, caplog, capfd):

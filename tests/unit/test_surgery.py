@@ -7,11 +7,12 @@ import pytest
 import torch
 from architecture_examples import ARCHITECTURES, TOKENS, save_tiny
 from attention_examples import save_checkpoint, tiny_model, token_ids
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 
 from headwise.attention.capture import LayerAttention, capturing
 from headwise.models.architecture import architecture_facts, language_model_class
-from headwise.models.checkpoint import weights_digest
+from headwise.models.checkpoint import CheckpointError, weights_digest
 from headwise.models.load import load_checkpoint
 from headwise.models.surgery import SurgeryError, duplicate_checkpoint, duplicate_key_value_heads
 from headwise.robustness.draws import NoiseRow, standard_noise
@@ -111,6 +112,17 @@ def test_the_original_and_the_random_state_are_left_alone():
     assert torch.equal(torch.get_rng_state(), state)
     assert model.config.num_key_value_heads == 1
     assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+
+
+def test_a_head_that_is_missing_stays_missing(tmp_path: Path):
+    folder = save_checkpoint(tiny_model("llama", num_key_value_heads=2), tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    del weights["lm_head.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    duplicate_checkpoint(folder, tmp_path / "copy")
+    assert "lm_head.weight" not in load_file(tmp_path / "copy" / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"copy: 'lm_head\.weight' is in no file of weights"):
+        load_checkpoint(tmp_path / "copy", head=True)
 
 
 def test_a_checkpoint_keeps_its_precision_and_is_written_alike_twice(tmp_path: Path):

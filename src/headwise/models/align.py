@@ -61,7 +61,8 @@ def align_model(
     """
     if (method == "dpo") != isinstance(settings, Dpo):
         raise ValueError(f"alignment: method '{method}' got the settings of another: pass alignment.{method}")
-    model, tokenizer = load_checkpoint(base)  # in evaluation mode: dropout would draw from the global random state
+    # In evaluation mode: dropout would draw from the global random state.
+    model, tokenizer = load_checkpoint(base, head=True)
     train = preference_pairs(
         read_documents(documents, "train"),
         tokenizer,

@@ -7,9 +7,9 @@ wrote about a repository, whose files lie in the user's own cache.
 from pathlib import Path
 from typing import Any
 
-from headwise.models.files import CONFIG, weight_files
+from headwise.models.files import CONFIG, fetched_sources, weight_files
 from headwise.models.headers import CheckpointError, read_object
-from headwise.provenance import file_digest, json_digest, read_json
+from headwise.provenance import file_digest, json_digest
 
 # What facts.json of a checkpoint that was made here says of its origin.
 ORIGIN = ("corpus_digest", "tokenizer_digest", "repository", "revision", "commit", "source_files")
@@ -50,8 +50,13 @@ def weight_digests(checkpoint: str | Path) -> dict[str, str]:
             raise CheckpointError(f"{folder}: {path.name} is missing: save the model with `save_pretrained`")
         digests[path.name] = file_digest(path)
     if was_fetched(checkpoint):
-        recorded = read_json(checkpoint)["sources"][0]["files"]
+        recorded = fetched_sources(Path(checkpoint))[0]["files"]
         for name, digest in digests.items():
+            if name not in recorded:
+                raise CheckpointError(
+                    f"{folder / name}: weights that something else put into the cache, and that would be read instead "
+                    f"of those which {checkpoint} names: remove this file, or remove {checkpoint} and fetch again"
+                )
             if digest != recorded[name]["sha256"]:
                 raise CheckpointError(
                     f"{folder / name}: not the file that was fetched: SHA-256 {digest} instead of "
@@ -72,10 +77,10 @@ def origin(checkpoint: str | Path) -> dict[str, Any]:
     it was made from. Else nothing.
     """
     if was_fetched(checkpoint):
-        source = read_json(checkpoint)["sources"][0]
+        source = fetched_sources(Path(checkpoint))[0]
         return {key: source[key] for key in ("repository", "revision", "commit")}
     path = checkpoint_folder(checkpoint) / "facts.json"
-    facts = read_json(path) if path.is_file() else {}
+    facts = read_object(path) if path.is_file() else {}
     return {key: facts[key] for key in ORIGIN if key in facts}
 
 

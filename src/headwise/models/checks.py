@@ -116,7 +116,7 @@ def check_names(names: Iterable[str], where: str) -> None:
     if adapters and CONFIG in names:
         raise CheckpointError(
             f"{where}: an adapter ({adapters[0]}) lies beside the weights of a model, and whether it is part of the "
-            f"model cannot be known: {MERGE}, or, where it is merged already, remove it"
+            f"model cannot be known: {MERGE}, or, where it is merged already, give a copy without it"
         )
     if adapters:
         raise CheckpointError(f"{where}: an adapter alone ({adapters[0]}), which is no model: {MERGE}")
@@ -134,6 +134,8 @@ def check_config(content: Mapping[str, Any], config: Path, own_code: bool = Fals
         value = content.get(field)
         if isinstance(value, str) and value not in DTYPES:
             raise CheckpointError(f"{config}: {field} is '{value}', which is no dtype: write for example 'bfloat16'")
+    if not isinstance(content.get("auto_map", {}), dict):
+        raise CheckpointError(f"{config}: auto_map is no object: correct it, or remove it")
     if own_code:
         return
     if not isinstance(content.get("model_type"), str):

@@ -7,7 +7,7 @@ queries, keys and values, in one matrix.
 
 import math
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from transformers import PreTrainedTokenizerFast
 
 from headwise.models.architecture import architecture_facts
 from headwise.models.checkpoint import weights_digest
+from headwise.models.files import fetched_sources
+from headwise.models.headers import FETCH_AGAIN, read_object, refuse_pointer
 from headwise.models.hooked import HookedGPT2Config, HookedGPT2LMHeadModel
 from headwise.models.hub import fetched_folder
 from headwise.models.tokenizer import read_tokenizer, tokenizer_digest
 from headwise.progress import no_bars_in_logs
-from headwise.provenance import atomic, file_digest, read_json, write_json
+from headwise.provenance import atomic, file_digest, write_json
 from headwise.study.models import TransformerLensModel
 
 REQUIRED = ("n_layers", "d_model", "d_head", "n_ctx", "d_vocab")
@@ -46,6 +48,27 @@ GPT2_HAS: dict[str, Any] = {
 BUFFERS = (".attn.mask", ".attn.IGNORE")
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and _is_number(value) and value > 0
+
+
+# What fields hold, where they are given and not null.
+KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(REQUIRED, (_is_count, "a whole number of 1 or more")),
+    "d_mlp": (lambda value: value == 0 or _is_count(value), "a whole number"),
+    "n_heads": (lambda value: value == -1 or _is_count(value), "a whole number of 1 or more, or -1"),
+    **dict.fromkeys(("eps", "attn_scale"), (_is_number, "a number")),
+    **dict.fromkeys(
+        ("attn_only", "use_attn_scale", "scale_attn_by_inverse_layer_idx", "default_prepend_bos"),
+        (lambda value: isinstance(value, bool), "true or false"),
+    ),
+}
+
+
 class ConversionError(ValueError):
     """Weights or a configuration that are not converted; the message names file, field and remedy."""
 
@@ -67,7 +90,7 @@ def convert_model(
     converted = to_transformers(state, settings, str(weights))
     origin: dict[str, Any] = {"source_files": {weights.name: file_digest(weights)}}
     if fetched is not None and model.repository is not None:
-        source = read_json(fetched)["sources"][0]
+        source = fetched_sources(fetched)[0]
         origin |= {key: source[key] for key in ("repository", "revision", "commit")}
     with atomic(checkpoint) as temporary:
         with no_bars_in_logs():
@@ -84,18 +107,25 @@ def convert_model(
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A HookedTransformerConfig from JSON, refused where it is no GPT-2. Raises ConversionError, naming the field."""
-    try:
-        settings = read_json(path)
-    except ValueError as error:
-        raise ConversionError(f"{path}: not valid JSON ({error}): correct the file") from None
+    """A HookedTransformerConfig from JSON, refused where it is no GPT-2. Raises ConversionError, naming the field,
+    and CheckpointError for damaged JSON."""
+    settings = read_object(path)
     if missing := [field for field in REQUIRED if field not in settings]:
         raise ConversionError(f"{path}: {', '.join(missing)} missing: add what the model was built with")
-    heads = settings.get("n_heads", -1)
-    settings["n_heads"] = settings["d_model"] // settings["d_head"] if heads == -1 else heads
+    for field, (kind, words) in KINDS.items():
+        value = settings.get(field)
+        if (value is not None or field in REQUIRED) and not kind(value):
+            raise ConversionError(f"{path}: {field} is {value!r}, and must be {words}: correct it")
+    width, head_width = settings["d_model"], settings["d_head"]
+    if width % head_width:
+        raise ConversionError(
+            f"{path}: d_model {width} is no multiple of d_head {head_width}, as it is in GPT-2: choose another model"
+        )
+    if settings.get("n_heads", -1) in (None, -1):
+        settings["n_heads"] = width // head_width
     expected = {
         **GPT2_HAS,
-        "n_heads": settings["d_model"] // settings["d_head"],
+        "n_heads": width // head_width,
         "n_key_value_heads": None,
         "d_vocab_out": -1,
     }
@@ -121,13 +151,20 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
     Raises ConversionError where it holds anything but tensors.
     """
+    refuse_pointer(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except pickle.UnpicklingError:
         raise ConversionError(
-            f"{path}: not a file of tensors alone ({str(error).splitlines()[0]}), and nothing else in it is run: "
-            "save it with torch.save(model.state_dict(), path)"
+            f"{path}: not a file of tensors alone, and nothing else in it is run: save it with "
+            "torch.save(model.state_dict(), path)"
         ) from None
+    except MemoryError:
+        raise
+    # What is no such file, or cut off, makes torch raise errors of many types.
+    except Exception as error:
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        raise ConversionError(f"{path}: cut off or damaged ({said}): {FETCH_AGAIN}") from None
     state = state.get("model_state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ConversionError(f"{path}: not a state dict: save it with torch.save(model.state_dict(), path)")
@@ -164,7 +201,9 @@ def to_transformers(state: Mapping[str, Tensor], settings: Mapping[str, Any], so
 
     def take(name: str, *shape: int) -> Tensor:
         if name not in remaining:
-            raise ConversionError(f"{source}: '{name}' is missing: the configuration is of another model")
+            longer = next((other for other in remaining if other.endswith(f".{name}")), None)
+            remedy = f"take the prefix off '{longer}'" if longer else "the configuration is of another model"
+            raise ConversionError(f"{source}: '{name}' is missing: {remedy}")
         tensor = remaining.pop(name).float()
         if tensor.shape != shape:
             raise ConversionError(

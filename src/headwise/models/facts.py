@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from transformers import AutoConfig
-
 from headwise.models.architecture import ArchitectureError, architecture_facts
-from headwise.models.checkpoint import CheckpointError
+from headwise.models.configuration import read_config
+from headwise.models.headers import CheckpointError
 from headwise.study.models import Facts
 
 # Stated numbers of parameters are rounded, and counted with or without tied embeddings.
@@ -15,8 +14,8 @@ EXACT = ("layers", "hidden", "heads", "key_value_heads", "head_width")
 
 def verify_facts(config: Path, stated: Facts) -> None:
     """Refuse a config.json that says otherwise than the study. Raises CheckpointError, which names each difference."""
+    loaded = read_config(config)
     try:
-        loaded = AutoConfig.from_pretrained(config, trust_remote_code=False)
         found = architecture_facts(loaded)
     except ArchitectureError as error:
         raise CheckpointError(f"{config}: cannot be compared with `facts` of the study: {error}") from None

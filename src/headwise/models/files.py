@@ -6,6 +6,7 @@ Imported by the Snakefile, so nothing heavy is imported here.
 from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
+from typing import Any, cast
 
 from headwise.models.headers import FETCH_AGAIN, CheckpointError, read_object
 from headwise.study.data import Corpus
@@ -78,6 +79,21 @@ def weight_map(index: Path) -> dict[str, str]:
                 f"{FETCH_AGAIN}, or save the model again with `save_pretrained`"
             )
     return named
+
+
+def fetched_sources(record: Path) -> list[dict[str, Any]]:
+    """What `fetch_model` wrote of each source: repository, revision, commit and files.
+
+    Raises CheckpointError for a file that it did not write.
+    """
+    sources = read_object(record).get("sources")
+    whole = isinstance(sources, list) and all(isinstance(source, dict) and "files" in source for source in sources)
+    if not whole or not sources:
+        raise CheckpointError(
+            f"{record}: not a record of a model that was fetched: give the folder of a checkpoint, or fetch the model "
+            "again"
+        )
+    return cast(list[dict[str, Any]], sources)
 
 
 def checkpoint_files(folder: str | Path) -> list[Path]:

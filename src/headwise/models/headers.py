@@ -56,7 +56,9 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def refuse_pointer(path: Path) -> None:
     """Refuse a file, of whatever kind, that git-LFS left a pointer in place of. Raises CheckpointError."""
-    _refuse_start(path, _read(path)[: len(LFS_POINTER)])
+    _size(path)
+    with path.open("rb") as stream:
+        _refuse_start(path, stream.read(len(LFS_POINTER)))
 
 
 def read_header(path: Path) -> dict[str, Stored]:

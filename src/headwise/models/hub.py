@@ -27,9 +27,19 @@ from huggingface_hub.errors import (
 from huggingface_hub.file_download import repo_folder_name
 
 from headwise.models.checkpoint import verify_architecture
-from headwise.models.files import CONFIG, INDEX, WEIGHTS, indexed_weights, is_tokenizer_file, pickled_weights
+from headwise.models.checks import check_config, check_names
+from headwise.models.files import (
+    CONFIG,
+    INDEX,
+    WEIGHTS,
+    fetched_sources,
+    indexed_weights,
+    is_tokenizer_file,
+    pickled_weights,
+)
+from headwise.models.headers import read_object
 from headwise.progress import track
-from headwise.provenance import file_digest, read_json, write_json
+from headwise.provenance import file_digest, write_json
 from headwise.study.lock import lock_path, locked_commit
 from headwise.study.models import COMMIT, Download
 
@@ -47,7 +57,8 @@ def fetch_model(downloads: Sequence[Download], study_file: Path, output: Path) -
 
     Raises FetchError for a gated or unknown repository, an unknown revision, files that are not in the cache when
     offline, no connection, and weights that are pickled or missing; CheckpointError for an architecture that
-    transformers does not have; StudyError for a damaged lock file.
+    transformers does not have, and for what `check_config` and `check_names` refuse; StudyError for a damaged lock
+    file.
     """
     sources = []
     for download in downloads:
@@ -63,7 +74,7 @@ def fetched_folder(output: Path, source: int = 0) -> Path:
 
     Raises FetchError where one is missing.
     """
-    fetched = read_json(output)["sources"][source]
+    fetched = fetched_sources(output)[source]
     folder = _snapshot(fetched["repository"], fetched["commit"])
     for name in fetched["files"]:
         if not (folder / name).is_file():
@@ -98,6 +109,8 @@ def _needed_files(download: Download, commit: str) -> list[str]:
         return list(download.files)
     where = f"{download.repository} at {download.revision}"
     names = _listed(download.repository, commit)
+    if download.weights:
+        check_names(names, where)
     needed = [name for name in names if is_tokenizer_file(name)]
     if not needed:
         raise FetchError(f"{where} has no tokenizer: choose a repository with tokenizer.json or its like")
@@ -108,7 +121,9 @@ def _needed_files(download: Download, commit: str) -> list[str]:
     if CONFIG not in needed:
         raise FetchError(f"{where} has no config.json: choose a repository in the layout of transformers")
     config = Path(hf_hub_download(download.repository, CONFIG, revision=commit))
-    if "auto_map" in read_json(config):
+    content = read_object(config)
+    check_config(content, config, download.own_code)
+    if "auto_map" in content:
         # It brings code: whether that is needed, and may run, is settled before gigabytes are downloaded.
         verify_architecture(config, download.own_code)
     if download.facts is not None and not download.own_code:

@@ -3,13 +3,12 @@
 Imported by the Snakefile, so nothing heavy is imported here.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headwise.models.files import CONFIG, weight_files
+from headwise.models.files import CONFIG, fetched_sources, weight_files
 from headwise.models.headers import read_headers, read_object, values_in
 from headwise.study.models import AlignedModel, AnyModel, Facts, FolderModel, TrainedModel
 from headwise.study.study import Study
@@ -68,7 +67,7 @@ def shape_at(place: Path) -> Shape:
     stored = place.stat().st_size
     width = 4
     if place.suffix == ".json":
-        files = json.loads(place.read_text(encoding="utf-8"))["sources"][0]["files"]
+        files = fetched_sources(place)[0]["files"]
         stored = sum(file["bytes"] for file in files.values())
         width = PUBLISHED_BYTES
     return Shape(stored // width, stored, UNKNOWN_LAYERS, UNKNOWN_HEADS, UNKNOWN_HIDDEN)

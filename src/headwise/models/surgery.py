@@ -17,6 +17,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from headwise.models.architecture import ArchitectureError, architecture_facts
 from headwise.models.checkpoint import checkpoint_folder
+from headwise.models.files import CONFIG
+from headwise.models.headers import read_object
 from headwise.models.load import DTYPES, load_checkpoint
 from headwise.models.tokenizer import tokenizer_files
 from headwise.provenance import atomic, read_json, write_json
@@ -33,16 +35,18 @@ class SurgeryError(ValueError):
 def duplicate_checkpoint(checkpoint: Path, output: Path) -> None:
     """Save a checkpoint with duplicated key and value heads as an ordinary checkpoint, tokenizer included, atomically.
 
-    checkpoint: as `load_checkpoint` takes it. Weights keep their precision. Raises SurgeryError as
-    `duplicate_key_value_heads` does.
+    checkpoint: as `load_checkpoint` takes it. Weights keep their precision; a head that it lacks, the copy lacks too.
+    Raises SurgeryError as `duplicate_key_value_heads` does, and CheckpointError as `load_checkpoint` does.
     """
     folder = checkpoint_folder(checkpoint)
-    config = read_json(folder / "config.json")
+    config = read_object(folder / CONFIG)
     stored = config.get("dtype") or config.get("torch_dtype")
-    model, _ = load_checkpoint(checkpoint, stored if stored in DTYPES else "float32")
+    model, _ = load_checkpoint(checkpoint, stored if isinstance(stored, str) and stored in DTYPES else "float32")
     duplicated = duplicate_key_value_heads(model)
     with atomic(output) as temporary:
-        duplicated.save_pretrained(temporary)
+        lacking = cast(Any, model).headwise_random
+        weights = {name: weight for name, weight in duplicated.state_dict().items() if name not in lacking}
+        duplicated.save_pretrained(temporary, state_dict=weights)
         for path in tokenizer_files(folder):
             shutil.copyfile(path, temporary / path.name)
         if (folder / "facts.json").is_file():

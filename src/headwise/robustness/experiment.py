@@ -187,7 +187,9 @@ def _typed(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
 def _load(reading: Reading) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A model that attends eagerly, as noise in the logits needs; the same for all sites, so that they compare."""
     extraction = reading.extraction
-    model, tokenizer = load_checkpoint(reading.checkpoint, extraction.dtype, extraction.device, reading.loading)
+    model, tokenizer = load_checkpoint(
+        reading.checkpoint, extraction.dtype, extraction.device, reading.loading, head=True
+    )
     if model.config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and "ForCausalLM" not in type(model).__name__:
         raise PerturbationError(
             f"{reading.name}: model type '{model.config.model_type}' predicts masked tokens and no next one, so it "

@@ -105,7 +105,7 @@ def recurse(
     Raises GenerationError for a text that does not fit the model's positions or logits that are not finite, and
     ValueError for mode rewrite where the tokenizer has no chat template.
     """
-    model, tokenizer = load_checkpoint(checkpoint, extraction.dtype, extraction.device, loading)
+    model, tokenizer = load_checkpoint(checkpoint, extraction.dtype, extraction.device, loading, head=True)
     everything = sorted(read_prompts(prompts), key=lambda prompt: prompt.id)
     # What a chain begins with is raw text, also where the instruction then puts it into a template.
     raw = extraction.model_copy(update={"template": "raw"})

@@ -137,7 +137,9 @@ def probe_refits(
     with one_thread():
         for refit, reading in enumerate(refits):
             checkpoint, extraction = reading.checkpoint, reading.extraction
-            model, tokenizer = load_checkpoint(checkpoint, extraction.dtype, extraction.device, reading.loading)
+            model, tokenizer = load_checkpoint(
+                checkpoint, extraction.dtype, extraction.device, reading.loading, head="ablation" in wanted
+            )
             same_weights.add(tensors_digest(model), refit)
             encoded = encode(texts, tokenizer, extraction, limits_of(model))
             tokens = [prompt.token_ids for prompt in encoded]
