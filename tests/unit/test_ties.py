@@ -8,6 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headwise.robustness.dose import Dose
+from headwise.robustness.probe import ProbedPair, suppressed_against_others
+from headwise.robustness.response import _row
+from headwise.specialization.change import Change, changes_over_refits
+from headwise.specialization.contrast import architecture_contrasts
+from headwise.specialization.factors import Unit, factor_rows
+from headwise.stability.claims import CONTRADICTED, SUPPORTED, UNDECIDED, verdict
+from headwise.stability.names import CORRECTED, PUBLISHED
 from headwise.stability.uncertainty import correlation_test, least_stable_position
 from headwise.statistics import ties
 from headwise.statistics.decomposition import decompose
@@ -23,6 +31,7 @@ from headwise.statistics.intervals import (
 from headwise.statistics.permutation import sign_flip, two_sample
 from headwise.statistics.roc import roc_area
 from headwise.statistics.survival import kaplan_meier, restricted_mean, restricted_mean_difference
+from headwise.study.comparison import Comparison
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -81,8 +90,8 @@ def test_sign_flips_of_tenths_are_those_of_integers_at_every_scale(scale, intege
 @settings(deadline=None, max_examples=15)
 @given(few, few)
 def test_two_samples_of_tenths_about_a_common_offset_at_every_scale(scale, first, second):
-    # About 1,000 the third decimal of a tenth is off by a hundred times its own rounding.
-    one, two = ([(1000 + 0.1 * each) * scale for each in sample] for sample in (first, second))
+    # About a million a tenth is off by a million times its own rounding.
+    one, two = ([(1_000_000 + 0.1 * each) * scale for each in sample] for sample in (first, second))
     assert two_sample(one, two, generator(), 99).p == exact_two_sample(first, second)
 
 
@@ -275,3 +284,59 @@ def test_times_that_are_equal_but_for_rounding_are_one_time(scale):
     test = restricted_mean_difference(*groups, horizon, generator(), 99, 0.05)
     exact = restricted_mean_difference(([3, 7, 9], [True] * 3), ([3, 9], [True] * 2), 9, generator(), 99, 0.05)
     assert test.p == exact.p
+
+
+def test_verdicts_changes_and_responses_take_rounding_for_nothing():
+    assert verdict(PUBLISHED, 1e-16, None, None) == CONTRADICTED
+    assert verdict(CORRECTED, 0.1, 1e-16, 0.2) == UNDECIDED
+    assert verdict(CORRECTED, 0.1, 1e-9, 0.2) == SUPPORTED
+    assert verdict(CORRECTED, -0.1, -0.2, -1e-16) == UNDECIDED
+    (change,) = changes_over_refits(
+        [change_of(seed, base, aligned) for seed, (base, aligned) in enumerate([(0.3, 0.1 + 0.2), (0.7, 0.7)])],
+        [0, 1], Comparison(), generator(),
+    )  # fmt: skip
+    assert (change.delta_absolute, change.p) == (0.0, 1.0)
+    tiny = changes_over_refits([change_of(0, 1e-17, 0.2)], [0], Comparison(), generator())[0]
+    assert (tiny.delta_absolute, tiny.delta_relative) == (pytest.approx(0.2), None)
+
+
+def change_of(seed, base, aligned):
+    fields = dict.fromkeys(("delta_relative", "ci_low", "ci_high", "p", "p_attainable"))
+    return Change(
+        scope="refit", seed=seed, estimator="hellinger", sink="kept", level="model", layer=None, base_value=base,
+        aligned_value=aligned, delta_absolute=aligned - base, n=3, unit="prompt", test="", **fields,
+    )  # fmt: skip
+
+
+def test_a_model_whose_value_is_the_bases_but_for_rounding_did_not_fall():
+    pairs = [ProbedPair(0.1 + 0.2, 0.3, 1.0, 2.0), ProbedPair(0.5, 0.4, 1.5, 9.0), ProbedPair(0.5, 0.6, 1.0, 4.0)]
+    found = suppressed_against_others(pairs, generator(), 99, 0.05)
+    assert (found.n, found.n_reference) == (1, 2)
+
+
+def test_a_response_relative_to_rounding_is_undefined():
+    row = _row(Dose("attention_output", "absolute", "all", 0.1), 0, "hellinger", (1e-17, None), (0.1, None), None)
+    assert (row.change_percent, row.reason) == (None, "the value without noise is 0: no relative change")
+    assert _row(
+        Dose("attention_output", "absolute", "all", 0.1), 0, "hellinger", (0.1, None), (0.2, None), None
+    ).change_percent == pytest.approx(100)
+
+
+def test_refits_that_differ_by_rounding_are_paired_as_equal():
+    values = {("hellinger", "kept"): {"one": {1: 0.3, 2: 0.5}, "two": {1: 0.1 + 0.2, 2: 0.5}}}
+    paired = [row for row in architecture_contrasts(values, "one", Comparison()) if row.kind.endswith("by_seed")]
+    assert (paired[0].estimate, paired[0].p) == (0.0, 1.0)
+    assert "all paired differences are zero" in paired[0].reason
+
+
+def test_a_level_that_one_cluster_held_leaves_its_effect_undefined():
+    # Without the cluster the columns of both factors are one, but for rounding of their moments.
+    first = ["a", "a", "b", "b", "a", "b", "a"]
+    second = [0.1, 0.1, 0.7, 0.7, 0.1, 0.7, 0.9]
+    units = [
+        Unit(value, {"training": one, "scale": two}, cluster, True)
+        for value, one, two, cluster in zip([1.0, 1.1, 2.0, 2.2, 0.9, 2.1, 3.0], first, second, "abcdefg", strict=True)
+    ]
+    rows = [row for row in factor_rows("hellinger", "kept", units, Comparison()) if row.quantity == "effect"]
+    assert [row.ci_low for row in rows] == [None, None]
+    assert "undefined without one of the clusters" in rows[0].reason

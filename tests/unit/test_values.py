@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwise.stability.uncertainty import correlation_test, mean_correlation_test
+from headwise.robustness.probe_tables import discrimination_rows
+from headwise.specialization.factors import Unit, factor_rows
+from headwise.stability.uncertainty import (
+    correlation_test,
+    difference_intervals,
+    mean_correlation_test,
+    refit_intervals,
+)
 from headwise.statistics.decomposition import decompose
 from headwise.statistics.effects import family_effects, random_effects
 from headwise.statistics.equivalence import equivalence
@@ -25,6 +32,7 @@ from headwise.statistics.permutation import label_swap, sign_flip, two_sample
 from headwise.statistics.roc import roc_area
 from headwise.statistics.survival import kaplan_meier, restricted_mean
 from headwise.statistics.values import answers, codes, numbers
+from headwise.study.comparison import Comparison
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -40,7 +48,7 @@ def itself(means):
 
 
 def table(values):
-    return [[value] for value in values]
+    return [[value] for value in values] if len(values) else np.empty((0, 1))
 
 
 # Each maps numbers, one per unit, to a result; the number of a unit alone decides whether it is used.
@@ -98,6 +106,31 @@ def test_numbers_of_every_type_are_alike(name, of):
 def test_numbers_in_a_table_are_refused(name):
     with pytest.raises(ValueError, match=r"dimensions|shapes"):
         PROCEDURES[name](np.ones((2, 2)))
+
+
+anything = st.one_of(
+    st.floats(),
+    st.none(),
+    st.sampled_from([0.0, -0.0, 0.1, 0.1 + 0.2, 0.3, 1e308, -1e308, 1e-308, 5e-324, 10**309, -(10**309), 2**63]),
+    st.integers(-(10**320), 10**320),
+)
+
+
+@pytest.mark.parametrize("name", PROCEDURES)
+@settings(deadline=None, max_examples=40)
+@given(st.lists(anything, max_size=7))
+def test_whatever_numbers_are_given_results_are_finite_or_have_a_reason(name, values):
+    if name == "restricted_mean":
+        values = [value if value is None else abs(value) for value in values]
+    result = PROCEDURES[name](values)
+    assert all(np.isfinite(each) for each in vars(result).values() if isinstance(each, float))
+    assert result.n <= sum(value is not None and abs(value) < 2e308 for value in values) + 2
+    assert result.reason or result.estimate is not None
+    assert not isinstance(getattr(result, "p", None), float) or 0 <= result.p <= 1
+    if getattr(result, "low", None) is not None:
+        size = max(abs(result.low), abs(result.high))
+        assert result.low <= result.estimate + 1e-9 * size
+        assert result.high >= result.estimate - 1e-9 * size
 
 
 def test_fifty_units_of_which_five_are_finite_are_five():
@@ -233,3 +266,59 @@ def test_lengths_that_differ_are_refused():
             call()
     with pytest.raises(ValueError, match="values are lists of different lengths"):
         numbers([np.ones((1, 2)), np.ones((1, 3))], "values", None)
+
+
+def pairs_of(refits, lost=()):
+    rng = np.random.default_rng(4)
+    pairs = rng.normal(0.8, 0.05, size=(refits, refits, 2))
+    pairs += pairs.swapaxes(0, 1)
+    for refit in lost:
+        pairs[refit] = pairs[:, refit] = np.nan
+    return pairs
+
+
+@pytest.mark.parametrize("refits", [6, 43])
+def test_refits_without_a_value_are_no_units(refits):
+    pairs = pairs_of(refits, lost=(0, 3))
+    kept = [refit for refit in range(refits) if refit not in (0, 3)]
+    alone = pairs[np.ix_(kept, kept)]
+    for found, expected in [
+        (
+            refit_intervals(pairs, itself, generator(), 50, 0.05),
+            refit_intervals(alone, itself, generator(), 50, 0.05),
+        ),
+        (
+            difference_intervals(pairs, pairs, itself, generator(), 50, 0.05),
+            difference_intervals(alone, alone, itself, generator(), 50, 0.05),
+        ),
+    ]:
+        for ours, theirs in zip(found, expected, strict=True):
+            assert without_reason(ours) == without_reason(theirs)
+            assert "refits without a finite value, left out: " in ours.reason
+
+
+def test_an_outcome_of_refits_rests_on_those_that_have_it():
+    pairs = pairs_of(6)
+    pairs[4:, :, 1] = pairs[:, 4:, 1] = np.nan
+    whole, part = refit_intervals(pairs, itself, generator(), 50, 0.05)
+    (expected,) = refit_intervals(pairs[:4, :4, 1:], itself, generator(), 50, 0.05)
+    assert (whole.n, part.n) == (6, 4)
+    assert (part.low, part.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_what_a_table_lost_is_in_its_reasons():
+    units = [
+        Unit(value, {"training": level, "scale": 1.0}, str(place), False)
+        for place, (value, level) in enumerate([(1.0, "a"), (2.0, "b"), (1.5, "a"), (2.5, "b"), (np.nan, "b")])
+    ]
+    rows = list(factor_rows("hellinger", "kept", units, Comparison()))
+    assert {row.n for row in rows} == {4}
+    assert all("left out: 1" in row.reason for row in rows if row.quantity != "order")
+    probed = pd.DataFrame(
+        {
+            "estimator": "hellinger", "model": ["b", "a", "b", "a"], "base": [None, "b", None, "b"],
+            "seed": [1, 1, 2, 2], "clean": [0.1, 0.2, 0.1, 0.3], "change_percent": [1.0, 2.0, 3.0, None],
+        }
+    )  # fmt: skip
+    for row in discrimination_rows(probed, Comparison()):
+        assert row["reason"].startswith("pairs of which a value or a response is undefined, left out: 1")

@@ -1,6 +1,7 @@
 """What an analysis found about one number: estimate, interval, test, and how each was made, as one sentence."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 
@@ -18,9 +19,8 @@ class Defined:
     reason: str | None
 
     def __post_init__(self) -> None:
-        found = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]  # subclasses are dataclasses
-        numbers = {name: value for name, value in found.items() if isinstance(value, float) and name not in SETTINGS}
-        lost = [name for name, value in numbers.items() if not np.isfinite(value)]
+        numbers = [name for name, value in vars(self).items() if isinstance(value, float) and name not in SETTINGS]
+        lost = [name for name in numbers if not isfinite(getattr(self, name))]
         if not lost:
             return
         for name in numbers:

@@ -15,9 +15,8 @@ import numpy as np
 from headwise.arrays import FloatArray
 from headwise.specialization.measured import Measured, defined_mean
 from headwise.specialization.registry import Companion, Estimator
+from headwise.statistics.ties import tolerance
 
-# A column of E that is constant but for rounding has no correlation with anything.
-ROUNDING = 1e-12
 CONSTANT = "fewer than two heads whose entropy varies over layers"
 
 
@@ -51,7 +50,8 @@ def mean_head_correlation(profile: FloatArray) -> FloatArray:
         return np.full(profile.shape[:-2], np.nan)
     centred = profile - profile.mean(axis=-2, keepdims=True)
     length = np.sqrt(np.sum(centred**2, axis=-2))
-    varies = length > ROUNDING * np.abs(profile).max(axis=-2)
+    # A column of E that is constant but for rounding has no correlation with anything.
+    varies = length > tolerance(np.abs(profile).max(axis=-2), profile.shape[-2])
     units = np.where(varies[..., None, :], centred, 0.0) / np.where(varies, length, 1.0)[..., None, :]
     count = varies.sum(axis=-1)
     pairs = count * (count - 1)
