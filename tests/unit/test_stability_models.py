@@ -249,6 +249,16 @@ def test_the_published_ablation_is_that_of_folded_value_biases(tokenizer):
     assert rows["losses"][0]["loss_nats"] == pytest.approx(math.log(whole), rel=1e-5)
 
 
+def test_a_loss_beyond_all_perplexities_is_no_crash(tokenizer):
+    model = build_decoder(decoder(layers=1), tokenizer, 1).eval()
+    model.lm_head.weight.data.mul_(1e6)
+    rows = {"importance": [], "losses": []}
+    _ablate(model, _by_length([EncodedPrompt("a", TOKENS[0].tolist())]), PROMPTS, 0, rows)
+    assert rows["losses"][0]["loss_nats"] > 710
+    assert not any(math.isfinite(row["delta_perplexity"]) for row in rows["importance"])
+    assert all(math.isfinite(row["delta_loss_nats"]) for row in rows["importance"])
+
+
 SMALL = {"vocab_size": 60, "hidden_size": 16, "num_attention_heads": 4, "num_hidden_layers": 2}
 # Configuration, and the value biases of all query heads as the architecture lays them out.
 LAYOUTS = {

@@ -5,6 +5,7 @@ prompt are; and models with random weights, whose attention is the control of ev
 """
 
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -415,7 +416,12 @@ def _ablate(
                     "head": head,
                     "text": text,
                     "replacement": replacement,
-                    "delta_perplexity": math.exp(losses[place, head]) - math.exp(loss),
+                    "delta_perplexity": _perplexity(float(losses[place, head])) - _perplexity(loss),
                     "delta_loss_nats": float(losses[place, head]) - loss,
                 }
             )
+
+
+def _perplexity(loss: float) -> float:
+    """Of a loss in nats per token; infinite where no number is large enough."""
+    return math.exp(loss) if loss < math.log(sys.float_info.max) else math.inf
