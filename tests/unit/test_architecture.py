@@ -6,11 +6,13 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     BambaConfig,
+    BartConfig,
     CohereConfig,
     DeepseekV3Config,
     Exaone4Config,
     FalconConfig,
     FalconH1Config,
+    FNetConfig,
     Gemma2Config,
     Gemma4TextConfig,
     GPT2Config,
@@ -30,6 +32,7 @@ from transformers import (
     Qwen2Config,
     RecurrentGemmaConfig,
     T5Config,
+    ViTConfig,
 )
 
 from headwise.models.architecture import (
@@ -283,6 +286,20 @@ def test_a_hybrid_counts_all_layers_and_names_those_with_attention():
     assert facts["windows"] == [None] * 4
 
 
-def test_a_model_of_two_stacks_has_no_language_model_of_one():
-    with pytest.raises(ArchitectureError, match="t5: transformers has no causal or masked language model"):
-        language_model_class(T5Config())
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (T5Config(), "t5 is an encoder with a decoder"),
+        (BartConfig(), "bart is an encoder with a decoder"),
+        (MambaConfig(), "mamba: the configuration has no num_attention_heads"),
+        (FNetConfig(), "fnet: the configuration has no num_attention_heads"),
+        (ViTConfig(), "vit: transformers has no causal or masked language model"),
+    ],
+)
+def test_what_is_no_stack_of_attention_over_a_text_has_no_class(config, sentence):
+    with pytest.raises(ArchitectureError, match=sentence):
+        language_model_class(config)
+
+
+def test_a_decoder_of_a_family_with_encoders_has_one():
+    assert language_model_class(BartConfig(is_encoder_decoder=False, is_decoder=True)) is AutoModelForCausalLM

@@ -10,6 +10,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from headwise.models.hooked import HOOKED_GPT2
+from headwise.models.kinds import not_text_alone
 from headwise.models.reach import possible_windows, reach_by_layer
 
 # Architectures whose configuration says nothing of key and value heads because every head has its own.
@@ -36,6 +37,10 @@ VARYING_KEY_VALUE_HEADS = frozenset({"mimo_v2_flash"})
 WITHOUT_ATTENTION = frozenset({"conv", "linear_attention", "mamba", "recurrent"})
 # Kinds of layers whose queries reach back no further than a window or a chunk.
 BOUNDED = frozenset({"sliding_attention", "chunked_attention"})
+WITHOUT_HEADS = (
+    "{}: the configuration has no num_attention_heads, and attention heads are what is measured: choose a checkpoint "
+    "of another architecture"
+)
 
 
 class ArchitectureError(ValueError):
@@ -67,9 +72,7 @@ def architecture_facts(config: PreTrainedConfig) -> dict[str, Any]:
             "describe: its attention can be measured, and the columns of these facts stay empty"
         )
     if not hasattr(config, "num_attention_heads"):
-        raise ArchitectureError(
-            f"{config.model_type}: the configuration has no num_attention_heads: headwise measures attention heads"
-        )
+        raise ArchitectureError(WITHOUT_HEADS.format(config.model_type))
     heads = config.num_attention_heads
     latent = _declared(config, "kv_lora_rank") is not None
     key_value_heads = None if latent else _key_value_heads(config)
@@ -103,6 +106,12 @@ def language_model_class(config: PreTrainedConfig) -> type[AutoModelForCausalLM]
     Raises ArchitectureError for a model type that transformers has no language model of one stack for.
     """
     kind = config.model_type
+    if problem := not_text_alone(
+        {"model_type": kind, "is_encoder_decoder": getattr(config, "is_encoder_decoder", False)}
+    ):
+        raise ArchitectureError(problem)
+    if not hasattr(config.get_text_config(decoder=True), "num_attention_heads"):
+        raise ArchitectureError(WITHOUT_HEADS.format(kind))
     if is_encoder(config):
         return AutoModelForMaskedLM
     if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or kind == HOOKED_GPT2:

@@ -14,6 +14,7 @@ from typing import Any
 
 from headwise.models.files import CONFIG, INDEX, VOCABULARIES, WEIGHTS, pickled_weights, weight_files, weight_map
 from headwise.models.headers import FETCH_AGAIN, CheckpointError, Stored, read_headers, read_object
+from headwise.models.kinds import not_text_alone
 from headwise.models.shape import HEADS, HIDDEN, LAYERS, text_config
 
 KEY_VALUE_HEADS = ("num_key_value_heads", "num_kv_heads", "n_kv_heads", "n_head_kv")
@@ -143,6 +144,8 @@ def check_config(content: Mapping[str, Any], config: Path, own_code: bool = Fals
             f"{config}: model_type is missing, so that nobody knows which architecture this is: save the model again "
             "with `save_pretrained`, or add it"
         )
+    if problem := not_text_alone(content):
+        raise CheckpointError(f"{config}: {problem}")
     inner = text_config(content)
     for names in (LAYERS, HEADS, HIDDEN, ("vocab_size",)):
         _check_numbers(inner, names, config)

@@ -1,0 +1,90 @@
+"""Kinds of models that are not one stack over a text are refused from config.json alone, and nothing else is."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from attention_examples import WIDE, token_ids, word_tokenizer
+from transformers import (
+    AutoModel,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    Mistral3Config,
+    Mistral3ForConditionalGeneration,
+)
+
+from headwise.models.checks import check_config
+from headwise.models.headers import CheckpointError
+from headwise.models.load import load_checkpoint
+
+CONFIG = Path("model/config.json")
+SMALL = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({"model_type": "t5", "is_encoder_decoder": True}, "t5 is an encoder with a decoder"),
+        (
+            {"model_type": "gemma3", "text_config": SMALL, "vision_config": {}},
+            r"gemma3 is multimodal \(vision_config\)",
+        ),
+        ({"model_type": "qwen2_audio", "text_config": SMALL, "audio_config": {}}, "multimodal"),
+        (
+            {"model_type": "phi4_multimodal", **SMALL, "vision_config": {}, "audio_config": {}},
+            "vision_config, audio_config",
+        ),
+        ({"model_type": "emu3", "text_config": SMALL, "vq_config": {}}, "multimodal"),
+    ],
+)
+def test_refused_from_the_configuration_alone(content, sentence):
+    with pytest.raises(CheckpointError, match=rf"^model/config.json: .*{sentence}.*: choose a checkpoint"):
+        check_config(content, CONFIG)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"model_type": "gemma3_text"},
+        {"model_type": "fuyu", "text_config": SMALL},  # its images are tokens of the one stack
+        {"model_type": "llama", "vision_config": None},
+        {"model_type": "bert", "is_decoder": True, "is_encoder_decoder": False},
+        {"model_type": "bart", "is_decoder": True},
+    ],
+)
+def test_not_refused(content):
+    check_config({**SMALL, **content}, CONFIG)
+
+
+def wrapper(kind: str) -> torch.nn.Module:
+    text = {**WIDE, "num_hidden_layers": 2, "num_key_value_heads": 2, "head_dim": 8}
+    vision = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=8)
+    vision |= dict(patch_size=4)
+    if kind == "gemma3":
+        config = Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=4, image_token_index=96)
+        return Gemma3ForConditionalGeneration(config)
+    if kind == "llava":
+        parts = {"text_config": {**text, "model_type": "llama"}}
+        parts |= {"vision_config": {**vision, "model_type": "clip_vision_model"}}
+        return LlavaForConditionalGeneration(LlavaConfig(**parts, image_token_index=96))
+    parts = {"text_config": {**text, "model_type": "mistral"}}
+    parts |= {"vision_config": {**vision, "model_type": "pixtral", "head_dim": 8}}
+    return Mistral3ForConditionalGeneration(Mistral3Config(**parts, image_token_index=96))
+
+
+@pytest.mark.parametrize("kind", ["gemma3", "llava", "mistral3"])
+def test_the_advice_works(kind, tmp_path):
+    folder, another = tmp_path / "whole", tmp_path / "text"
+    wrapper(kind).save_pretrained(folder)
+    word_tokenizer().save_pretrained(folder)
+    with pytest.raises(CheckpointError, match=f"{kind} is multimodal"):
+        load_checkpoint(folder)
+    whole = AutoModel.from_pretrained(folder).eval()
+    whole.language_model.save_pretrained(another)
+    word_tokenizer().save_pretrained(another)
+    model, _ = load_checkpoint(another)
+    ids = token_ids(9)
+    with torch.no_grad():
+        assert torch.equal(model.base_model(input_ids=ids)[0], whole(input_ids=ids)[0])
