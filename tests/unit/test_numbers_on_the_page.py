@@ -23,6 +23,7 @@ from headwise.report.labels import (
     relative_change,
     share,
     signed,
+    up_to_one,
 )
 from headwise.report.page_tables import models_view
 from headwise.report.robustness.findings import ratio_words
@@ -103,6 +104,15 @@ def test_a_share_is_none_or_all_only_where_it_is(value: float, text: str) -> Non
     assert share(value) == text
     assert share(value / 10, digits=1).startswith("< ") == (text == "< 1 %")
     assert share(None) == share(float("nan")) == "–"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1, "1.00"), (-1.0, "−1.00"), (1 - 1e-12, "1.00"), (0.9979, "0.998"), (-0.99996, "−0.99996"), (0.5, "0.50")],
+)
+def test_only_a_whole_agreement_is_written_as_1(value: float, text: str) -> None:
+    assert up_to_one(value) == text
+    assert up_to_one(None) == "–"
 
 
 def test_prompts_that_were_left_out_of_a_test_are_not_counted_into_it(tables: Tables) -> None:

@@ -17,6 +17,7 @@ from headwise.report.labels import (
     same,
     share,
     sink_label,
+    up_to_one,
 )
 from headwise.report.tested import within_refits
 from headwise.study.study import Study
@@ -193,7 +194,7 @@ def _agreement(study: Study, tables: Tables) -> Iterator[Finding]:
             headline=False,
             sentence=(
                 f"{estimator_title(row['estimator'])} ({sink_label(row['sink'])}) against {primary} (all "
-                f"keys): rank correlation {number(row['rank_correlation'], 2)} over "
+                f"keys): rank correlation {up_to_one(row['rank_correlation'])} over "
                 f"{amount(row['models_compared'], 'model')}, each refit "
                 f"counted{changes if row['changes_compared'] else ''}."
             ),

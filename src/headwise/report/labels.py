@@ -122,6 +122,16 @@ def number(value: object, digits: int = 3) -> str:
     return _rounded(value, digits, "")
 
 
+def up_to_one(value: object, digits: int = 2) -> str:
+    """A correlation or a share, of which 1 is the limit: only 1 is written as 1; others have the digits that takes."""
+    if missing(value):
+        return "–"
+    size = abs(float(str(value)))
+    while round(size, digits) == 1 and abs(size - 1) > ROUNDING:
+        digits += 1
+    return number(value, digits)
+
+
 def signed(value: object, digits: int = 4) -> str:
     """A change, always with its sign, but for 0; rounded as by `number`."""
     return _rounded(value, digits, "+")

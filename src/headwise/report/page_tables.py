@@ -22,6 +22,7 @@ from headwise.report.labels import (
     signed,
     sink_label,
     titled,
+    up_to_one,
 )
 from headwise.report.verdicts import CONFIRMATORY
 from headwise.report.view import NAME, NUMBER, TEXT, ColumnView, Row, View, view
@@ -140,7 +141,7 @@ def agreement_view(tables: Tables) -> View:
             ("Estimator", lambda row: estimator_title(row["estimator"]), NAME),
             ("Keys", lambda row: sink_label(row["sink"]), NAME),
             ("Models", lambda row: str(row["models_compared"]), NUMBER),
-            ("Rank correlation", lambda row: number(row["rank_correlation"], 2), NUMBER),
+            ("Rank correlation", lambda row: up_to_one(row["rank_correlation"]), NUMBER),
             (
                 "Changes with the same sign",
                 lambda row: f"{row['same_direction']} of {row['changes_compared']}" if row["changes_compared"] else "–",

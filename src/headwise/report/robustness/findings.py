@@ -19,6 +19,7 @@ from headwise.report.labels import (
     share,
     signed,
     titled,
+    up_to_one,
 )
 from headwise.report.verdicts import side
 from headwise.report.view import Row
@@ -172,7 +173,7 @@ def _discrimination(study: Study, rows: pd.DataFrame) -> Iterator[Finding]:
             headline=False,
             sentence=(
                 f"The probe ({estimator_label(row['estimator'])}, one declared dose), {row['task']}: ROC area "
-                f"{number(row['area'], 2)}, {ends}, p = {marked_p(row)} ({row['n']} against {row['n_reference']} "
+                f"{up_to_one(row['area'])}, {ends}, p = {marked_p(row)} ({row['n']} against {row['n_reference']} "
                 "models, each refit counted); 0.5 would tell nothing apart."
             ),
             estimate=row["area"],

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from headwise.report.columns import Tables
-from headwise.report.labels import estimator_title, marked_p, missing, number, p_value, plain, signed
+from headwise.report.labels import estimator_title, marked_p, missing, number, p_value, plain, signed, up_to_one
 from headwise.report.part import Passage
 from headwise.report.robustness.findings import REGION, ratio_words
 from headwise.report.view import NAME, NUMBER, TEXT, Row, View, view
@@ -116,7 +116,7 @@ def _discrimination(tables: Tables) -> View:
         [
             ("Estimator", lambda row: estimator_title(row["estimator"]), NAME),
             ("Task", lambda row: row["task"], NAME),
-            ("ROC area", lambda row: number(row["area"], 2), NUMBER),
+            ("ROC area", lambda row: up_to_one(row["area"]), NUMBER),
             ("Interval", lambda row: _ends(row["ci_low"], row["ci_high"], 2), NUMBER),
             ("p", marked_p, NUMBER),
             ("Smallest p", lambda row: p_value(row["p_attainable"]), NUMBER),
