@@ -4,10 +4,13 @@ from fractions import Fraction
 from itertools import combinations, permutations, product
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headwise.reanalysis.noise import slope
+from headwise.report.agreement import _rank_correlation
 from headwise.robustness.dose import Dose
 from headwise.robustness.probe import ProbedPair, suppressed_against_others
 from headwise.robustness.response import _row
@@ -15,6 +18,7 @@ from headwise.specialization.change import Change, changes_over_refits
 from headwise.specialization.contrast import architecture_contrasts
 from headwise.specialization.factors import Unit, factor_rows
 from headwise.stability.claims import CONTRADICTED, SUPPORTED, UNDECIDED, verdict
+from headwise.stability.matching import best_match
 from headwise.stability.names import CORRECTED, PUBLISHED
 from headwise.stability.uncertainty import correlation_test, least_stable_position
 from headwise.statistics import ties
@@ -340,3 +344,20 @@ def test_a_level_that_one_cluster_held_leaves_its_effect_undefined():
     rows = [row for row in factor_rows("hellinger", "kept", units, Comparison()) if row.quantity == "effect"]
     assert [row.ci_low for row in rows] == [None, None]
     assert "undefined without one of the clusters" in rows[0].reason
+
+
+def test_ranks_of_models_take_rounding_for_ties():
+    pair = pd.DataFrame({"one": [0.3, 0.1 + 0.2, 0.5, 0.1], "two": [0.2, 0.9, 0.4, 0.1]})
+    exact = pd.DataFrame({"one": [3, 3, 5, 1], "two": [2, 9, 4, 1]})
+    assert _rank_correlation(pair)[0] == pytest.approx(exact.corr(method="spearman").to_numpy()[0, 1])
+    assert _rank_correlation(pair.assign(two=[0.3, 0.1 + 0.2, 0.3, 0.3])) == (None, "all values are equal")
+
+
+def test_the_first_of_equally_similar_heads_is_the_best_match():
+    values, heads = best_match(np.array([[0.3, 0.1 + 0.2, 0.2], [np.nan, 0.1, np.nan]]))
+    assert (heads.tolist(), values.tolist()) == ([0, 1], [0.1 + 0.2, 0.1])
+
+
+def test_a_released_slope_over_equal_doses_is_none():
+    fit, error = slope(np.array([0.3, 0.1 + 0.2, 0.3]), np.array([1.0, 2.0, 4.0]), "slope")
+    assert (fit.estimate, np.isnan(error)) == (None, True)

@@ -6,6 +6,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from headwise.statistics.ties import tolerance
+
 # Procedures behind the p-values of the study's tables.
 PROMPTS, DOMAINS = "label swap over prompts", "label swap over prompt domains"
 REFITS, FAMILIES = "sign flip over refits", "sign flip over families"
@@ -88,4 +90,5 @@ def rate(
 
 def attainable_level(smallest: float, level: float) -> float:
     """The largest level, at most `level`, at which an exact test whose p-values are multiples of `smallest` rejects."""
-    return float(np.floor(level / smallest + 1e-9) * smallest)
+    multiples = level / smallest
+    return float(np.floor(multiples + tolerance(multiples)) * smallest)

@@ -11,6 +11,7 @@ from headwise.specialization.estimators.entropy_profile import ESTIMATOR, summar
 from headwise.specialization.evaluate import shuffled
 from headwise.statistics.generators import generator_for
 from headwise.statistics.result import finite_or_none, joined
+from headwise.statistics.ties import OF_ONE
 
 ORDERS = 200
 RESAMPLES = 999
@@ -162,8 +163,8 @@ def pair_rows(pair: Pair, seen: Seen) -> Iterator[Row]:
         place, "absolute change", "index, aligned minus base", printed=pair.absolute, value=absolute,
         method="difference", remark=joined(missing, printed_only, one, earlier),
     )  # fmt: skip
-    relative = None if absolute is None or not base else 100 * absolute / base
-    of_nothing = "the index of the base is 0" if base == 0 else None
+    of_nothing = "the index of the base is 0" if base is not None and abs(base) <= OF_ONE else None
+    relative = None if absolute is None or base is None or of_nothing else 100 * absolute / base
     mixed = None
     if pair.relative_percent is not None and absolute is not None and relative is not None:
         as_absolute = abs(pair.relative_percent - 100 * absolute) < 0.01 * abs(100 * absolute)

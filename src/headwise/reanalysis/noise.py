@@ -14,11 +14,10 @@ from headwise.reanalysis.items import NoiseCurve, Ratio
 from headwise.reanalysis.row import Row, of_result, row
 from headwise.statistics.ratio import fieller
 from headwise.statistics.result import Result, joined
+from headwise.statistics.ties import is_constant, largest, tolerance
 
 LEVEL = 0.05
 LEAST_POINTS = 3
-# Values that differ by less, relative to the largest, differ by rounding.
-ROUNDING = 1e-12
 SAME_MODEL = "both names may stand for one model"
 
 
@@ -33,10 +32,10 @@ def slope(sigmas: FloatArray, values: FloatArray, name: str, size: float = 0.0) 
     from scipy.stats import linregress
 
     n, method = len(sigmas), "least squares, Student's t"
-    if n < LEAST_POINTS or np.ptp(sigmas) == 0:
+    if n < LEAST_POINTS or is_constant(sigmas):
         reason = f"{n} points: a slope with an error needs {LEAST_POINTS} that differ"
         return Result(name, None, None, None, LEVEL, None, None, n, method, reason=reason), np.nan
-    rounding = ROUNDING * max(size, float(np.abs(values).max()))
+    rounding = tolerance(max(size, largest(values)), n)
     if values.max() - values.min() <= rounding:
         return Result(name, 0.0, None, None, LEVEL, None, None, n, method, reason="all points have one value"), np.nan
     # Powers of two change no digit, and squares of what is left neither overflow nor vanish.

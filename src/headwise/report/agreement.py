@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from headwise.report.columns import sign
 from headwise.report.verdicts import REPEAT
+from headwise.statistics.ties import merged
 
 SMALLEST_FOR_RANKS = 3
 
@@ -63,6 +65,7 @@ def _wide(rows: pd.DataFrame, index: list[str], value: str) -> pd.DataFrame:
 def _rank_correlation(pair: pd.DataFrame) -> tuple[float | None, str | None]:
     if len(pair) < SMALLEST_FOR_RANKS:
         return None, f"only {len(pair)} models have both values; ranks need {SMALLEST_FOR_RANKS}"
+    pair = pair.apply(lambda values: merged(values.to_numpy(dtype=np.float64)))
     if (pair.nunique() == 1).any():
         return None, "all values are equal"
     return float(pair.corr(method="spearman").to_numpy()[0, 1]), None

@@ -17,6 +17,7 @@ from headwise.progress import track
 from headwise.stability.matching import IntArray, best_match, one_to_one
 from headwise.stability.packed import PackedAttention, StabilityError, check_alike
 from headwise.statistics.permutation import FloatArray
+from headwise.statistics.ties import OF_ONE
 
 # Heads are compared on the same prompt, or on two different ones.
 SAME, OTHER = "same prompt", "other prompt"
@@ -24,8 +25,6 @@ SAME, OTHER = "same prompt", "other prompt"
 MEASURES = ("cosine", "cosine_without_bos", "cosine_row_centred")
 # Squared length below which a pattern has no direction: float16 holds nothing smaller.
 SMALLEST_SQUARE = 1e-14
-# Cosines differ from 1 by rounding alone where they differ by less.
-ROUNDING = 1e-12
 # Bytes per entry of a refit's prompt while it is compared: float16 as read, and float64 of each measure on two prompts.
 BYTES_PER_ENTRY = 2 + 8 + 2 * 8 * len(MEASURES)
 # Bytes per pair of heads: sums and numbers of the cosines of all layers, and their means.
@@ -242,7 +241,7 @@ def _scale(squares: FloatArray) -> FloatArray:
 
 def _mean(sums: FloatArray, numbers: FloatArray) -> FloatArray:
     means = sums / np.where(numbers > 0, numbers, np.nan)
-    return np.where(np.abs(means) > 1 - ROUNDING, np.sign(means), means)
+    return np.where(np.abs(means) > 1 - OF_ONE, np.sign(means), means)
 
 
 def _tokens_of_views(

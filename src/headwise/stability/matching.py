@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 from headwise.statistics.permutation import FloatArray
+from headwise.statistics.ties import OF_ONE
 
 IntArray = npt.NDArray[np.int64]
 
@@ -16,11 +17,11 @@ IntArray = npt.NDArray[np.int64]
 def best_match(cosines: FloatArray) -> tuple[FloatArray, IntArray]:
     """The largest cosine of each head and the head that has it: both (..., H) from cosines (..., H, candidates).
 
-    NaN and −1 for a head whose cosines are all undefined.
+    The first of several that are equal but for rounding; NaN and −1 for a head whose cosines are all undefined.
     """
     filled = np.where(np.isnan(cosines), -np.inf, cosines)
-    head = filled.argmax(-1)
-    value = np.take_along_axis(filled, head[..., None], -1)[..., 0]
+    value = filled.max(-1)
+    head = (filled >= value[..., None] - OF_ONE).argmax(-1)
     undefined = np.isneginf(value)
     return np.where(undefined, np.nan, value), np.where(undefined, -1, head)
 
