@@ -1,5 +1,7 @@
 """Head descriptors: closed forms, loops from the definitions, and a model that has learned induction."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from attention_examples import (
     tiny_model,
     word_tokenizer,
 )
+from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import AutoModelForCausalLM, LlamaConfig
 
@@ -128,19 +131,62 @@ def test_induction_score_by_loops():
 
 
 def test_repeated_tokens_come_twice_and_from_the_generator():
-    vocabulary = list(range(10, 30))
-    ids = repeated_tokens(vocabulary, 20, np.random.default_rng(1))
+    ordinary = set(range(10, 30))
+    ids = repeated_tokens(ordinary, 40, 20, np.random.default_rng(1))
     assert ids[:20] == ids[20:]
-    assert sorted(ids[:20]) == vocabulary
-    assert repeated_tokens(vocabulary, 20, np.random.default_rng(1)) == ids
-    assert repeated_tokens(vocabulary, 20, np.random.default_rng(2)) != ids
+    assert set(ids[:20]) == ordinary
+    assert repeated_tokens(ordinary, 40, 20, np.random.default_rng(1)) == ids
+    assert repeated_tokens(ordinary, 40, 20, np.random.default_rng(2)) != ids
+
+
+def test_a_token_that_is_special_elsewhere_changes_only_itself():
+    ordinary = set(range(3, 500))
+    whole = repeated_tokens(ordinary, 500, 24, np.random.default_rng(1))[:24]
+    for token in (whole[0], whole[7], next(iter(ordinary - set(whole)))):
+        without = repeated_tokens(ordinary - {token}, 500, 24, np.random.default_rng(1))[:24]
+        kept = [each for each in whole if each != token]
+        assert without[: len(kept)] == kept
+
+
+def declared_special(tokenizer):
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|tool|>"]})
+
+
+def extended(tokenizer):
+    tokenizer.add_tokens(["<tool_call>", "</tool_call>"])
+
+
+def padded_with_a_word_that_is_not_drawn(tokenizer):
+    generator = np.random.default_rng(3)
+    drawn = {token for _ in range(4) for token in repeated_tokens(range(3, 97), 97, INDUCTION_PERIOD, generator)}
+    tokenizer.pad_token = f"w{min(set(range(3, 97)) - drawn)}"
+
+
+def more_words(tokenizer):
+    """Words of the tokenizer's own, beyond the ids that are drawn from."""
+    content = json.loads(tokenizer.backend_tokenizer.to_str())
+    content["model"]["vocab"] |= {f"w{number}": number for number in range(97, 110)}
+    tokenizer._tokenizer = Tokenizer.from_str(json.dumps(content))
+
+
+@pytest.mark.parametrize("change", [declared_special, extended, padded_with_a_word_that_is_not_drawn, more_words])
+@torch.no_grad()
+def test_what_is_added_to_a_vocabulary_moves_no_score(change, monkeypatch):
+    monkeypatch.setattr("headwise.attention.descriptors.INDUCTION_TOKENS", 97)
+    model, tokenizer = tiny_model("llama", num_key_value_heads=2), word_tokenizer()
+    before = measure_induction(model, tokenizer, np.random.default_rng(3))
+    change(tokenizer)
+    model.resize_token_embeddings(112)
+    after = measure_induction(model, tokenizer, np.random.default_rng(3))
+    for layer, scores in before.scores.items():
+        torch.testing.assert_close(after.scores[layer], scores, rtol=0, atol=1e-12)
 
 
 def test_measured_induction_is_that_of_the_drawn_sequences():
     model = tiny_model("llama", num_key_value_heads=2)
     generator = np.random.default_rng(3)
     ordinary = range(3, 97)  # the first three tokens are special
-    sequences = [repeated_tokens(ordinary, INDUCTION_PERIOD, generator) for _ in range(INDUCTION_SEQUENCES)]
+    sequences = [repeated_tokens(ordinary, 97, INDUCTION_PERIOD, generator) for _ in range(INDUCTION_SEQUENCES)]
     with torch.no_grad():
         induction = measure_induction(model, word_tokenizer(), np.random.default_rng(3))
         reference = [model(input_ids=torch.tensor([ids]), output_attentions=True).attentions for ids in sequences]

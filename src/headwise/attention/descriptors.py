@@ -6,8 +6,9 @@ to the first token as a sink: Xiao et al. (2023). Effective number of keys: the 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from headwise.models.load import input_device
 DESCRIPTORS = ("previous_token", "self_attention", "first_token", "distance_tokens", "effective_keys")
 INDUCTION_PERIOD = 24
 INDUCTION_SEQUENCES = 4
+# Random tokens are drawn below this id, which all but small vocabularies reach: what lies above changes no draw.
+INDUCTION_TOKENS = 8192
 
 
 def descriptors(attention: LayerAttention) -> Tensor:
@@ -69,9 +72,14 @@ class DescriptorMeans:
         return self._left_out[layer], self._rows[layer]
 
 
-def repeated_tokens(vocabulary: Sequence[int], period: int, generator: np.random.Generator) -> list[int]:
-    """`period` different random token ids from `vocabulary`, twice in the same order: 2 x period ids."""
-    once: list[int] = generator.choice(np.asarray(vocabulary), size=period, replace=False).tolist()
+def repeated_tokens(ordinary: Collection[int], bound: int, period: int, generator: np.random.Generator) -> list[int]:
+    """`period` different random token ids out of `ordinary`, twice in the same order: 2 x period ids.
+
+    All ids below `bound` are shuffled, and the first that are ordinary taken: a token that is so in one tokenizer and
+    not in another changes nothing else of what is drawn.
+    """
+    shuffled = generator.permutation(bound).tolist()
+    once: list[int] = list(islice((token for token in shuffled if token in ordinary), period))
     return once + once
 
 
@@ -98,12 +106,17 @@ def measure_induction(
 ) -> Induction:
     """Mean induction scores over a few random sequences that `generator` draws, without special tokens.
 
-    The model attends as `capturing` asks for. The period is `INDUCTION_PERIOD`, or less where the model has
-    too few positions or tokens for it.
+    A model and its descendant read the same tokens, also where words were added to the descendant's vocabulary or
+    special tokens declared: tokens are drawn below a fixed id, out of the words that the tokenizer was trained with.
+
+    The model attends as `capturing` asks for. The period is `INDUCTION_PERIOD`, or less where the model has too few
+    positions or tokens for it.
     """
-    vocabulary = _ordinary_tokens(model, tokenizer)
-    positions = limits_of(model).positions
-    period = min(INDUCTION_PERIOD, len(vocabulary), positions // 2 if positions else INDUCTION_PERIOD)
+    limits, ordinary = limits_of(model), _ordinary_tokens(tokenizer)
+    bound = min(INDUCTION_TOKENS, max(ordinary) + 1, limits.tokens or INDUCTION_TOKENS)
+    period = min(INDUCTION_PERIOD, sum(token < bound for token in ordinary))
+    if limits.positions is not None:
+        period = min(period, limits.positions // 2)
     sums: dict[int, Tensor] = {}
     supports: set[Support] = set()
 
@@ -114,14 +127,18 @@ def measure_induction(
 
     with capturing(model, receive):
         for _ in range(INDUCTION_SEQUENCES):
-            token_ids = repeated_tokens(vocabulary, period, generator)
+            token_ids = repeated_tokens(ordinary, bound, period, generator)
             model(input_ids=torch.tensor([token_ids], device=input_device(model)))
     scores = {layer: total / INDUCTION_SEQUENCES for layer, total in sorted(sums.items())}
     # Where layers differ, extraction refuses the model at its first prompt.
     return Induction(scores, period, "causal" if "causal" in supports else "full")
 
 
-def _ordinary_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Ids of the tokens that are not special and that the model has an embedding of, in ascending order."""
-    ids = set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids)
-    return sorted(index for index in ids if index < model.config.get_text_config().vocab_size)
+def _ordinary_tokens(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Ids of the words that a tokenizer was trained with: neither special nor added to the vocabulary afterwards."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    words = tokenizer.get_vocab() if backend is None else backend.get_vocab(with_added_tokens=False)
+    declared = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    special = declared | set(tokenizer.all_special_ids)
+    # Some tokenizers have no words but those that were added.
+    return set(words.values()) - special or set(tokenizer.get_vocab().values()) - special
