@@ -44,6 +44,10 @@ PromptFile = Annotated[
 ]
 Dtype = Annotated[Literal["float32", "bfloat16", "float16"], typer.Option(help="Precision of the forward pass")]
 Template = Annotated[Literal["raw", "chat"], typer.Option(help="chat: prompts in the model's chat template")]
+FirstToken = Annotated[
+    Literal["tokenizer", "none", "bos"],
+    typer.Option(help="What raw text begins with: what the tokenizer itself puts there, nothing, or its BOS token"),
+]
 MaxTokens = Annotated[int, typer.Option(min=2, help="A prompt with more tokens is an error, never cut")]
 
 
@@ -141,6 +145,7 @@ def extract(
     ] = "tensors",
     dtype: Dtype = "float32",
     template: Template = "raw",
+    first_token: FirstToken = "tokenizer",
     max_tokens: MaxTokens = 128,
 ) -> None:
     """Measure the attention of one checkpoint; write weights and statistics as Parquet."""
@@ -149,9 +154,7 @@ def extract(
     prompts = checked_prompts(prompts)
     from headwise.pair import measure_checkpoint  # heavy: only once the prompts are in order
 
-    extraction = Extraction.model_validate(
-        {"store": store, "dtype": dtype, "template": template, "max_tokens": max_tokens}
-    )
+    extraction = Extraction(store=store, dtype=dtype, template=template, first_token=first_token, max_tokens=max_tokens)
     measure_checkpoint(checkpoint, prompts, output, extraction)
     for path in sorted(output.glob("*.parquet")):
         print(path)
@@ -168,6 +171,7 @@ def compare(
     output: Annotated[Path | None, typer.Option(help="Keep statistics and features here; default: not kept")] = None,
     dtype: Dtype = "float32",
     template: Template = "raw",
+    first_token: FirstToken = "tokenizer",
     max_tokens: MaxTokens = 128,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON")] = False,
 ) -> None:
@@ -183,8 +187,8 @@ def compare(
             if name not in choices:
                 raise ValueError(f"--{option}: there is no estimator '{name}' here: choose from {', '.join(choices)}.")
     comparison = Comparison.model_validate({"primary": primary})
-    extraction = Extraction.model_validate(
-        {"store": "statistics", "dtype": dtype, "template": template, "max_tokens": max_tokens}
+    extraction = Extraction(
+        store="statistics", dtype=dtype, template=template, first_token=first_token, max_tokens=max_tokens
     )
     prompts = checked_prompts(prompts)
     from headwise.pair import compare_checkpoints  # heavy: only once everything else is in order

@@ -16,7 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from typer.testing import CliRunner, Result
 
 from headwise.cli import app
-from headwise.provenance import file_digest
+from headwise.provenance import file_digest, read_metadata
 from headwise.report.results import results_schema
 from headwise.study.parse import study_schema
 from headwise.study_reference import BEGIN, END, study_reference
@@ -214,6 +214,35 @@ def test_extract_writes_and_lists_its_files(workplace: Path, tmp_path: Path, sto
     assert {Path(line).stem for line in done.stdout.splitlines()} == expected
     prompts = pq.read_table(output / "heads.parquet")["prompt"].unique().to_pylist()
     assert prompts == ["1", "2", "3"]
+
+
+def test_what_a_text_begins_with_is_an_option(workplace: Path, tmp_path: Path) -> None:
+    """The tokenizer puts one token before each prompt."""
+    longest = {}
+    for first_token in ("tokenizer", "none", "bos"):
+        output = tmp_path / first_token
+        options = ("--prompts", workplace / "prompts.txt", "--output", output, "--first-token", first_token)
+        done = headwise("extract", workplace / "base", *options)
+        assert done.exit_code == 0, done.output
+        metadata = read_metadata(output / "heads.parquet")
+        assert metadata["first_token"] == first_token
+        longest[first_token] = metadata["longest_prompt_tokens"]
+    assert longest["tokenizer"] == longest["bos"] == longest["none"] + 1
+
+
+def test_a_prompt_that_is_too_long_names_the_option(workplace: Path, tmp_path: Path) -> None:
+    done = headwise(
+        "compare",
+        workplace / "base",
+        workplace / "aligned",
+        "--prompts",
+        workplace / "prompts.txt",
+        "--max-tokens",
+        "2",
+    )
+    assert done.exit_code == 2
+    assert "more than max_tokens 2: shorten it, or raise the limit" in done.stderr
+    assert "--max-tokens on the command line" in " ".join(done.stderr.split())
 
 
 def test_compare_prints_a_table_and_a_sentence(workplace: Path) -> None:

@@ -107,7 +107,7 @@ def test_a_tokenizer_without_bos_says_so_where_one_is_asked_for():
     tokenizer = framing(None, bos_token=None)
     assert tokens_of(tokenizer) == ["h", "i"]
     with pytest.raises(
-        EncodingError, match="has no BOS token: set `first_token` to tokenizer or none, or name one as bo"
+        EncodingError, match=r"has no BOS token: set `first_token` of the model.*--first-token.*name one as bo"
     ):
         tokens_of(tokenizer, first_token="bos")
 

@@ -149,7 +149,8 @@ class _Recorder:
         if not reduced.finite:
             raise ExtractionError(
                 f"{self.checkpoint}, prompt '{self.prompt}', layer {layer}: attention is not finite: "
-                "set extraction.dtype to float32, or leave the prompt out."
+                "set dtype to float32 (extraction.dtype of a study, --dtype on the command line), or leave the prompt "
+                "out."
             )
         if reduced.support != self.support:
             raise ExtractionError(

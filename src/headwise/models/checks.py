@@ -15,10 +15,10 @@ from typing import Any
 from headwise.models.files import CONFIG, INDEX, VOCABULARIES, WEIGHTS, pickled_weights, weight_files, weight_map
 from headwise.models.headers import FETCH_AGAIN, CheckpointError, Stored, read_headers, read_object
 from headwise.models.kinds import not_text_alone
+from headwise.models.limits import usable_positions
 from headwise.models.shape import HEADS, HIDDEN, LAYERS, text_config
 
 KEY_VALUE_HEADS = ("num_key_value_heads", "num_kv_heads", "n_kv_heads", "n_head_kv")
-POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")
 # Fields that some architectures have and that make the width of a head independent of the model's.
 HEAD_WIDTHS = ("head_dim", "attention_head_dim", "d_kv", "kv_lora_rank", "kv_channels", "attention_head_size")
 DTYPES = frozenset(
@@ -181,8 +181,9 @@ def embedding_rows(folder: Path) -> int | None:
 
 
 def stated_positions(folder: Path) -> int | None:
-    """The most positions that config.json names; None where it names none. Raises CheckpointError for a damaged one."""
-    return stated(text_config(read_object(folder / CONFIG)), POSITIONS)
+    """The longest text, in tokens, that config.json allows; None where it names no limit. Raises CheckpointError for a
+    damaged one."""
+    return usable_positions(text_config(read_object(folder / CONFIG)))
 
 
 def stated_layers(folder: Path) -> int | None:

@@ -86,8 +86,8 @@ class Encoder:
             return self.own_tokens()[0]
         if self.bos is None:
             raise EncodingError(
-                f"{self.name} has no BOS token: set `first_token` to tokenizer or none, or name one as bos_token in "
-                "tokenizer_config.json"
+                f"{self.name} has no BOS token: set `first_token` of the model, or of extraction, to tokenizer or none "
+                "(on the command line: --first-token), or name one as bos_token in tokenizer_config.json"
             )
         return [self.bos]
 

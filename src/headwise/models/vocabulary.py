@@ -11,12 +11,11 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 
-from headwise.models.checks import embedding_rows
+from headwise.models.checks import embedding_rows, stated_positions
 from headwise.models.encoding import Encoder, encode
-from headwise.models.files import CONFIG, tokenizer_files
+from headwise.models.files import tokenizer_files
 from headwise.models.headers import FETCH_AGAIN, CheckpointError, read_object, refuse_pointer
-from headwise.models.limits import Limits, usable_positions
-from headwise.models.shape import text_config
+from headwise.models.limits import Limits
 from headwise.models.templates import variables
 from headwise.prompts import EncodedPrompt, Prompt
 from headwise.study.extraction import Extraction
@@ -100,8 +99,7 @@ def encode_from_files(folder: Path, prompts: Sequence[Prompt], settings: Extract
     encoder = read_encoder(folder)
     if encoder is None or _needs_more(encoder, folder, settings):
         return None
-    config = text_config(read_object(folder / CONFIG))
-    return encode(prompts, encoder, settings, Limits(embedding_rows(folder), usable_positions(config)))
+    return encode(prompts, encoder, settings, Limits(embedding_rows(folder), stated_positions(folder)))
 
 
 def token_counts(folder: Path, prompts: Sequence[Prompt], settings: Extraction) -> dict[str, tuple[int, int]] | None:
