@@ -159,8 +159,10 @@ def test_powers_of_two_change_no_p_and_scale_every_interval(first, second, power
             for name in ("p", "estimate", "low", "high", "tau", "prediction_low"):
                 value, scaled = getattr(one, name, None), getattr(other, name, None)
                 assert (value is None) == (scaled is None)
-                times = 1.0 if name == "p" else factor
-                assert value is None or scaled / times == pytest.approx(value, rel=1e-9, abs=1e-12)
+                if name == "p":
+                    assert value == scaled
+                else:
+                    assert value is None or scaled / factor == pytest.approx(value, rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize("scale", [*SCALES, SMALLEST])

@@ -5,17 +5,17 @@ scipy.stats.bootstrap resamples units one by one; prompts come in domains, which
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from headwise.arrays import FloatArray
+from headwise.statistics.clusters import ClusterMeans, times_drawn
 from headwise.statistics.permutation import CHUNK_VALUES, Statistic
 from headwise.statistics.result import Defined, finite_or_none, joined
 from headwise.statistics.ties import is_constant, largest, rescaled, restored, snapped, tolerance
-from headwise.statistics.values import NO_CLUSTER, codes, left_out, numbers, support
+from headwise.statistics.values import NO_CLUSTER, left_out, numbers, support
 
 BootstrapMethod = Literal["percentile", "bca", "studentised"]
 BOOTSTRAP_NAMES = {"percentile": "percentile", "bca": "BCa", "studentised": "studentised"}
@@ -79,14 +79,14 @@ def bootstrap_intervals(
     erratic, because some resamples hold hardly any spread.
     """
 
-    def of_sample(sample: "_ClusterMeans") -> list[Interval]:
+    def of_sample(sample: ClusterMeans) -> list[Interval]:
         return _bootstrap(sample, rng, resamples, level, method)
 
     return _by_outcome(features, statistic, clusters, of_sample)
 
 
 def _bootstrap(
-    sample: "_ClusterMeans", rng: np.random.Generator, resamples: int, level: float, method: BootstrapMethod
+    sample: ClusterMeans, rng: np.random.Generator, resamples: int, level: float, method: BootstrapMethod
 ) -> list[Interval]:
     n, observed = sample.n, sample.observed()
     words = f"{BOOTSTRAP_NAMES[method]} bootstrap, {resamples:,} resamples"
@@ -99,7 +99,7 @@ def _bootstrap(
     drawn, errors = np.empty((resamples, len(observed))), np.empty((resamples, len(observed)))
     for start in range(0, resamples, rows):
         stop = min(start + rows, resamples)
-        weights = _times_drawn(n, stop - start, rng)
+        weights = times_drawn(n, stop - start, rng)
         drawn[start:stop] = sample.outcomes(weights)
         if method == "studentised":
             errors[start:stop] = sample.jackknife_errors(weights)
@@ -130,7 +130,7 @@ def cluster_intervals(
     (docs/statistics.md).
     """
 
-    def of_sample(sample: "_ClusterMeans") -> list[Interval]:
+    def of_sample(sample: ClusterMeans) -> list[Interval]:
         few = sample.n < FEW_CLUSTERS
         return _jackknifed(sample, level) if few else _bootstrap(sample, rng, resamples, level, "bca")
 
@@ -149,7 +149,7 @@ def jackknife_intervals(
     return _by_outcome(features, statistic, clusters, lambda sample: _jackknifed(sample, level))
 
 
-def _jackknifed(sample: "_ClusterMeans", level: float) -> list[Interval]:
+def _jackknifed(sample: ClusterMeans, level: float) -> list[Interval]:
     from scipy.special import stdtrit
 
     n, observed, errors = sample.n, sample.observed(), sample.errors()
@@ -179,7 +179,7 @@ def jackknife(
     Arguments as for `bootstrap_intervals`, but that all outcomes rest on all clusters. An error is exactly 0 where the
     outcomes differ by rounding alone, and NaN where one is undefined without one of the clusters or C < 2.
     """
-    sample = _ClusterMeans.of(features, statistic, clusters)
+    sample = ClusterMeans.of(features, statistic, clusters)
     return sample.observed(), sample.errors(), sample.n
 
 
@@ -187,10 +187,10 @@ def _by_outcome(
     features: FloatArray,
     statistic: Statistic,
     clusters: Sequence[str | int] | None,
-    intervals: Callable[["_ClusterMeans"], list[Interval]],
+    intervals: Callable[[ClusterMeans], list[Interval]],
 ) -> list[Interval]:
     """An interval per outcome, from the clusters that it rests on."""
-    whole = _ClusterMeans.of(features, statistic, clusters)
+    whole = ClusterMeans.of(features, statistic, clusters)
     found: dict[int, Interval] = {}
     (means,) = whole.means(np.ones((1, whole.n)))
     for outcomes, used in support(whole.counts > 0, means, whole.of_means):
@@ -200,98 +200,6 @@ def _by_outcome(
         for place in outcomes:
             found[int(place)] = replace(own[place], reason=joined(*remarks, own[place].reason))
     return [found[place] for place in sorted(found)]
-
-
-@dataclass(frozen=True, eq=False)
-class _ClusterMeans:
-    """A statistic of mean features of C clusters: sums and counts (C, f) of finite features, by cluster.
-
-    exponent  sums are of features divided by 2 to this power
-    nothing   clusters without any finite feature, left out; in words, `without`
-    unnamed   units of no cluster, left out
-    """
-
-    sums: FloatArray
-    counts: FloatArray
-    shape: tuple[int, ...]
-    statistic: Statistic
-    exponent: int
-    nothing: int
-    unnamed: int
-    without: str
-
-    @classmethod
-    def of(cls, features: FloatArray, statistic: Statistic, clusters: Sequence[str | int] | None) -> "_ClusterMeans":
-        features = numbers(features, "features", None)
-        shape = features.shape[1:]
-        flat = features.reshape(len(features), prod(shape))
-        members = np.arange(len(flat)) if clusters is None else codes(clusters, len(flat), "units")
-        named = members >= 0
-        flat, members = flat[named], members[named]
-        finite = np.isfinite(flat)
-        (flat,), exponent = rescaled(np.where(finite, flat, 0.0))
-        sums, counts = np.zeros((2, members.max(initial=-1) + 1, flat.shape[1]))
-        np.add.at(sums, members, flat)
-        np.add.at(counts, members, finite)
-        used = counts.any(axis=1)
-        what = "units" if clusters is None else "clusters"
-        without = f"{what} without a finite value, left out: {{}}"
-        nothing, unnamed = int((~used).sum()), int((~named).sum())
-        return cls(sums[used], counts[used], shape, statistic, exponent, nothing, unnamed, without)
-
-    @property
-    def n(self) -> int:
-        return len(self.sums)
-
-    def means(self, weights: FloatArray) -> FloatArray:
-        """Mean features (r, f) where cluster c counts weights[r, c] times."""
-        numbers = weights @ self.counts
-        means = (weights @ self.sums) / np.where(numbers > 0, numbers, np.nan)
-        return np.ldexp(means, self.exponent) if self.exponent else means
-
-    def of_means(self, means: FloatArray) -> FloatArray:
-        return self.statistic(means.reshape(len(means), *self.shape))
-
-    def outcomes(self, weights: FloatArray) -> FloatArray:
-        """Outcomes (r, k) where cluster c counts weights[r, c] times."""
-        return self.of_means(self.means(weights))
-
-    def observed(self) -> FloatArray:
-        """Outcomes (k,) of all clusters."""
-        return self.outcomes(np.ones((1, self.n)))[0]
-
-    def errors(self) -> FloatArray:
-        """Jackknife errors (k,) of them: exactly 0 where outcomes differ by rounding alone; NaN for one cluster."""
-        n = self.n
-        if n < 2:
-            return np.full(len(self.observed()), np.nan)
-        (errors,) = self.jackknife_errors(np.ones((1, n)))
-        sizes = np.abs(self.outcomes(1.0 - np.eye(n))).max(axis=0)
-        return np.where(errors <= tolerance(sizes, n), 0.0, errors)
-
-    def jackknife_errors(self, weights: FloatArray) -> FloatArray:
-        """Jackknife standard errors (r, k) of samples in which cluster c occurs weights[r, c] times, n in all.
-
-        Leaving out either of two copies of a cluster gives the same value, so each distinct one is computed once. NaN
-        where the statistic is undefined without one of the clusters.
-        """
-        r, n = weights.shape
-        without = (weights[:, None, :] - np.eye(n)).clip(min=0)
-        values = self.outcomes(without.reshape(r * n, n)).reshape(r, n, -1)
-        times = weights[:, :, None]
-        values = np.where(times > 0, values, 0.0)
-        (values,), exponent = rescaled(values)
-        mean = (times * values).sum(axis=1, keepdims=True) / n
-        errors = np.sqrt((n - 1) / n * (times * (values - mean) ** 2).sum(axis=1))
-        return np.ldexp(errors, exponent) if exponent else errors
-
-
-def _times_drawn(n: int, resamples: int, rng: np.random.Generator) -> FloatArray:
-    """How often each of n clusters is drawn in n draws with replacement: (resamples, n). A draw from the multinomial
-    distribution gives the same, at five times the time."""
-    drawn = rng.integers(0, n, size=(resamples, n))
-    drawn += n * np.arange(resamples)[:, None]
-    return np.bincount(drawn.ravel(), minlength=resamples * n).reshape(resamples, n).astype(np.float64)
 
 
 def _studentised(

@@ -80,7 +80,12 @@ def shapley_shares(r_squared: FloatArray, count: int) -> FloatArray:
 def freedman_lane(
     values: FloatArray, blocks: Mapping[str, FloatArray], name: str, rng: np.random.Generator, resamples: int
 ) -> float | None:
-    """p of a factor given all others: shuffled residuals of the model without it that gain as much R² from it."""
+    """p of a factor given all others: shuffled residuals of the model without it that gain as much R² from it.
+
+    values: (n,), finite. None where they do not vary, or where the factor has no column beside the others.
+    """
+    if not np.isfinite(values).all():
+        raise ValueError("an outcome is not finite: leave the unit out")
     if blocks[name].shape[1] == 0:
         return None
     (values,), _ = rescaled(values)

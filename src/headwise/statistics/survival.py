@@ -138,7 +138,7 @@ def restricted_mean_difference(
     low, high = _within(estimate, [one_spread, other_spread], level, -horizon, horizon)
     pooled = [_units(*group)[:2] for group in (first, second)]
     times, happened = (np.concatenate([group[part] for group in pooled]) for part in (0, 1))
-    times = _about(merged(times), horizon)
+    times = _about(times, horizon)
     scores = logrank_scores(np.minimum(times, horizon), happened & (times <= horizon))
     test = two_sample(scores[:m], scores[m:], rng, resamples)
     undefined = test.p is None or not happened[times <= horizon].any()
@@ -158,7 +158,11 @@ def restricted_mean_difference(
 
 
 def logrank_scores(times: FloatArray, happened: npt.NDArray[np.bool_]) -> FloatArray:
-    """Event minus expected events of each unit (Nelson–Aalen of all units): (n,), summing to 0."""
+    """Event minus expected events of each unit (Nelson–Aalen of all units): (n,), summing to 0.
+
+    Both (n,), of finite times.
+    """
+    times = merged(times)
     moments, positions = np.unique(times, return_inverse=True)
     events = np.bincount(positions, weights=happened, minlength=len(moments))
     at_risk = len(times) - np.searchsorted(np.sort(times), moments)
