@@ -10,6 +10,7 @@ from robustness_examples import subject, texts
 
 from headwise.models.load import load_checkpoint
 from headwise.prompts import EncodedPrompt
+from headwise.robustness import generation
 from headwise.robustness.dose import Dose
 from headwise.robustness.draws import NoiseRow
 from headwise.robustness.generated_text import generated_text
@@ -44,6 +45,18 @@ def test_probabilities_are_those_of_reading_the_whole_text():
         expected = [float(log_probabilities[11 + step, token]) for step, token in enumerate(text.tokens)]
         assert text.log_probabilities == pytest.approx(expected, abs=1e-4)
         assert text.nll_nats == pytest.approx(-sum(expected) / 6, abs=1e-4)
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_of_many_words_only_the_logits_of_the_last_token_are_made(use_cache, monkeypatch):
+    model, inputs, sizes = llama(), texts(), []
+    expected = write(model, inputs, 6, stop=set(), use_cache=use_cache)
+    monkeypatch.setattr(generation, "LOGITS_BYTES", 1)
+    model.register_forward_hook(lambda module, given, output: sizes.append(output.logits.shape[1]))
+    for text, whole in zip(write(model, inputs, 6, stop=set(), use_cache=use_cache), expected, strict=True):
+        assert text.tokens == whole.tokens
+        assert text.log_probabilities == pytest.approx(whole.log_probabilities, abs=1e-5)
+    assert set(sizes) == {1}
 
 
 def test_sampling_follows_the_distribution_and_not_the_batch():

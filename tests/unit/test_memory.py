@@ -1,20 +1,27 @@
 """What jobs ask for, against the peak of memory that the same work takes in a process of its own."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from attention_examples import random_words, save_checkpoint, tiny_model
 from models_examples import VOCABULARY, write_corpus, write_tokenizer
 from tiny import write_prompts
+from transformers import LlamaConfig, LlamaForCausalLM
 
+from headwise.models.requests import perturbation_request, recursion_request, refits_request
 from headwise.models.resources import Needs, alignment_needs, extraction_needs, training_needs
 from headwise.models.shape import shape_of_decoder, shape_of_folder
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
+from headwise.study.perturbation import perturbation_settings
+from headwise.study.reading import reading
 from headwise.study.specialization import PAIR_STATISTICS
+from headwise.study.study import Study
 from headwise.study.training import Decoder, Dpo, Training
 
 pytestmark = [
@@ -57,6 +64,48 @@ extract_attention(folder / "base", folder / "prompts.jsonl", settings=Extraction
                   pair_statistics=statistics, seed=1, metadata={}, **paths)
 """
 
+READING = """
+import json, sys
+from pathlib import Path
+from headwise.study.reading import Reading
+folder, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
+documents, prompts = folder / "documents.jsonl", folder / "prompts.jsonl"
+reading = Reading.of(folder / "base", json.loads(sys.argv[3]))
+"""
+PERTURB = (
+    READING
+    + """
+from headwise.robustness.experiment import Outputs, Settings, perturb_refit
+outputs = Outputs(**{name: folder / f"{name}.parquet" for name in Outputs.__dataclass_fields__})
+perturb_refit(reading, [], documents, prompts, Settings.of(settings), 1, outputs, {})
+"""
+)
+PROBE = (
+    READING
+    + """
+from dataclasses import replace
+from headwise.stability.probe import Probes, probe_refits
+from headwise.study.stability import Stability
+refits = [reading, replace(reading, checkpoint=folder / "other")]
+tables = [folder / f"{name}.parquet" for name in ("beginnings", "residual", "importance", "losses", "norms", "outputs")]
+stability = Stability(**settings)
+random = [folder / f"random{number}.parquet" for number in range(stability.random_refits)]
+probe_refits(refits, prompts, documents, Probes(*tables, random=random), stability, {"refits": ["one", "two"]})
+"""
+)
+RECURSE = (
+    READING
+    + """
+from headwise.robustness.recursion import recurse
+from headwise.study.robustness import Recursion
+recursion = Recursion(**settings)
+recurse(reading.checkpoint, prompts, recursion.arms[0], recursion, reading.extraction, reading.loading, ["hellinger"],
+        1, folder / "state", folder / "generations.parquet", folder / "specialization.parquet", {})
+"""
+)
+# The shape of SmolLM2-135M, but for its 30 layers: nearly all memory is its words.
+WORDS, SMOLLM2 = 49_152, {"hidden_size": 576, "num_attention_heads": 9, "num_key_value_heads": 3}
+
 
 @pytest.fixture(scope="module", params=[{}, {"layers": 6, "hidden": 512, "head_width": 64, "feed_forward": 1536}])
 def zoo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Decoder]:
@@ -78,9 +127,9 @@ def test_jobs_ask_for_the_memory_that_they_take_and_not_much_more(zoo: tuple[Pat
         (
             TRAIN,
             [decoder.model_dump(), training.model_dump()],
-            training_needs(shape, training, VOCABULARY, corpus),
+            training_needs(shape, training, corpus),
         ),
-        (ALIGN, [dpo.model_dump()], alignment_needs(shape, dpo, decoder.positions, VOCABULARY, corpus)),
+        (ALIGN, [dpo.model_dump()], alignment_needs(shape, dpo, decoder.positions, corpus)),
         (
             EXTRACT,
             [extraction.model_dump(), list(PAIR_STATISTICS)],
@@ -109,8 +158,69 @@ def test_long_prompts_ask_for_what_their_way_of_capture_takes(
     assert took <= needs.memory_mb <= FACTOR * took
 
 
+@pytest.fixture(scope="module")
+def many_words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus, prompts, and two models of one layer with the vocabulary of a real one and random weights."""
+    folder = tmp_path_factory.mktemp("words")
+    tokenizer = write_tokenizer(folder, write_corpus(folder))
+    write_prompts(folder / "prompts.jsonl")
+    for name, seed in (("base", 1), ("other", 2)):
+        torch.manual_seed(seed)
+        config = LlamaConfig(
+            vocab_size=WORDS, num_hidden_layers=1, intermediate_size=1536, tie_word_embeddings=True, **SMOLLM2
+        )
+        LlamaForCausalLM(config).save_pretrained(folder / name)
+        shutil.copytree(tokenizer, folder / name, dirs_exist_ok=True)
+    return folder
+
+
+def study_of(folder: Path) -> Study:
+    robustness = {
+        "noise": {
+            "sites": ["residual", "attention_logits"],
+            "absolute": [0.1],
+            "relative": [],
+            "draws": 1,
+            "excerpts": 32,
+            "duplicate": ["m"],
+            "generated_text": {"prompts": 1, "new_tokens": 4, "sigmas": [0.0, 0.1]},
+        },
+        "recursion": {
+            "arms": [{"name": "a", "model": "m", "mode": "continue"}],
+            "generations": 1,
+            "degradation": {"consecutive": 1},
+            "new_tokens": 4,
+        },
+    }
+    return Study.model_validate(
+        {
+            "name": "example",
+            "prompts": {"path": "p"},
+            "models": [{"name": "m", "source": "folder", "path": str(folder / "base")}],
+            "extraction": {"device": "cpu"},
+            "stability": {"random_refits": 2},
+            "robustness": robustness,
+        }
+    )
+
+
+@pytest.mark.parametrize("job", ["perturb_model", "recurse_model", "probe_refits"])
+def test_jobs_of_a_model_with_many_words_ask_for_what_their_logits_take(many_words: Path, job: str) -> None:
+    study, shape = study_of(many_words), shape_of_folder(many_words / "base")
+    assert study.robustness.recursion is not None
+    assert study.stability is not None
+    code, settings, needs = {
+        "perturb_model": (PERTURB, perturbation_settings(study, "m"), perturbation_request(study, "m", 1, shape, 12)),
+        "recurse_model": (RECURSE, study.robustness.recursion.model_dump(), recursion_request(study, "m", shape, 12)),
+        "probe_refits": (PROBE, study.stability.model_dump(), refits_request(study, ["m", "m"], [shape, shape], 12)),
+    }[job]
+    took = peak_megabytes(code, many_words, settings, reading(study, study.models[0]))
+    assert took <= needs.memory_mb <= 2 * took
+
+
 def peak_megabytes(code: str, folder: Path, *arguments: object) -> float:
     """The peak of memory of the code in a process of its own."""
     command = [sys.executable, "-c", code + PEAK, str(folder), *map(json.dumps, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     return float(done.stdout.splitlines()[-1])

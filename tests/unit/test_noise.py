@@ -7,6 +7,7 @@ import torch
 from attention_examples import tiny_model
 from robustness_examples import subject, texts
 
+from headwise.models import resources
 from headwise.robustness.dose import Dose
 from headwise.robustness.draws import NoiseRow, standard_noise
 from headwise.robustness.noise import (
@@ -82,6 +83,19 @@ def test_the_loss_of_an_excerpt_does_not_depend_on_its_batch():
         (row,) = losses_under_noise(subject(), one, DOSES[1:2], 1)
         alone.append(row.nll_nats)
     assert together.nll_nats == pytest.approx(sum(alone) / 3, rel=1e-6)
+
+
+def test_excerpts_of_many_words_are_read_one_after_another_with_the_same_result(monkeypatch):
+    one, text, sizes = subject(), held_out(), []
+    expected = list(losses_under_noise(one, text, DOSES, 2))
+    monkeypatch.setattr(resources, "LOGITS_BYTES", 1)
+    one = subject()
+    one.model.register_forward_hook(lambda module, inputs, output: sizes.append(len(output.logits)))
+    found = list(losses_under_noise(one, text, DOSES, 2))
+    assert set(sizes) == {1}
+    for row, together in zip(found, expected, strict=True):
+        assert row.nll_nats == pytest.approx(together.nll_nats, abs=1e-5)
+        assert row.delta_nll_nats == pytest.approx(together.delta_nll_nats, abs=1e-5)
 
 
 def test_a_loss_that_is_not_finite_is_a_row_with_model_dose_and_draw():

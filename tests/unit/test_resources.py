@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
+import yaml
 
 from headwise.models.requests import (
     extraction_request,
@@ -13,8 +15,11 @@ from headwise.models.requests import (
     refits_request,
 )
 from headwise.models.resources import (
+    ABLATED_AT_ONCE,
+    EVALUATION_BATCH,
     GPU_BYTES,
     LARGE,
+    LOGITS_BYTES,
     MB,
     Needs,
     alignment_needs,
@@ -22,19 +27,23 @@ from headwise.models.resources import (
     corpus_bytes,
     extraction_needs,
     fetching_needs,
+    loss_bytes,
+    texts_at_once,
     training_needs,
     variants_needs,
 )
 from headwise.models.shape import Shape
 from headwise.study.data import Corpus
 from headwise.study.extraction import Extraction
-from headwise.study.models import Loading
+from headwise.study.models import Loading, TrainedModel
 from headwise.study.study import Study
 from headwise.study.training import Dpo, Sft, Training
 from headwise.study.variants import Variant
 
-SMALL = Shape(parameters=10_000_000, stored_bytes=40_000_000, layers=4, heads=8, hidden=256)
-SEVEN = Shape(parameters=7_000_000_000, stored_bytes=14_000_000_000, layers=32, heads=32, hidden=4096)
+SMALL = Shape(parameters=10_000_000, stored_bytes=40_000_000, layers=4, heads=8, hidden=256, vocabulary=1000)
+SEVEN = Shape(
+    parameters=7_000_000_000, stored_bytes=14_000_000_000, layers=32, heads=32, hidden=4096, vocabulary=32_000
+)
 
 
 def extraction(shape: Shape = SMALL, loading: Loading | None = None, **settings: object) -> Needs:
@@ -69,7 +78,7 @@ def test_in_tiles_memory_does_not_grow_with_heads_times_entries() -> None:
 def test_what_wants_the_weights_themselves_asks_for_whole_attention() -> None:
     tiled, settings = replace(SMALL, whole_attention=False), Extraction(max_tokens=32768)
     padded = [Variant(name="padded", padding="left", pad_to=512)]
-    models = [{"name": "m", "source": "train"}]
+    models = [{"name": "m", "source": "train", "decoder": {"positions": 32768}}]
     content = {"name": "example", "prompts": {"path": "p"}, "models": models, "stability": {}, "robustness": {}}
     study = Study.model_validate({**content, "extraction": settings.model_dump()})
     asking: list[Callable[[Shape], Needs]] = [
@@ -130,18 +139,81 @@ def test_variants_need_the_memory_of_the_widest_and_the_time_of_all() -> None:
 
 def test_training_holds_weights_gradients_and_moments() -> None:
     small, large = (
-        training_needs(replace(SMALL, parameters=parameters), Training(), 1000, 10**6).memory_mb
+        training_needs(replace(SMALL, parameters=parameters), Training(), 10**6).memory_mb
         for parameters in (10**7, 10**8)
     )
     assert large - small == pytest.approx(16 * 9 * 10**7 / MB, abs=2)
-    assert training_needs(SMALL, Training(), 1000, 10**6).gpus == 0
-    assert training_needs(SMALL, Training(device="cuda"), 1000, 10**6).gpus == 1
-    assert training_needs(SMALL, Training(steps=100_000), 1000, 0).minutes > 300
+    assert training_needs(SMALL, Training(), 10**6).gpus == 0
+    assert training_needs(SMALL, Training(device="cuda"), 10**6).gpus == 1
+    assert training_needs(SMALL, Training(steps=100_000), 0).minutes > 300
 
 
 def test_alignment_by_preferences_holds_a_reference() -> None:
-    sft, dpo = (alignment_needs(SMALL, settings, 128, 1000, 0).memory_mb for settings in (Sft(batch=4), Dpo(batch=2)))
+    sft, dpo = (alignment_needs(SMALL, settings, 128, 0).memory_mb for settings in (Sft(batch=4), Dpo(batch=2)))
     assert dpo - sft == pytest.approx(4 * SMALL.parameters / MB, abs=2)
+
+
+def test_the_loss_on_texts_needs_their_logits_up_to_a_bound_or_those_of_one_text() -> None:
+    words = [replace(SMALL, vocabulary=count) for count in (50_000, 100_000, 200_000)]
+    short = [loss_bytes(shape, 64, 128) for shape in words]
+    assert max(short) < 4 * LOGITS_BYTES
+    assert texts_at_once(8, 50_000, 128) == LOGITS_BYTES // (4 * 50_000 * 128)
+    long = [loss_bytes(shape, 64, 4096) for shape in words]
+    assert long[2] - long[0] == pytest.approx(150_000 * 4096 * 4 * 3)
+    assert texts_at_once(8, 200_000, 4096) == texts_at_once(1000, 100, 4096) == 1
+
+
+def test_models_of_the_default_study_read_their_texts_together() -> None:
+    """What is read at once changes rounding: on these models nothing is divided, whatever the bounds are."""
+    study = Study.model_validate(yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8")))
+    noise, stability = study.robustness.noise, study.stability
+    assert noise is not None
+    assert stability is not None
+    for model in study.bases():
+        assert isinstance(model, TrainedModel)
+        at_once = partial(texts_at_once, study.decoder_of(model).heads, study.tokenizer.vocabulary)
+        assert at_once(noise.tokens) >= noise.excerpts
+        assert at_once(stability.ablation_tokens) >= ABLATED_AT_ONCE * stability.ablation_excerpts
+        assert at_once(study.training_of(model).tokens) >= EVALUATION_BATCH
+
+
+def test_jobs_that_compute_a_loss_ask_for_more_where_there_are_more_words() -> None:
+    models = [{"name": "m", "source": "train"}]
+    robustness = {"noise": {}, "recursion": {"arms": [{"name": "a", "model": "m", "mode": "continue"}]}}
+    content = {"name": "example", "prompts": {"path": "p"}, "models": models, "stability": {}, "robustness": robustness}
+    study, long = Study.model_validate(content), {"noise": {"tokens": 256, "excerpts": 1}}
+    one_text = Study.model_validate({**content, "robustness": long})
+    asking: list[Callable[[Shape], Needs]] = [
+        lambda shape: perturbation_request(one_text, "m", 1, shape, 100),
+        lambda shape: recursion_request(study, "m", shape, 100),
+        lambda shape: refits_request(study, ["m"], [shape], 100),
+        lambda shape: training_needs(shape, Training(), 0),
+        lambda shape: alignment_needs(shape, Sft(), 128, 0),
+    ]
+    for ask in asking:
+        assert ask(replace(SMALL, vocabulary=2_000_000)).memory_mb > ask(SMALL).memory_mb + 300
+    assert extraction_request(study, "m", SMALL, 100) == extraction_request(
+        study, "m", replace(SMALL, vocabulary=2_000_000), 100
+    )
+
+
+def test_what_is_there_at_the_same_time_adds_up() -> None:
+    models = [{"name": "m", "source": "train", "decoder": {"key_value_heads": 2}}]
+    content = {"name": "example", "prompts": {"path": "p"}, "models": models, "stability": {"random_refits": 0}}
+    plain, twin = (
+        Study.model_validate({**content, "robustness": {"noise": {"duplicate": duplicate}}})
+        for duplicate in ([], ["m"])
+    )
+    weights = 4 * SMALL.parameters / MB
+    more = (
+        perturbation_request(twin, "m", 1, SMALL, 100).memory_mb
+        - perturbation_request(plain, "m", 1, SMALL, 100).memory_mb
+    )
+    assert 2 * weights <= more < 3 * weights
+    random = Study.model_validate({**content, "stability": {"random_refits": 3}})
+    ask = [refits_request(study, ["m"] * 2, [SMALL] * 2, 100).memory_mb for study in (plain, random)]
+    streams = 3 * 2 * SMALL.layers * 4000 * SMALL.hidden * 4 / MB
+    assert ask[1] - ask[0] == pytest.approx(weights + streams, abs=2)
 
 
 def test_downloads_and_conversions_follow_the_size() -> None:

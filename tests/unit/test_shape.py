@@ -9,8 +9,17 @@ from attention_examples import save_checkpoint, tiny_model
 from tokenizer_examples import byte_tokenizer
 from transformers import AutoModelForCausalLM
 
-from headwise.models.shape import Shape, shape_at, shape_of, shape_of_decoder, shape_of_folder
+from headwise.models.shape import (
+    UNKNOWN_VOCABULARY,
+    Shape,
+    shape_at,
+    shape_of,
+    shape_of_decoder,
+    shape_of_facts,
+    shape_of_folder,
+)
 from headwise.models.zoo import build_decoder
+from headwise.study.models import Facts
 from headwise.study.study import Study
 from headwise.study.training import Decoder
 
@@ -65,7 +74,7 @@ def study(**model: object) -> Study:
 
 def test_facts_say_what_is_not_there_yet() -> None:
     known = study(source="hub", repository="org/model", facts=FACTS)
-    assert shape_of(known, known.models[0], 1, Path("nowhere.json")) == Shape(1000, 2000, 2, 4, 8)
+    assert shape_of(known, known.models[0], 1, Path("nowhere.json")) == Shape(1000, 2000, 2, 4, 8, vocabulary=125)
     typed = study(source="hub", repository="org/model", facts={**FACTS, "model_type": "llama"})
     assert not shape_of(typed, typed.models[0], 1, Path("nowhere.json")).whole_attention
 
@@ -100,3 +109,25 @@ def test_a_descendant_is_as_large_as_its_base() -> None:
 def test_a_file_of_weights_counts_as_float32(tmp_path: Path) -> None:
     (tmp_path / "final.pt").write_bytes(bytes(400))
     assert shape_at(tmp_path / "final.pt").parameters == 100
+
+
+def test_words_are_counted_from_what_is_there(tmp_path: Path) -> None:
+    trained = Study.model_validate(
+        {
+            "name": "example",
+            "prompts": {"path": "p"},
+            "tokenizer": {"vocabulary": 777},
+            "models": [{"name": "m", "source": "train"}],
+        }
+    )
+    assert shape_of(trained, trained.models[0], 1, Path("nowhere")).vocabulary == 777
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": 49_152}))
+    assert shape_at(tmp_path).vocabulary == 49_152
+    (tmp_path / "config.json").write_text(json.dumps({"text_config": {"vocab_size": 300_000}}))
+    assert shape_at(tmp_path).vocabulary == 300_000
+    (tmp_path / "config.json").write_text("{}")
+    assert shape_at(tmp_path).vocabulary == UNKNOWN_VOCABULARY
+    # No more rows of embeddings than there are weights.
+    large, small = ({**FACTS, "parameters": count, "hidden": 512} for count in (10**9, 70_000_000))
+    assert shape_of_facts(Facts(**large)).vocabulary == UNKNOWN_VOCABULARY
+    assert shape_of_facts(Facts(**small)).vocabulary == 70_000_000 // 512

@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from headwise.attention.store import stream
+from headwise.models import resources
 from headwise.models.tokenizer import load_tokenizer
 from headwise.models.zoo import build_decoder
 from headwise.prompts import EncodedPrompt
@@ -195,6 +196,17 @@ def test_zero_ablation_is_an_output_matrix_without_the_heads_rows(tokenizer):
     for text, (inputs, targets) in enumerate(batches):
         expected = torch.nn.functional.cross_entropy(model(inputs).logits[0], targets[0]).item()
         assert whole[text].item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_texts_of_many_words_are_ablated_one_after_another_with_the_same_result(tokenizer, monkeypatch):
+    model = build_decoder(decoder(), tokenizer, 1).eval()
+    batches = [(TOKENS[:, :-1], TOKENS[:, 1:]), (TOKENS[:1, :-3], TOKENS[:1, 3:])]
+    together, whole, sizes = *ablated_losses(model, batches), []
+    monkeypatch.setattr(resources, "LOGITS_BYTES", 1)
+    model.register_forward_hook(lambda module, inputs, output: sizes.append(len(output.logits)))
+    found = ablated_losses(model, batches)
+    assert set(sizes) == {1}
+    torch.testing.assert_close(found, (together, whole), rtol=0, atol=1e-5)
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from headwise.models.checkpoint import weights_digest
 from headwise.models.corpus import read_documents
-from headwise.models.excerpts import evaluate, spread_excerpts, token_stream
+from headwise.models.excerpts import evaluate, spread_excerpts, texts_per_pass, token_stream
 from headwise.models.load import load_checkpoint
 from headwise.models.optimization import adamw, descend, learning_rate_at, one_thread
 from headwise.models.pairs import (
@@ -161,7 +161,8 @@ def reward_facts(log_probabilities: torch.Tensor, reference: torch.Tensor, beta:
 @torch.no_grad()
 def _evaluate_pairs(model: PreTrainedModel, pairs: Pairs) -> torch.Tensor:
     """ln p of all chosen and rejected responses, shape (pairs, 2)."""
-    batches = torch.arange(len(pairs)).split(EVALUATION_BATCH)
+    at_once = min(EVALUATION_BATCH, texts_per_pass(model, pairs.prompts.shape[1] + pairs.chosen.shape[1]))
+    batches = torch.arange(len(pairs)).split(at_once)
     return torch.cat([pair_log_probabilities(model, pairs.take(rows)) for rows in batches])
 
 

@@ -9,12 +9,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.models.corpus import CorpusError, Split, read_documents
 from headwise.models.encoding import Encoder, EncodingError, limits_of, refuse_unknown
+from headwise.models.resources import EVALUATION_BATCH, texts_at_once
 from headwise.models.tokenizer import encode_documents
 from headwise.study.extraction import FirstToken
 
 # Held-out excerpts that a loss is measured on; spread evenly over the held-out text.
 EVALUATED_EXCERPTS = 64
-EVALUATION_BATCH = 16
 
 
 def token_stream(documents: Path, tokenizer: PreTrainedTokenizerBase, split: Split, at_least: int) -> torch.Tensor:
@@ -95,6 +95,12 @@ def held_out_excerpts(
     return inputs, targets
 
 
+def texts_per_pass(model: PreTrainedModel, tokens: int) -> int:
+    """How many texts of so many tokens are read at once, 1 or more, where what is computed of each needs no other."""
+    config = model.config.get_text_config()
+    return texts_at_once(config.num_attention_heads, config.vocab_size, tokens)
+
+
 def excerpt_loss(model: PreTrainedModel, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Mean cross-entropy per target token, nats; a scalar with a gradient, on the model's device."""
     logits = model(input_ids=inputs.to(model.device), use_cache=False).logits[:, -targets.shape[1] :]
@@ -110,7 +116,8 @@ def losses_per_excerpt(model: PreTrainedModel, inputs: torch.Tensor, targets: to
 @torch.no_grad()
 def evaluate(model: PreTrainedModel, excerpts: tuple[torch.Tensor, torch.Tensor]) -> float:
     """Mean cross-entropy per token over excerpts of equal length, nats."""
-    batches = zip(*(tensor.split(EVALUATION_BATCH) for tensor in excerpts), strict=True)
+    at_once = min(EVALUATION_BATCH, texts_per_pass(model, excerpts[0].shape[1]))
+    batches = zip(*(tensor.split(at_once) for tensor in excerpts), strict=True)
     total = sum(excerpt_loss(model, inputs, targets).item() * len(inputs) for inputs, targets in batches)
     return total / len(excerpts[0])
 

@@ -14,10 +14,14 @@ from headwise.models.resources import (
     corpus_bytes,
     extraction_needs,
     fetching_needs,
+    loaded_bytes,
+    loss_bytes,
     perturbation_needs,
     refits_needs,
     training_needs,
+    twin_bytes,
     variants_needs,
+    writing_bytes,
 )
 from headwise.models.shape import Shape, shape_of, shape_of_facts
 from headwise.study.models import AlignedModel, TrainedModel
@@ -32,7 +36,6 @@ def training_request(study: Study, name: str) -> Needs:
     return training_needs(
         shape_of(study, model, 0, Path()),
         study.training_of(model),
-        study.tokenizer.vocabulary,
         corpus_bytes(study.corpus, corpus_files(study.corpus)),
     )
 
@@ -47,7 +50,6 @@ def alignment_request(study: Study, name: str) -> Needs:
         shape_of(study, model, 0, Path()),
         getattr(study.alignment, model.method),
         study.decoder_of(base).positions,
-        study.tokenizer.vocabulary,
         corpus_bytes(study.corpus, corpus_files(study.corpus)),
     )
 
@@ -86,17 +88,38 @@ def variants_request(study: Study, name: str, shape: Shape, prompts: int) -> Nee
 def perturbation_request(study: Study, base: str, seed: int, shape: Shape, prompts: int) -> Needs:
     """For a base under noise and the probe of its descendants."""
     measured = 1 + len(probed_descendants(study, base, seed))
-    return perturbation_needs([_weights_request(study, base, shape, prompts)] * measured)
+    extraction, noise = study.extraction_of(study.model(base)), study.robustness.noise
+    text, twin = 0.0, 0.0
+    if noise is not None:
+        text = loss_bytes(shape, noise.excerpts, noise.tokens)
+        if generated := noise.generated_text:
+            longest = extraction.max_tokens + generated.new_tokens
+            text = max(text, writing_bytes(shape, noise.draws, longest), loss_bytes(shape, 1, longest))
+        twin = twin_bytes(shape, extraction) if base in noise.duplicate else 0
+    each = [_weights_request(study, base, shape, prompts)] * measured
+    return perturbation_needs(each, _loaded(study, base, shape), text, twin)
 
 
 def recursion_request(study: Study, name: str, shape: Shape, prompts: int) -> Needs:
     """For an arm of recursive generation, which the model of that name writes."""
-    return perturbation_needs([_weights_request(study, name, shape, prompts)])
+    recursion = study.robustness.recursion
+    written = 0.0
+    if recursion is not None:
+        length = recursion.context + recursion.new_tokens
+        written = writing_bytes(shape, min(recursion.batch, recursion.prompts), length)
+    each = [_weights_request(study, name, shape, prompts)]
+    return perturbation_needs(each, _loaded(study, name, shape), written)
 
 
 def refits_request(study: Study, names: Sequence[str], shapes: Sequence[Shape], prompts: int) -> Needs:
     """For a group of refits, given the model and the shape of each; the section `stability` is there."""
     assert study.stability is not None
     each = [_weights_request(study, name, shape, prompts) for name, shape in zip(names, shapes, strict=True)]
-    tokens = study.stability.residual_tokens or prompts * study.extraction.max_tokens
-    return refits_needs(each, shapes[0], tokens)
+    longest = study.extraction_of(study.model(names[0])).max_tokens
+    weights = _loaded(study, names[0], shapes[0])
+    return refits_needs(each, shapes[0], weights, study.stability, longest, prompts * longest)
+
+
+def _loaded(study: Study, name: str, shape: Shape) -> int:
+    model = study.model(name)
+    return loaded_bytes(shape, study.extraction_of(model), study.loading_of(model))

@@ -17,10 +17,17 @@ from headwise.models.shape import Shape
 from headwise.study.data import Corpus
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
+from headwise.study.stability import Stability
 from headwise.study.training import Dpo, Sft, Training
 from headwise.study.variants import Variant
 
 MB = 2**20
+# Logits of texts that are read side by side, in float32, and a layer's attention on them: more texts are read one after
+# another. Models as small as those of the default study stay below both.
+LOGITS_BYTES, ATTENTION_BYTES = 128 * MB, 256 * MB
+# Texts that are read at once where they are short enough: held-out excerpts of training, prompts of one length whose
+# loss is measured with heads taken away, and such copies.
+EVALUATION_BATCH, TEXTS_AT_ONCE, ABLATED_AT_ONCE = 16, 16, 8
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 QUANTIZED_BYTES = {"8bit": 1.0, "4bit": 0.6}
 # Python, torch and transformers, with what they allocate for a model of no size.
@@ -32,6 +39,10 @@ BYTES_PER_ENTRY = 12
 STORED_BYTES_PER_ENTRY = 4
 # In tiles: what is kept of every row of every head until a layer is done, and the mask that all heads share.
 BYTES_PER_ROW_OF_TILES, BYTES_PER_ENTRY_OF_MASK = 128, 4
+# Noise in attention logits, drawn and scaled, beside the scores that it is added to.
+NOISE_BYTES_PER_ENTRY = 12
+# Logits, their logarithms of shares, and what lies between, in float32; of the last token alone, in float64, with sums.
+LOGITS_COPIES, LAST_LOGITS_BYTES = 3, 48
 # Vectors of the residual stream's width that a layer holds per token: states, queries, keys, values, feed-forward.
 STATES_PER_TOKEN = 24
 # Weights, gradients and both moments of Adam, in float32; DPO holds a frozen reference as well.
@@ -118,22 +129,69 @@ def variants_needs(
     )
 
 
-def perturbation_needs(each: Sequence[Needs]) -> Needs:
-    """For models that are measured one after another, under noise or with their own text fed back to them: what
-    extraction needs of each, and as much again for the text that is read and written."""
+def texts_at_once(heads: int, vocabulary: int, tokens: int) -> int:
+    """How many texts of so many tokens are read side by side at most; one is read however much it takes."""
+    logits, attention = 4 * tokens * vocabulary, BYTES_PER_ENTRY * heads * tokens**2
+    return max(1, min(LOGITS_BYTES // logits, ATTENTION_BYTES // attention))
+
+
+def loss_bytes(shape: Shape, texts: int, tokens: int) -> float:
+    """The most memory that the loss on texts of that length takes, beside the weights, under noise or not."""
+    entries = shape.heads * tokens**2 * (BYTES_PER_ENTRY + NOISE_BYTES_PER_ENTRY)
+    of_each = tokens * (shape.vocabulary * 4 * LOGITS_COPIES + shape.hidden * STATES_PER_TOKEN * 4) + entries
+    return of_each * min(texts, texts_at_once(shape.heads, shape.vocabulary, tokens))
+
+
+def writing_bytes(shape: Shape, texts: int, tokens: int) -> float:
+    """The most memory that writing takes, beside the weights: the logits of `texts` texts that grow up to `tokens`."""
+    first = min(LOGITS_BYTES, texts * tokens * shape.vocabulary * 4)
+    kept = texts * tokens * shape.layers * shape.hidden * 2 * 4  # keys and values
+    return 2 * first + texts * shape.vocabulary * LAST_LOGITS_BYTES + kept
+
+
+def perturbation_needs(each: Sequence[Needs], weights: float, text: float, further: float = 0) -> Needs:
+    """For models that are measured one after another: what extraction needs of each, or what text that is read or
+    written takes beside the weights.
+
+    weights, text  bytes of one model's, and of what is computed of a text
+    further        bytes of what is there at the same time, whatever is measured
+    """
+    reading = _megabytes(weights + text) + LIBRARIES_MB
     return Needs(
-        memory_mb=max(needs.memory_mb for needs in each) + LIBRARIES_MB,
+        memory_mb=max(reading, *(needs.memory_mb for needs in each)) + _megabytes(further),
         minutes=6 * sum(needs.minutes for needs in each),
         gpus=max(needs.gpus for needs in each),
     )
 
 
-def refits_needs(each: Sequence[Needs], shape: Shape, tokens: int) -> Needs:
-    """For refits of one shape that are measured one after another, whose residual streams before and after attention
-    on `tokens` tokens are held until the last is there."""
-    streams = len(each) * 2 * shape.layers * tokens * shape.hidden * 4
-    one_by_one = perturbation_needs(each)
-    return Needs(one_by_one.memory_mb + _megabytes(streams), one_by_one.minutes, one_by_one.gpus)
+def twin_bytes(shape: Shape, extraction: Extraction) -> float:
+    """What duplicating heads takes beside the model: it is read again, and duplicated, by a twin that is then saved."""
+    twin = shape.parameters + 2 * shape.layers * shape.hidden**2  # at most: with a head of its own for every query
+    return shape.stored_bytes + twin * BYTES[extraction.dtype]
+
+
+def refits_needs(
+    each: Sequence[Needs], shape: Shape, weights: float, settings: Stability, longest: int, tokens: int
+) -> Needs:
+    """For refits of one shape that are measured one after another, the first beside one with random weights.
+
+    weights          bytes of one model's
+    longest, tokens  of a prompt, and of all prompts together: residual streams before and after attention of all refits
+                     are held until the last is there
+    """
+    text = 0.0
+    if "ablation" in settings.analyses:
+        texts = ABLATED_AT_ONCE * settings.ablation_excerpts
+        text = max(
+            loss_bytes(shape, texts, settings.ablation_tokens),
+            loss_bytes(shape, ABLATED_AT_ONCE * TEXTS_AT_ONCE, longest),
+        )
+    kept = 0
+    if "residual" in settings.analyses:
+        read = min(tokens, settings.residual_tokens or tokens)
+        kept = (len(each) + settings.random_refits) * 2 * shape.layers * read * shape.hidden * 4
+    random = shape.parameters * BYTES["float32"] if settings.random_refits else 0
+    return perturbation_needs(each, weights, text, kept + random)
 
 
 def loaded_bytes(shape: Shape, extraction: Extraction, loading: Loading) -> int:
@@ -167,32 +225,33 @@ def corpus_bytes(corpus: Corpus, files: Iterable[Path]) -> int:
     return (corpus.rows or UNKNOWN_ROWS) * BYTES_PER_ROW
 
 
-def training_needs(shape: Shape, training: Training, vocabulary: int, corpus_bytes: int) -> Needs:
-    """For training from scratch."""
+def training_needs(shape: Shape, training: Training, corpus_bytes: int) -> Needs:
+    """For training from scratch, and the loss on held-out excerpts."""
     tokens = training.batch * training.tokens
     weights = shape.parameters * TRAINING_BYTES
     gpus = 1 if training.device == "cuda" else 0
     operations = 6 * shape.parameters * tokens
     step = operations / GPU_FLOPS if gpus else SECONDS_PER_STEP + operations / CORE_FLOPS
+    steps = max(
+        _activations(shape, training.batch, training.tokens, training.tokens),
+        loss_bytes(shape, EVALUATION_BATCH, training.tokens),
+    )
     return Needs(
-        memory_mb=_megabytes(weights + _activations(shape, training.batch, training.tokens, vocabulary))
-        + _corpus_mb(corpus_bytes)
-        + LIBRARIES_MB,
+        memory_mb=_megabytes(weights + steps) + _corpus_mb(corpus_bytes) + LIBRARIES_MB,
         minutes=_minutes(training.steps * step),
         gpus=gpus,
     )
 
 
-def alignment_needs(shape: Shape, settings: Sft | Dpo, tokens: int, vocabulary: int, corpus_bytes: int) -> Needs:
+def alignment_needs(shape: Shape, settings: Sft | Dpo, tokens: int, corpus_bytes: int) -> Needs:
     """For alignment, of excerpts no longer than `tokens`; DPO runs two responses through two models."""
     pairs = isinstance(settings, Dpo)
     sequences = settings.batch * (2 if pairs else 1)
     weights = shape.parameters * (TRAINING_BYTES + (REFERENCE_BYTES if pairs else 0))
     operations = (8 if pairs else 6) * shape.parameters * sequences * tokens
+    steps = max(_activations(shape, sequences, tokens, tokens), loss_bytes(shape, EVALUATION_BATCH, tokens))
     return Needs(
-        memory_mb=_megabytes(weights + _activations(shape, sequences, tokens, vocabulary))
-        + _corpus_mb(corpus_bytes)
-        + LIBRARIES_MB,
+        memory_mb=_megabytes(weights + steps) + _corpus_mb(corpus_bytes) + LIBRARIES_MB,
         minutes=_minutes(settings.steps * (SECONDS_PER_STEP + operations / CORE_FLOPS)),
     )
 
@@ -209,10 +268,11 @@ def conversion_needs(shape: Shape) -> Needs:
     return Needs(LIBRARIES_MB + _megabytes(3 * 4 * shape.parameters), FEWEST_MINUTES)
 
 
-def _activations(shape: Shape, sequences: int, tokens: int, vocabulary: int) -> float:
-    """Bytes that a backward pass keeps: states and attention of all layers, logits and their gradient."""
+def _activations(shape: Shape, sequences: int, tokens: int, targets: int) -> float:
+    """Bytes that a backward pass keeps: states and attention of all layers, logits of the targets and their
+    gradient."""
     states = shape.layers * tokens * (shape.hidden * STATES_PER_TOKEN + 2 * shape.heads * tokens)
-    return 4 * sequences * (states + 3 * tokens * vocabulary)
+    return 4 * sequences * (states + LOGITS_COPIES * targets * shape.vocabulary)
 
 
 def _corpus_mb(size: int) -> int:

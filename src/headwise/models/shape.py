@@ -18,12 +18,14 @@ from headwise.study.training import Decoder
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "attention_heads", "decoder_attention_heads")
 HIDDEN = ("hidden_size", "n_embd", "d_model", "dim", "emb_dim")
+VOCABULARY = ("vocab_size", "n_words")
 # Architectures whose modules compute attention themselves, whole, a layer at a time (docs/architectures.md).
 WHOLE_ATTENTION = frozenset(
     {"bloom", "codegen", "falcon", "flaubert", "gpt_neo", "gptj", "mpnet", "mpt", "openai-gpt", "xglm", "xlm"}
 )
 # Of a model about which nothing is said: more than most have.
 UNKNOWN_LAYERS, UNKNOWN_HEADS, UNKNOWN_HIDDEN = 64, 64, 8192
+UNKNOWN_VOCABULARY = 262_144
 # Checkpoints are published in 16 bits, with few exceptions.
 PUBLISHED_BYTES = 2
 
@@ -32,7 +34,8 @@ PUBLISHED_BYTES = 2
 class Shape:
     """parameters: number of weights. stored_bytes: their size on disk. layers; heads of each; hidden: width of the
     residual stream. whole_attention: whether capture of statistics needs one layer's attention whole, not in tiles;
-    true where it is not known."""
+    true where it is not known. vocabulary: tokens that have a logit, which takes more memory than all else where a
+    loss is computed."""
 
     parameters: int
     stored_bytes: int
@@ -40,6 +43,7 @@ class Shape:
     heads: int
     hidden: int
     whole_attention: bool = True
+    vocabulary: int = UNKNOWN_VOCABULARY
 
 
 def shape_of(study: Study, model: AnyModel, seed: int, checkpoint: Path) -> Shape:
@@ -81,13 +85,18 @@ def shape_of_decoder(decoder: Decoder, vocabulary: int) -> Shape:
     layer = attention + matrices * decoder.hidden * decoder.feed_forward
     positions = 0 if decoder.architecture == "llama" else decoder.positions
     parameters = decoder.layers * layer + (2 * vocabulary + positions) * decoder.hidden
-    return Shape(parameters, 4 * parameters, decoder.layers, decoder.heads, decoder.hidden, whole_attention=False)
+    return Shape(
+        parameters, 4 * parameters, decoder.layers, decoder.heads, decoder.hidden, whole_attention=False,
+        vocabulary=vocabulary,
+    )  # fmt: skip
 
 
 def shape_of_facts(facts: Facts) -> Shape:
     """The shape of a model that is fetched, as its study states it."""
     stored_bytes, whole = PUBLISHED_BYTES * facts.parameters, _is_whole(facts.model_type)
-    return Shape(facts.parameters, stored_bytes, facts.layers, facts.heads, facts.hidden, whole)
+    # Embeddings are some of the weights, so that there are no more words than rows of that width.
+    vocabulary = max(1, min(UNKNOWN_VOCABULARY, facts.parameters // facts.hidden))
+    return Shape(facts.parameters, stored_bytes, facts.layers, facts.heads, facts.hidden, whole, vocabulary)
 
 
 def shape_of_folder(folder: Path) -> Shape:
@@ -111,6 +120,7 @@ def shape_of_folder(folder: Path) -> Shape:
         heads=_first(config, HEADS, UNKNOWN_HEADS),
         hidden=_first(config, HIDDEN, UNKNOWN_HIDDEN),
         whole_attention=whole_attention,
+        vocabulary=_first(config, VOCABULARY, UNKNOWN_VOCABULARY),
     )
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache, partial
 
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -44,15 +43,15 @@ class Subject:
     def under(self, dose: Dose, rows: tuple[NoiseRow, ...]) -> Iterator[None]:
         """Within the block the model computes under that dose; `rows` are those of every batch that it is given.
 
-        Draws are kept for the block, not for longer. The model must attend eagerly. Raises PerturbationError where
+        Draws are made anew in each layer of each pass, the same for the same text, and not kept: those of all layers
+        can take more memory than the model. The model must attend eagerly. Raises PerturbationError where
         the site cannot be reached or the region holds no layer.
         """
         layers = region_layers(self.model, dose.region)
         factor = dict.fromkeys(layers, 1.0) if dose.scale == "absolute" else self.rms(dose.site)
-        drawn = cache(partial(standard_noise, self.seed, rows))
 
         def noise(layer: int, shape: tuple[int, ...]) -> Tensor:
-            return dose.sigma * factor[layer] * drawn(layer, shape)
+            return dose.sigma * factor[layer] * standard_noise(self.seed, rows, layer, shape)
 
         with perturbing(self.model, dose.site, layers, noise):
             yield

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.models.encoding import limits_of
+from headwise.models.resources import LOGITS_BYTES
 from headwise.statistics.permutation import FloatArray
 
 
@@ -61,7 +62,11 @@ def write(
     running = torch.ones(len(inputs), dtype=torch.bool)
     text, fresh, cache = inputs, inputs, None
     for position in range(new_tokens):
-        output = model(input_ids=fresh, past_key_values=cache, use_cache=use_cache)
+        # Of a large vocabulary only the logits that are read; a product with fewer rows may round otherwise.
+        many = 4 * fresh.numel() * model.config.get_text_config().vocab_size > LOGITS_BYTES
+        output = model(
+            input_ids=fresh, past_key_values=cache, use_cache=use_cache, **({"logits_to_keep": 1} if many else {})
+        )
         logits = output.logits[:, -1].double().cpu()
         if not logits[running].isfinite().all():
             raise GenerationError(

@@ -4,6 +4,7 @@ The text is fixed, and read rather than written by the model (teacher forcing): 
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from headwise.models.excerpts import held_out_excerpts, losses_per_excerpt
+from headwise.models.excerpts import held_out_excerpts, losses_per_excerpt, texts_per_pass
 from headwise.models.load import input_device
 from headwise.robustness.dose import Dose, Subject
 from headwise.robustness.draws import NoiseRow
@@ -105,9 +106,7 @@ def losses_under_noise(
     clean = clean_losses(subject, text)
     for dose in chosen:
         for draw in range(draws):
-            rows = tuple(NoiseRow(draw, name) for name in text.names)
-            with subject.under(dose, rows):
-                losses = _losses(subject, text)
+            losses = _losses(subject, text, dose, draw)
             bad = [name for name, finite in zip(text.names, losses.isfinite().tolist(), strict=True) if not finite]
             reason = (
                 f"{subject.name} under {dose}, draw {draw}: the loss on {', '.join(bad)} is not finite" if bad else None
@@ -118,6 +117,15 @@ def losses_under_noise(
 
 
 @torch.inference_mode()
-def _losses(subject: Subject, text: HeldOutText) -> Tensor:
-    device = input_device(subject.model)
-    return losses_per_excerpt(subject.model, text.inputs.to(device), text.targets.to(device)).cpu()
+def _losses(subject: Subject, text: HeldOutText, dose: Dose | None = None, draw: int = 0) -> Tensor:
+    """Loss of each excerpt under one draw of a dose, nats per token. Noise is drawn by the excerpt's name, so that how
+    many are read at once changes rounding alone."""
+    device, losses = input_device(subject.model), []
+    at_once = texts_per_pass(subject.model, text.inputs.shape[1])
+    for first in range(0, len(text.inputs), at_once):
+        part = slice(first, first + at_once)
+        rows = tuple(NoiseRow(draw, name) for name in text.names[part])
+        with nullcontext() if dose is None else subject.under(dose, rows):
+            inputs, targets = text.inputs[part].to(device), text.targets[part].to(device)
+            losses.append(losses_per_excerpt(subject.model, inputs, targets).cpu())
+    return torch.cat(losses)

@@ -80,7 +80,7 @@ def clean_rms(model: PreTrainedModel, site: Site, inputs: Tensor) -> dict[int, f
                     return values
 
                 undo.callback(_changing(model, site, layer, record).remove)
-            model(input_ids=inputs, use_cache=False)
+            model.base_model(input_ids=inputs, use_cache=False)  # the head would make logits of all texts
     return {layer: (squares[layer] / counts[layer]) ** 0.5 for layer in sorted(squares)}
 
 

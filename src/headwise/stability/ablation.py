@@ -16,6 +16,8 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from headwise.attention.capture import AttentionLayer, CaptureError, attention_layers
+from headwise.models.excerpts import texts_per_pass
+from headwise.models.resources import ABLATED_AT_ONCE
 from headwise.progress import track
 
 # Inputs and targets of excerpts of equal length, int64 (excerpts, tokens), as `take_excerpts` gives them.
@@ -24,20 +26,21 @@ Batch = tuple[Tensor, Tensor]
 
 @torch.no_grad()
 def ablated_losses(
-    model: PreTrainedModel, batches: Sequence[Batch], replacements: Tensor | None = None, copies: int = 8
+    model: PreTrainedModel, batches: Sequence[Batch], replacements: Tensor | None = None, copies: int = ABLATED_AT_ONCE
 ) -> tuple[Tensor, Tensor]:
     """Loss per token of every text without each of a model's heads in turn, nats.
 
     batches       excerpts; those within a batch are equally long
     replacements  what stands in place of each head's output, (layers, heads, head width), such as `mean_outputs` or
                   `value_biases`; None: zeros
-    copies        heads that are ablated in one forward pass
+    copies        heads that are ablated in one forward pass, at most: fewer where the texts are many
 
     Returns float64 (layers, heads, texts), with the texts of all batches in order, and float64 (texts,) for the whole
     model. Raises CaptureError where the heads' outputs do not pass through one module.
     """
     layers = ablatable_layers(model)
     heads = model.config.get_text_config().num_attention_heads
+    copies = min(copies, *(max(1, texts_per_pass(model, inputs.shape[1]) // len(inputs)) for inputs, _ in batches))
     whole = torch.cat([_losses(model, *batch) for batch in batches])
     result = torch.empty(len(layers), heads, len(whole), dtype=torch.float64)
     passes = [(place, start) for place in range(len(layers)) for start in range(0, heads, copies)]
@@ -63,7 +66,7 @@ def mean_outputs(model: PreTrainedModel, inputs: Sequence[Tensor]) -> Tensor:
         model, lambda place, outputs: sums.__setitem__(place, sums[place] + outputs.double().sum((0, 1)))
     ):
         for tokens in inputs:
-            model(input_ids=tokens.to(model.device), use_cache=False)
+            model.base_model(input_ids=tokens.to(model.device), use_cache=False)
     return torch.stack(sums) / sum(tokens.numel() for tokens in inputs)
 
 
@@ -149,6 +152,12 @@ def _reading(layer: AttentionLayer, hook: _Without) -> Iterator[None]:
 
 def _losses(model: PreTrainedModel, inputs: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy per token of each text, nats: float64 (texts,)."""
+    at_once = texts_per_pass(model, inputs.shape[1])
+    parts = zip(inputs.split(at_once), targets.split(at_once), strict=True)
+    return torch.cat([_losses_at_once(model, *part) for part in parts])
+
+
+def _losses_at_once(model: PreTrainedModel, inputs: Tensor, targets: Tensor) -> Tensor:
     logits = model(input_ids=inputs.to(model.device), use_cache=False).logits[:, -targets.shape[1] :]
     losses = cross_entropy(logits.flatten(0, 1).float(), targets.to(model.device).flatten(), reduction="none")
     return losses.view(len(targets), -1).double().mean(1).cpu()

@@ -26,6 +26,7 @@ from headwise.models.encoding import Encoder, encode, limits_of
 from headwise.models.excerpts import EVALUATED_EXCERPTS, held_out_excerpts
 from headwise.models.load import load_checkpoint
 from headwise.models.optimization import one_thread
+from headwise.models.resources import TEXTS_AT_ONCE
 from headwise.progress import track
 from headwise.prompts import EncodedPrompt, Prompt, read_prompts
 from headwise.provenance import json_digest, write_table
@@ -56,8 +57,6 @@ from headwise.stability.weights import layer_norms, tensors_digest
 from headwise.study.extraction import Extraction, FirstToken
 from headwise.study.reading import Reading
 from headwise.study.stability import Stability
-
-TEXTS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -157,6 +156,7 @@ def probe_refits(
                     if "residual" in wanted:
                         _read_streams(random, encoded, settings.residual_tokens, RANDOM, streams)
                     write_attention(random, encoded, path, metadata, number)
+                    del random  # before the next one is made
             if "residual" in wanted:
                 _read_streams(model, encoded, settings.residual_tokens, TRAINED, streams)
             if "weights" in wanted:
@@ -168,6 +168,7 @@ def probe_refits(
                 held_out = [_held_out(documents, model, tokenizer, extraction.first_token, settings)]
                 for text, batches in ((HELD_OUT, held_out), (PROMPTS, _by_length(encoded) if refit == 0 else [])):
                     _ablate(model, batches, text, refit, rows)
+            del model
         rows["residual"] = list(_compare_streams(streams))
     for name, columns in COLUMNS.items():
         table = pd.DataFrame(rows[name], columns=list(columns)).astype(columns)
