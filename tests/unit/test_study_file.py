@@ -151,6 +151,18 @@ def test_a_section_that_holds_itself_is_a_sentence(tmp_path: Path, text: str) ->
         load_study(path)
 
 
+@pytest.mark.parametrize("place", ["title", "training", "seeds", "models", "decoder", "unknown"])
+def test_aliases_that_make_a_few_lines_endless_are_a_sentence(tmp_path: Path, place: str) -> None:
+    rows = ["x0: &x0 [a, a, a, a, a, a, a, a, a, a]"]
+    rows += [f"x{level}: &x{level} [{', '.join([f'*x{level - 1}'] * 10)}]" for level in range(1, 30)]
+    path = tmp_path / "s.yaml"
+    content = {key: value for key, value in MINIMAL.items() if key != place}
+    path.write_text(yaml.safe_dump(content) + "\n".join(rows) + f"\n{place}: *x29\n")
+    with pytest.raises(StudyError) as error:
+        load_study(path)
+    assert all(len(line) < 300 for line in str(error.value).splitlines())
+
+
 def test_the_lock_file_is_read_as_strictly(tmp_path: Path) -> None:
     path = tmp_path / "s.lock.yaml"
     path.write_text(f"org/name:\n  main: {'a' * 40}\norg/name:\n  next: {'b' * 40}\n")

@@ -61,6 +61,17 @@ def test_a_study_whose_files_have_odd_names_is_planned(tmp_path: Path, snakemake
     assert "released [1]/a.json" in rules["run_controls"]
 
 
+def test_a_file_of_a_checkpoint_with_braces_is_named(tmp_path: Path, snakemake: Run) -> None:
+    study = write_study(tmp_path, models=[{"name": "own", "source": "folder", "path": "own"}], seeds=[1])
+    templates = tmp_path / "own" / "additional_chat_templates"
+    templates.mkdir(parents=True)
+    (tmp_path / "own" / "config.json").write_text('{"num_hidden_layers": 1}')
+    (templates / "{tool}.jinja").write_text("{{ messages }}")
+    refused = snakemake(tmp_path, "-n", "--configfile", study, check=False)
+    said = "own/additional_chat_templates/{tool}.jinja: Snakemake takes braces in this name for a wildcard"
+    assert said in refused.stdout + refused.stderr
+
+
 @pytest.mark.slow
 def test_files_with_odd_names_are_read_and_their_changes_are_noticed(tmp_path: Path, snakemake: Run) -> None:
     study = with_odd_names(tmp_path, "{x}")

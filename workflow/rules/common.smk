@@ -104,6 +104,17 @@ def digests_of_others(files):
     return {file: file_digest(file) for file in map(str, files) if contains_wildcard(file)}
 
 
+def without_braces(files):
+    """The files of a checkpoint, whose names are few, and no one's choice. Raises WorkflowError where one has braces."""
+    files = list(map(str, files))
+    for file in files:
+        if contains_wildcard(file):
+            raise WorkflowError(
+                f"{file}: Snakemake takes braces in this name for a wildcard: rename the file"
+            )
+    return files
+
+
 def prompt_files():
     """The prompt file and the checksums beside it; none where the study names a URL."""
     path = Path(study.prompts.path)
@@ -149,7 +160,7 @@ def files_of(name, seed):
     model = study.model(name)
     if model.source != "folder":
         return []
-    files = map(str, checkpoint_files(model.place("path", seed)))
+    files = without_braces(checkpoint_files(model.place("path", seed)))
     return [file for file in files if file != checkpoint_of(name, seed)]
 
 
@@ -185,7 +196,7 @@ def unconverted(wildcards):
     if model.config is not None:
         files["config"] = model.config
     if model.tokenizer is not None:
-        files["tokenizer"] = list(map(str, tokenizer_files(model.tokenizer)))
+        files["tokenizer"] = without_braces(tokenizer_files(model.tokenizer))
     return files
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, StrictBool, ValidatorFunctionWrapHandler, field_validator, model_validator
 
 from headwise.study.extraction import Dtype, FirstToken, Template
-from headwise.study.section import Name, Place, Positive, Section, Seed, Whole, without_truth_values
+from headwise.study.section import Name, Place, Positive, Section, Seed, Whole, shown, without_truth_values
 
 COMMIT = "[0-9a-f]{40}"
 SEED = "{seed}"
@@ -44,7 +44,7 @@ class TrainedModel(Model):
             # Told here once: whole numbers, numbers and texts would each say that they do not take it.
             is_infinite = isinstance(value, float) and not math.isfinite(value)
             if is_infinite or not isinstance(value, int | float | str | None):
-                raise ValueError(f"'{key}' is {value}: write a finite number or a text")
+                raise ValueError(f"'{key}' is {shown(value)}: write a finite number or a text")
         return without_truth_values(changes)
 
 

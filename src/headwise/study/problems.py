@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from headwise.study.models import AnyModel
-from headwise.study.section import LARGEST
-
-SHOWN = 60  # characters of a value in a message
+from headwise.study.section import LARGEST, shown
 
 SOURCES = [get_args(model.model_fields["source"].annotation)[0] for model in get_args(AnyModel)]
 
@@ -24,18 +22,10 @@ def sentence(detail: Mapping[str, Any]) -> str:
     if detail["type"] == "union_tag_not_found":
         return f"source is missing: add `source:` with one of {', '.join(map(repr, SOURCES))}"
     if detail["type"] == "union_tag_invalid":
-        return f"there is no source {_shown(detail['ctx']['tag'])}: choose from {detail['ctx']['expected_tags']}"
+        return f"there is no source {shown(detail['ctx']['tag'])}: choose from {detail['ctx']['expected_tags']}"
     message = str(detail["msg"]).removeprefix("Value error, ")
     if detail["type"] == "value_error":
         return message
     if detail["type"] == "less_than_equal" and detail["ctx"]["le"] == LARGEST:
         message = f"larger than 2**53 - 1 = {LARGEST}, above which tables and browsers would round whole numbers"
-    return f"{message} (got {_shown(detail['input'])}): correct the value"
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # Python writes no number of thousands of digits
-        return "a number of thousands of digits"
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    return f"{message} (got {shown(detail['input'])}): correct the value"

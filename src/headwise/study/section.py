@@ -1,5 +1,6 @@
 """What every section of a study file shares: strictness, types of its fields, and the error of a bad one."""
 
+import reprlib
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
@@ -11,6 +12,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 # The largest whole number that floating-point numbers, and so readers of JSON in JavaScript, tell from its neighbours.
 LARGEST = 2**53 - 1
+SHOWN = 60  # characters of a value in a message
 Whole = Annotated[int, Field(le=LARGEST)]
 Positive = Annotated[Whole, Field(ge=1)]
 Seed = Annotated[Whole, Field(ge=0)]
@@ -40,6 +42,18 @@ ONCE = AfterValidator(_once)
 
 class StudyError(ValueError):
     """A study file that cannot be run; the message names file, field and remedy, one problem per line."""
+
+
+def shown(value: Any) -> str:
+    """A value in a message, cut where it is long: aliases of YAML make a few lines a value of billions of entries."""
+    short = reprlib.Repr()
+    short.maxlevel = 2
+    short.maxstring = short.maxother = SHOWN
+    try:
+        text = short.repr(value)
+    except ValueError:  # Python writes no number of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 2 * SHOWN else f"{text[: 2 * SHOWN]}…"
 
 
 def without_truth_values(section: Any, but: frozenset[str] = frozenset()) -> Any:
