@@ -102,7 +102,7 @@ def test_what_cannot_be_written_is_refused():
         write(model, texts(), 60, stop=set())
     with torch.no_grad():
         model.lm_head.weight[3] = math.nan
-    with pytest.raises(GenerationError, match="'llama': its logits are not finite after 0 written tokens"):
+    with pytest.raises(GenerationError, match=r"'llama': its logits are not finite .* the weights of 'lm_head"):
         write(model, texts(), 4, stop=set())
     with pytest.raises(ValueError, match="needs uniforms"):
         write(llama(), texts(), 4, stop=set(), temperature=1.0)

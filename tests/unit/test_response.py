@@ -9,9 +9,9 @@ from attention_examples import save_checkpoint, tiny_model, token_ids
 from robustness_examples import subject
 
 from headwise.attention.extract import extract_attention
+from headwise.models.finite import NotFiniteError
 from headwise.prompts import EncodedPrompt
 from headwise.robustness.dose import Dose
-from headwise.robustness.noise import NotFiniteError
 from headwise.robustness.response import responses, specialization, spread
 from headwise.specialization.evaluate import evaluate
 from headwise.study.extraction import Extraction

@@ -25,6 +25,7 @@ from headwise.attention.store import HeadStatisticsWriter, Packing, PairStatisti
 from headwise.models.architecture import ArchitectureError, architecture_facts
 from headwise.models.checkpoint import origin, weight_digests
 from headwise.models.encoding import encode, limits_of
+from headwise.models.finite import why_not_finite
 from headwise.models.load import input_device, load_checkpoint
 from headwise.models.optimization import one_thread
 from headwise.progress import track
@@ -103,6 +104,7 @@ def extract_attention(
         unfinished = {path: outputs.enter_context(atomic(path)) for path in paths}
         recorder = _Recorder(
             checkpoint=checkpoint,
+            model=model,
             statistics=pair_statistics,
             support=induction.support,
             tensors=outputs.enter_context(TensorWriter.open(unfinished[tensors], induction.support, facts))
@@ -129,6 +131,7 @@ class _Recorder:
     """Sends the attention of the current prompt to the writers."""
 
     checkpoint: Path
+    model: PreTrainedModel
     statistics: Sequence[str]
     support: Support
     tensors: TensorWriter | None
@@ -149,8 +152,7 @@ class _Recorder:
         if not reduced.finite:
             raise ExtractionError(
                 f"{self.checkpoint}, prompt '{self.prompt}', layer {layer}: attention is not finite: "
-                "set dtype to float32 (extraction.dtype of a study, --dtype on the command line), or leave the prompt "
-                "out."
+                f"{why_not_finite(self.model)}"
             )
         if reduced.support != self.support:
             raise ExtractionError(

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.models.encoding import limits_of
+from headwise.models.finite import why_not_finite
 from headwise.models.resources import LOGITS_BYTES
 from headwise.statistics.permutation import FloatArray
 
@@ -70,7 +71,8 @@ def write(
         logits = output.logits[:, -1].double().cpu()
         if not logits[running].isfinite().all():
             raise GenerationError(
-                f"model type '{model.config.model_type}': its logits are not finite after {position} written tokens"
+                f"model type '{model.config.model_type}': its logits are not finite after {position} written tokens: "
+                f"{why_not_finite(model)}"
             )
         chosen = _choose(logits, temperature, None if uniforms is None else uniforms[:, position])
         log_probabilities = logits.log_softmax(-1).gather(1, chosen[:, None])[:, 0]

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.models.excerpts import held_out_excerpts, losses_per_excerpt, texts_per_pass
+from headwise.models.finite import NotFiniteError, why_not_finite
 from headwise.models.load import input_device
 from headwise.robustness.dose import Dose, Subject
 from headwise.robustness.draws import NoiseRow
@@ -20,10 +21,6 @@ from headwise.study.extraction import FirstToken
 from headwise.study.robustness import Noise, Region, Scale, Site
 
 SCALES: tuple[Scale, ...] = ("absolute", "relative")
-
-
-class NotFiniteError(ValueError):
-    """A clean model whose loss or attention is not finite; the message names model and text."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +90,7 @@ def clean_losses(subject: Subject, text: HeldOutText) -> Tensor:
     if not losses.isfinite().all():
         excerpt = text.names[int((~losses.isfinite()).nonzero()[0])]
         raise NotFiniteError(
-            f"{subject.name}: its loss on {excerpt} is not finite without any noise: set extraction.dtype to float32, "
-            "or leave the model out"
+            f"{subject.name}: its loss on {excerpt} is not finite without any noise: {why_not_finite(subject.model)}"
         )
     return losses
 

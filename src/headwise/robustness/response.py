@@ -13,11 +13,11 @@ from transformers import PreTrainedModel
 from headwise.attention.capture import LayerAttention, capturing
 from headwise.attention.reduce import statistics_of
 from headwise.attention.sinks import Sink
+from headwise.models.finite import NotFiniteError, why_not_finite
 from headwise.models.load import input_device
 from headwise.prompts import EncodedPrompt
 from headwise.robustness.dose import Dose, Subject
 from headwise.robustness.draws import NoiseRow
-from headwise.robustness.noise import NotFiniteError
 from headwise.specialization.measured import Measured, defined_mean
 from headwise.specialization.registry import estimator
 from headwise.statistics.result import finite_or_none
@@ -137,9 +137,7 @@ def responses(
     try:
         clean = specialization(subject.model, prompts, estimators)
     except NotFiniteError as error:
-        raise NotFiniteError(
-            f"{subject.name}: {error} without any noise: set extraction.dtype to float32, or leave the model out"
-        ) from None
+        raise NotFiniteError(f"{subject.name}: {error} without any noise: {why_not_finite(subject.model)}") from None
     for dose in chosen:
         for draw in range(draws):
             reason = None

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from headwise.attention.capture import AttentionLayer, CaptureError, attention_layers
 from headwise.models.excerpts import texts_per_pass
+from headwise.models.finite import NotFiniteError, why_not_finite
 from headwise.models.resources import ABLATED_AT_ONCE
 from headwise.progress import track
 
@@ -36,7 +37,8 @@ def ablated_losses(
     copies        heads that are ablated in one forward pass, at most: fewer where the texts are many
 
     Returns float64 (layers, heads, texts), with the texts of all batches in order, and float64 (texts,) for the whole
-    model. Raises CaptureError where the heads' outputs do not pass through one module.
+    model. Raises CaptureError where the heads' outputs do not pass through one module, NotFiniteError for a loss that
+    is not finite.
     """
     layers = ablatable_layers(model)
     heads = model.config.get_text_config().num_attention_heads
@@ -160,4 +162,10 @@ def _losses(model: PreTrainedModel, inputs: Tensor, targets: Tensor) -> Tensor:
 def _losses_at_once(model: PreTrainedModel, inputs: Tensor, targets: Tensor) -> Tensor:
     logits = model(input_ids=inputs.to(model.device), use_cache=False).logits[:, -targets.shape[1] :]
     losses = cross_entropy(logits.flatten(0, 1).float(), targets.to(model.device).flatten(), reduction="none")
-    return losses.view(len(targets), -1).double().mean(1).cpu()
+    losses = losses.view(len(targets), -1).double().mean(1).cpu()
+    if not losses.isfinite().all():
+        text = int((~losses.isfinite()).nonzero()[0])
+        raise NotFiniteError(
+            f"model type '{model.config.model_type}': its loss on text {text} is not finite: {why_not_finite(model)}"
+        )
+    return losses
