@@ -164,5 +164,7 @@ def test_wrong_input_is_refused():
         decompose([1.0, 2.0], {}, generator(), 50, 0.05)
     with pytest.raises(ValueError, match="factor 'a' has 1 levels for 2 units"):
         decompose([1.0, 2.0], {"a": ["x"]}, generator(), 50, 0.05)
-    with pytest.raises(ValueError, match="a level that is no number"):
+    with pytest.raises(ValueError, match="factor 'a' has a level that is no number"):
         decompose([1.0, 2.0], {"a": [np.inf, 1.0]}, generator(), 50, 0.05)
+    with pytest.raises(ValueError, match="factor 'a' has a level that is no number"):
+        decompose([1.0, 2.0], {"a": [10**400, 1]}, generator(), 50, 0.05)

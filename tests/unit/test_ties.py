@@ -32,6 +32,7 @@ from headwise.statistics.intervals import (
     welch_from_errors,
     welch_interval,
 )
+from headwise.statistics.multiplicity import benjamini_hochberg
 from headwise.statistics.permutation import sign_flip, two_sample
 from headwise.statistics.roc import roc_area
 from headwise.statistics.survival import kaplan_meier, restricted_mean, restricted_mean_difference
@@ -252,6 +253,8 @@ def test_the_first_of_equally_stable_layers_is_the_least_stable():
 def test_errors_whose_squares_leave_the_range_of_numbers_count(scale):
     plain, scaled = (welch_from_errors(3 * s, [s, 2 * s], [4, 5], 0.05, "t") for s in (1.0, scale))
     assert scaled.low / scale == pytest.approx(plain.low, rel=1e-9)
+    unknown = welch_from_errors(3 * scale, [scale, np.nan], [4, 5], 0.05, "t")
+    assert (unknown.low, unknown.reason) == (None, "an error is not finite")
 
 
 def test_what_is_beyond_the_range_of_numbers_is_undefined_and_says_so():
@@ -363,3 +366,9 @@ def test_the_first_of_equally_similar_heads_is_the_best_match():
 def test_a_released_slope_over_equal_doses_is_none():
     fit, error = slope(np.array([0.3, 0.1 + 0.2, 0.3]), np.array([1.0, 2.0, 4.0]), "slope")
     assert (fit.estimate, np.isnan(error)) == (None, True)
+
+
+def test_an_adjusted_p_that_is_the_level_but_for_rounding_is_the_level():
+    # Seven of ten tests at 7/200: times 10/7 that is 1/20.
+    found = benjamini_hochberg([7 / 200] * 7 + [1.0] * 3)
+    assert (found.p[0], found.rejected.tolist()) == (0.05, [True] * 7 + [False] * 3)

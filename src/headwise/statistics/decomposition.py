@@ -116,7 +116,7 @@ def decompose(
         used &= known
     (values,), _ = rescaled(values[used])
     blocks = {
-        name: columns_of([each for each, is_used in zip(levels, used, strict=True) if is_used])
+        name: columns_of([each for each, is_used in zip(levels, used, strict=True) if is_used], f"factor '{name}'")
         for name, levels in factors.items()
     }
     labels = np.unique(members[used], return_inverse=True)[1]

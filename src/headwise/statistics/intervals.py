@@ -306,8 +306,10 @@ def welch_from_errors(
 ) -> Interval:
     """Interval of a difference from the standard errors of two independent estimates of 2 or more units each.
 
-    Degrees of freedom are those of Welch (1947).
+    Degrees of freedom are those of Welch (1947). Without an interval where an error is not finite.
     """
+    if not np.isfinite(errors).all():
+        return Interval(finite_or_none(estimate), None, None, level, sum(sizes), words, "an error is not finite")
     (scaled,), exponent = rescaled(np.array([estimate, *errors]))
     squares = [float(error) ** 2 for error in scaled[1:]]
     return _welch(float(scaled[0]), squares, sizes, level, words, exponent)

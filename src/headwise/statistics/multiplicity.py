@@ -76,8 +76,8 @@ def _adjust(
     order = np.argsort(tested, kind="stable")
     ranked = np.empty(len(tested))
     ranked[order] = stepwise(tested[order]).clip(max=1.0)
+    # A p-value that is the level but for rounding is the level, wherever it is compared.
+    ranked[np.abs(ranked - level) <= tolerance(level, len(tested))] = level
     adjusted = np.full(len(values), np.nan)
     adjusted[defined] = ranked
-    return Adjustment(
-        adjusted, defined & (adjusted <= level + tolerance(level, len(tested))), int(defined.sum()), level, method
-    )
+    return Adjustment(adjusted, defined & (adjusted <= level), int(defined.sum()), level, method)

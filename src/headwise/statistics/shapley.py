@@ -11,16 +11,18 @@ from headwise.statistics.ties import LEAST_TOLERANCE, is_constant, largest, resc
 from headwise.statistics.values import is_missing, is_number, label_key, numbers
 
 
-def columns_of(levels: Sequence[str | float]) -> FloatArray:
+def columns_of(levels: Sequence[str | float], name: str = "a factor") -> FloatArray:
     """Columns (n, c) of a factor: dummies of all categories but the first, or standardised numbers.
 
     Numbers of any numeric type are numbers; everything else, truth values among it, is a category, and so are numbers
-    beside text. Raises ValueError for a level that is missing or infinite.
+    beside text. Raises ValueError, with the name, for a level that is missing, or an infinite number.
     """
-    if any(is_missing(each) or (is_number(each) and not np.isfinite(float(each))) for each in levels):
-        raise ValueError("a factor has a level that is no number: leave the unit out, or name the level in text")
-    if all(is_number(each) for each in levels):
-        (sample,), _ = rescaled(numbers(list(levels), "levels"))
+    numeric = all(is_number(each) for each in levels)
+    sample = numbers(list(levels), "levels") if numeric else np.empty(0)
+    if any(map(is_missing, levels)) or not np.isfinite(sample).all():
+        raise ValueError(f"{name} has a level that is no number: leave the unit out, or name the level in text")
+    if numeric:
+        (sample,), _ = rescaled(sample)
         if not len(sample) or is_constant(sample):
             return np.empty((len(levels), 0))
         return ((sample - sample.mean()) / sample.std())[:, None]
