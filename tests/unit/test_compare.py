@@ -202,7 +202,7 @@ def test_what_is_undefined_everywhere_is_null_with_a_reason(tmp_path):
 
 @pytest.mark.parametrize(
     ("field", "words"),
-    [("template", "templates differ"), ("first_token", "first_tokens differ"), ("dtype", "dtypes differ")],
+    [("template", "templates differ"), ("first_token", "first tokens differ"), ("dtype", "dtypes differ")],
 )
 def test_a_second_factor_is_named(tmp_path, field, words):
     pair = (random_features(1), random_features(2))

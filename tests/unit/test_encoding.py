@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -230,6 +231,16 @@ def test_every_loss_is_that_of_a_token_after_what_precedes_it(first):
     assert losses_per_excerpt(model, *excerpts).tolist() == pytest.approx(expected, abs=1e-5)
     assert evaluate(model, excerpts) == pytest.approx(sum(expected) / 3, abs=1e-5)
     assert ablated_losses(model, [excerpts])[1].tolist() == pytest.approx(expected, abs=1e-5)
+
+
+@torch.no_grad()
+def test_losses_over_a_large_vocabulary_are_exact():
+    """Against float64, where 50,000 words are summed."""
+    logits = torch.randn(2, 3, 50_000, generator=torch.Generator().manual_seed(1)) * 3
+    targets = torch.tensor([[5, 49_000, 7], [1, 2, 3]])
+    model = lambda **_: SimpleNamespace(logits=logits)  # noqa: E731
+    exact = -logits.double().log_softmax(-1).gather(-1, targets[..., None])[..., 0].mean(1)
+    assert losses_per_excerpt(model, targets, targets).tolist() == pytest.approx(exact.tolist(), abs=1e-5)
 
 
 def test_excerpts_of_an_untouched_text():

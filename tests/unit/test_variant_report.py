@@ -115,6 +115,14 @@ def test_a_templated_model_against_a_raw_base_is_flagged(tables: Tables) -> None
     assert "The template alone (chat) moves the Hellinger distance between heads by 0.0040 on average." in flag.sentence
 
 
+def test_a_model_with_another_first_token_than_its_base_is_flagged(tables: Tables) -> None:
+    models = tables["models"].copy()
+    models.loc[models["model"] == "multi_head-sft", "first_token"] = "bos"
+    (flag,) = [each for each in findings(STUDY, {**tables, "models": models}) if each.id.startswith("confounded:")]
+    assert flag.id == "confounded:multi_head-sft:first_token"
+    assert "with first token bos, its base multi head with tokenizer" in flag.sentence
+
+
 def test_a_sign_that_turns_although_both_models_are_measured_alike_is_said(tables: Tables) -> None:
     assert "has another sign than under the reference in 0 of 3 variants." in sentence(tables, "turned:hellinger")
     confounds = tables["confounds"].copy()

@@ -110,7 +110,8 @@ def excerpt_loss(model: PreTrainedModel, inputs: torch.Tensor, targets: torch.Te
 def losses_per_excerpt(model: PreTrainedModel, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Mean cross-entropy per target token of each excerpt, nats; float32 (excerpts,)."""
     logits = model(input_ids=inputs, use_cache=False).logits[:, -targets.shape[1] :].float()
-    return cross_entropy(logits.transpose(1, 2), targets, reduction="none").mean(1)
+    # Not transposed: torch then sums a vocabulary of 50,000 words one by one, and is wrong by 1e-4 nats.
+    return cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape).mean(1)
 
 
 @torch.no_grad()

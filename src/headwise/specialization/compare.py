@@ -128,7 +128,7 @@ def read_refit(base: Path, aligned: Path, seed: int) -> Refit:
         seed=seed,
         features={key: (ours[key], theirs[key]) for key in ours},
         weights=(metadata["weights_digest"], aligned_metadata["weights_digest"]),
-        confounds=tuple(f"{field}s differ: confounded" for field in confounds),
+        confounds=tuple(f"{field.replace('_', ' ')}s differ: confounded" for field in confounds),
         metadata=metadata,
     )
 

@@ -154,12 +154,12 @@ def _confounded(study: Study, tables: Tables) -> Iterator[Finding]:
     """Pairs that were not measured alike, with what the difference alone moves where that was measured."""
     for pair in confounded_pairs(tables):
         yield described(
-            f"{pair.factor}s differ: confounded",
+            f"{plain(pair.factor)}s differ: confounded",
             id=f"confounded:{pair.aligned}:{pair.factor}",
             topic="model",
             headline=True,
             sentence=(
-                f"{titled(plain(pair.aligned))} was measured with {pair.factor} {pair.of_aligned}, its base "
+                f"{titled(plain(pair.aligned))} was measured with {plain(pair.factor)} {pair.of_aligned}, its base "
                 f"{plain(pair.base)} with {pair.of_base}: what differs between the two is not the effect of alignment "
                 f"alone.{_alone(study, tables, pair.factor)}"
             ),

@@ -49,7 +49,7 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
             [
                 "These pairs differ in more than alignment; their tests carry the same remark: "
                 + "; ".join(
-                    f"{plain(pair.aligned)} ({pair.factor} {pair.of_aligned}) against "
+                    f"{plain(pair.aligned)} ({plain(pair.factor)} {pair.of_aligned}) against "
                     f"{plain(pair.base)} ({pair.of_base})"
                     for pair in pairs
                 )
