@@ -71,12 +71,15 @@ def before_every_command() -> None:
 @errors_as_sentences()
 def verify(study_files: StudyFiles, config: Changes = None) -> None:
     """Check a study file and its prompts, and show what would run. Paths start from the current folder."""
+    from headwise.feasibility import check_study
     from headwise.prompts import declared_in, load_verified
     from headwise.study.parse import check_paths, load_study
 
     study = load_study(*study_files, changes=config or [])
-    check_paths(study, Path.cwd(), ", ".join(map(str, study_files)))
+    source = ", ".join(map(str, study_files))
+    check_paths(study, Path.cwd(), source)
     prompts, digest = load_verified(study.prompts, Path.cwd())
+    check_study(study, prompts, Path.cwd(), source)
     models = Table(title=study.title or study.name)
     for heading in ("model", "source", "base", "method or path", "seeds"):
         models.add_column(heading, overflow="fold")  # never cut: the ends of names may be all that tells them apart
@@ -152,7 +155,7 @@ def extract(
     from headwise.study.extraction import Extraction
 
     prompts = checked_prompts(prompts)
-    from headwise.pair import measure_checkpoint  # heavy: only once the prompts are in order
+    from headwise.pair import measure_checkpoint
 
     extraction = Extraction(store=store, dtype=dtype, template=template, first_token=first_token, max_tokens=max_tokens)
     measure_checkpoint(checkpoint, prompts, output, extraction)
@@ -191,7 +194,7 @@ def compare(
         store="statistics", dtype=dtype, template=template, first_token=first_token, max_tokens=max_tokens
     )
     prompts = checked_prompts(prompts)
-    from headwise.pair import compare_checkpoints  # heavy: only once everything else is in order
+    from headwise.pair import compare_checkpoints
     from headwise.provenance import json_text
 
     with tempfile.TemporaryDirectory(prefix="headwise-") as temporary:

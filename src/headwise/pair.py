@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from headwise.attention.extract import extract_attention
+from headwise.feasibility import check_folder, check_pair
+from headwise.models.checkpoint import checkpoint_folder
+from headwise.prompts import read_prompts
 from headwise.provenance import file_digest
-from headwise.specialization.compare import compare_pair
-from headwise.specialization.evaluate import evaluate
 from headwise.study.comparison import Comparison
 from headwise.study.extraction import Extraction
 from headwise.study.specialization import PAIR_STATISTICS, Specialization
@@ -31,7 +31,11 @@ def compare_checkpoints(
     and comparison.parquet. Returns the rows of the comparison that are about whole models, one per estimator
     and treatment of the first key; their fields are those of `headwise.specialization.change.Change`.
     """
+    # Both, before hours are spent on the first; and before libraries are imported that take seconds.
+    check_pair(*map(checkpoint_folder, (base, aligned)), read_prompts(prompts), extraction)
     import pyarrow.parquet
+
+    from headwise.specialization.compare import compare_pair
 
     for name, checkpoint in (("base", base), ("aligned", aligned)):
         measure_checkpoint(checkpoint, prompts, folder / name, extraction, specialization)
@@ -59,6 +63,10 @@ def measure_checkpoint(
 
     Writes heads, pairs, descriptors and, if `extraction` says so, attention; then features and summary (all .parquet).
     """
+    check_folder(checkpoint_folder(checkpoint), read_prompts(prompts), extraction)
+    from headwise.attention.extract import extract_attention
+    from headwise.specialization.evaluate import evaluate
+
     metadata: Mapping[str, Any] = {
         "model": str(checkpoint),
         "seed": SEED,

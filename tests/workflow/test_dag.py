@@ -37,6 +37,7 @@ def test_job_counts_follow_from_models_and_seeds(checkout: Path, root: Path, sna
         "verify_prompts": 1,
         "build_corpus": 1,
         "train_tokenizer": 1,
+        "check_lengths": 1,
         "train_model": bases,
         "align_model": aligned,
         "extract_attention": bases + aligned,
@@ -83,6 +84,7 @@ def test_data_flow_in_one_direction(checkout: Path, snakemake: Run) -> None:
         "verify_prompts",
         "build_corpus",
         "train_tokenizer",
+        "check_lengths",
         "train_model",
         "align_model",
         "extract_attention",
@@ -109,7 +111,9 @@ def test_data_flow_in_one_direction(checkout: Path, snakemake: Run) -> None:
     assert all(order.index(source) < order.index(target) for source, target in edges)
     for edge in [
         ("verify_prompts", "extract_attention"),
+        ("train_tokenizer", "check_lengths"),
         ("train_tokenizer", "train_model"),
+        ("check_lengths", "train_model"),
         ("train_model", "align_model"),
         ("train_model", "extract_attention"),
         ("align_model", "extract_attention"),

@@ -49,6 +49,7 @@ JOBS = {
     "bali2026": {
         "build_corpus": 1,
         "train_tokenizer": 1,
+        "check_lengths": 1,
         "train_model": 26 * 5,
         "fetch_model": 2 * 5,
         "convert_model": 2 * 5,

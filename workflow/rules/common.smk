@@ -5,6 +5,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.io import contains_wildcard, sourcecache_entry
 
+from headwise.feasibility import check_study
 from headwise.models.files import checkpoint_files, corpus_files, tokenizer_files
 from headwise.models.requests import (
     alignment_request,
@@ -56,7 +57,11 @@ try:
     PROMPT_COUNT = 1000  # of a set that is still to be downloaded
     if not DOWNLOADED_PROMPTS:
         # Reading the prompts takes milliseconds, and a damaged set is refused before any job starts.
-        PROMPT_COUNT = len(load_verified(study.prompts, Path.cwd())[0])
+        prompts = load_verified(study.prompts, Path.cwd())[0]
+        PROMPT_COUNT = len(prompts)
+    if workflow.is_main_process:
+        # Jobs, each of which reads this file anew, need not do it again.
+        check_study(study, [] if DOWNLOADED_PROMPTS else prompts, Path.cwd(), STUDY_FILE)
     # Commits of branches are kept beside the study file; the configuration of a module may have no file.
     LOCKED_STUDY = near([f"{study.name}.yaml", *workflow.configfiles][-1])
     check_fetched(lock_path(Path(LOCKED_STUDY)), Path("results", study.name, "models"))

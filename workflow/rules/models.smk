@@ -78,11 +78,34 @@ rule train_tokenizer:
         "../../scripts/train_tokenizer.py"
 
 
+rule check_lengths:
+    """Check that every prompt fits into the models that are going to be trained, in tokens of their tokenizer."""
+    input:
+        tokenizer=rules.train_tokenizer.output.tokenizer,
+        # A gate, not data: new prompts train nothing again, nor does new code of this check. Once the tokenizer is there,
+        # both count whenever Snakemake starts.
+        prompts=[ancient(file) for file in ([results("prompts.jsonl")] if DOWNLOADED_PROMPTS else local_prompts(None))],
+    output:
+        checked=results("tokenizer.checked"),
+    log:
+        results("logs/check_lengths.log"),
+    benchmark:
+        results("benchmarks/check_lengths.jsonl")
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=doubling(500),
+        runtime=doubling(5),
+    script:
+        "../../scripts/check_lengths.py"
+
+
 rule train_model:
     """Train one base model from scratch; the seed sets initialisation and data order."""
     input:
         documents=lambda wildcards: documents_of(wildcards.model),
         tokenizer=rules.train_tokenizer.output.tokenizer,
+        checked=rules.check_lengths.output.checked,
         library=library("train_model.py"),
     output:
         checkpoint=directory(results("models/{model}/seed{seed}")),

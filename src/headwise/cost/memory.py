@@ -20,6 +20,7 @@ SAME_MB = {
     "build_corpus": 1000,
     "build_grammar": 1000,
     "train_tokenizer": 2000,
+    "check_lengths": 500,
     "evaluate_specialization": 1000,
     "compare_pair": 2000,
     "contrast_models": 2000,

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from headwise.feasibility import check_study
 from headwise.models.shape import Shape, shape_of
-from headwise.prompts import is_url, load_verified
+from headwise.prompts import Prompt, is_url, load_verified
 from headwise.study.models import AlignedModel, AnyModel, TrainedModel, TransformerLensModel
 from headwise.study.parse import check_paths
 from headwise.study.section import StudyError
@@ -31,15 +32,21 @@ class Plan:
     def __post_init__(self) -> None:
         """Refuse a study that could not run, as `headwise verify` does."""
         check_paths(self.study, Path.cwd(), self.source)
+        check_study(self.study, self._prompts, Path.cwd(), self.source)
         for model in self.study.models:
             self.shape(model.name)
+
+    @cached_property
+    def _prompts(self) -> list[Prompt]:
+        """None of a set that is still to be downloaded."""
+        return [] if is_url(self.study.prompts.path) else load_verified(self.study.prompts, Path.cwd())[0]
 
     @cached_property
     def characters(self) -> tuple[int, ...]:
         """The length of each prompt."""
         if is_url(self.study.prompts.path):
             return (UNKNOWN_CHARACTERS,) * UNKNOWN_PROMPTS
-        return tuple(len(prompt.text) for prompt in load_verified(self.study.prompts, Path.cwd())[0])
+        return tuple(len(prompt.text) for prompt in self._prompts)
 
     def tokens(self, name: str) -> list[int]:
         """About how many tokens each prompt has for a model, at most `max_tokens`."""

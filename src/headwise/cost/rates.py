@@ -22,6 +22,7 @@ RATES = {
     "build_corpus": 0.42,
     "build_grammar": 0.49,
     "train_tokenizer": 0.22,
+    "check_lengths": 0.9,
     "train_model": 0.99,
     "align_model": 1.1,
     "fetch_model": 1,

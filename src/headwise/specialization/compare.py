@@ -56,11 +56,12 @@ def compare_pair(
     settings                         primary estimator, margin, level and resamples
 
     A refit whose weights are those of an earlier one measures nothing new: it gets its rows, but does not
-    count as a refit. Raises ValueError, naming both files, where the two models were measured on different
+    count as a refit. Raises ValueError, naming both models, where the two models were measured on different
     prompts, with different tokenizers, layers or heads, or by different estimators.
     """
     domains = {prompt.id: prompt.domain for prompt in read_prompts(prompts)}
-    refits = [read_refit(*files) for files in zip(base_features, aligned_features, seeds, strict=True)]
+    pair = f"{names['base']} and {names['aligned']}"
+    refits = [read_refit(*files, pair) for files in zip(base_features, aligned_features, seeds, strict=True)]
     identity = ("comparison", names["base"], names["aligned"])
     tasks = [(refit, *key) for refit in refits for key in refit.features]
     changes: list[Change] = []
@@ -93,12 +94,12 @@ def compare_pair(
     write_table(_table(changes, names), output, {**shared, **names, "weights_digests": weights, "refits": counted})
 
 
-def read_refit(base: Path, aligned: Path, seed: int) -> Refit:
-    """Features of both models of one refit. Raises ValueError, naming both files, if they do not compare."""
+def read_refit(base: Path, aligned: Path, seed: int, pair: str) -> Refit:
+    """Features of both models of one refit. Raises ValueError, naming `pair` and seed, if they do not compare."""
     metadata, aligned_metadata = read_metadata(base), read_metadata(aligned)
 
     def refuse(problem: str) -> ValueError:
-        return ValueError(f"{base} and {aligned} cannot be compared: {problem}")
+        return ValueError(f"{pair}, seed {seed}, cannot be compared: {problem}")
 
     digests = metadata.get("prompts_digest"), aligned_metadata.get("prompts_digest")
     if digests[0] != digests[1]:

@@ -1,5 +1,6 @@
 """What must hold between the robustness section of a study file and its models."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -26,6 +27,35 @@ def robustness_problems(study: "Study") -> list[str]:
         )
     if section.recursion is not None:
         problems += _recursion_problems(study, section.recursion)
+    made_here = {model.name: decoder_of(study, model.name) for model in study.models}
+    return problems + length_problems(study, {name: shape.positions for name, shape in made_here.items() if shape})
+
+
+def length_problems(study: "Study", positions: Mapping[str, int]) -> list[str]:
+    """Sentences about texts of the experiments that are longer than the positions of a model, by its name; a model that
+    is not named has enough."""
+    noise, recursion = study.robustness.noise, study.robustness.recursion
+    problems = []
+    if noise is not None:
+        lengths = {"tokens": noise.tokens}
+        if noise.generated_text is not None:
+            # After one token of a prompt at least.
+            lengths["generated_text.new_tokens"] = noise.generated_text.new_tokens + 1
+        problems += [
+            f"robustness.noise.{field}: {length} tokens do not fit into the {positions[name]} positions of '{name}': "
+            "lower it, or choose a model with more positions"
+            for name in measured_bases(study, noise)
+            for field, length in lengths.items()
+            if name in positions and length > positions[name]
+        ]
+    if recursion is not None:
+        problems += [
+            f"robustness.recursion.arms.{number} ('{arm.name}'): context {recursion.context} and new_tokens "
+            f"{recursion.new_tokens} do not fit, with a first token, into the {positions[arm.model]} positions of "
+            f"'{arm.model}': lower one of them"
+            for number, arm in enumerate(recursion.arms)
+            if arm.model in positions and recursion.context + recursion.new_tokens >= positions[arm.model]
+        ]
     return problems
 
 
@@ -46,18 +76,6 @@ def _noise_problems(study: "Study", noise: Noise) -> list[str]:
             )
     for region in {*noise.regions, *noise.specialization.regions}:
         problems += _region_problems(study, "robustness.noise.regions", measured, region)
-    lengths = {"tokens": noise.tokens}
-    if noise.generated_text is not None:
-        # After one token of a prompt at least.
-        lengths["generated_text.new_tokens"] = noise.generated_text.new_tokens + 1
-    for name in measured:
-        decoder = decoder_of(study, name)
-        problems += [
-            f"robustness.noise.{field}: {length} tokens do not fit into the {decoder.positions} positions of '{name}': "
-            "lower it, or raise decoder.positions"
-            for field, length in lengths.items()
-            if decoder is not None and length > decoder.positions
-        ]
     return problems
 
 
@@ -68,14 +86,6 @@ def _recursion_problems(study: "Study", recursion: Recursion) -> list[str]:
         field = f"robustness.recursion.arms.{position} ('{arm.name}')"
         if arm.model not in names:
             problems.append(f"{field}.model: there is no model '{arm.model}': name one of models")
-            continue
-        decoder = decoder_of(study, arm.model)
-        length = recursion.context + recursion.new_tokens
-        if decoder is not None and length >= decoder.positions:
-            problems.append(
-                f"{field}: context {recursion.context} and new_tokens {recursion.new_tokens} do not fit, with a first "
-                f"token, into the {decoder.positions} positions of '{arm.model}': lower one of them"
-            )
     if recursion.degradation.consecutive > recursion.generations:
         problems.append(
             f"robustness.recursion.degradation.consecutive: {recursion.degradation.consecutive} generations in a row "
