@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.feasibility import check_trained
+from headwise.feasibility import check_lengths
 from headwise.logs import logged
-from headwise.prompts import read_prompts
 from headwise.study.parse import parse_study
 
 if TYPE_CHECKING:
@@ -13,6 +12,9 @@ if TYPE_CHECKING:
 
 with logged(snakemake.log[0]):
     study = parse_study(snakemake.config, "the study")
-    prompts = read_prompts(next(iter(snakemake.input.prompts), study.prompts.path))
-    check_trained(study, prompts, Path(snakemake.input.tokenizer))
-    Path(snakemake.output.checked).touch()
+    check_lengths(
+        study,
+        Path(next(iter(snakemake.input.prompts), study.prompts.path)),
+        Path(snakemake.input.tokenizer),
+        Path(snakemake.output.checked),
+    )

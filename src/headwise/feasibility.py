@@ -6,6 +6,7 @@ Reads JSON, headers of weights and tokenizers; imported by the Snakefile, so not
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from headwise.models.checks import check_checkpoint
 from headwise.models.encoding import encode
@@ -14,12 +15,16 @@ from headwise.models.headers import CheckpointError, read_object
 from headwise.models.limits import Limits, usable_positions
 from headwise.models.shape import text_config
 from headwise.models.vocabulary import encode_from_files, read_encoder
-from headwise.prompts import EncodedPrompt, Prompt
+from headwise.prompts import EncodedPrompt, Prompt, read_prompts
+from headwise.provenance import read_json, write_json
 from headwise.study.extraction import Extraction
 from headwise.study.models import AnyModel, FolderModel, HubModel, TrainedModel
 from headwise.study.robustness_consistency import length_problems
 from headwise.study.section import StudyError
 from headwise.study.study import Study
+
+# In a study's results, once its prompts are known to fit into the models that it trains.
+CHECKED = "lengths.json"
 
 
 def check_study(study: Study, prompts: Sequence[Prompt], root: Path, source: str) -> None:
@@ -43,10 +48,13 @@ def check_study(study: Study, prompts: Sequence[Prompt], root: Path, source: str
                     positions[model.name] = most
             except ValueError as error:  # all that a checkpoint, its tokenizer or its template is refused by
                 problems.append(f"{field}: {error}")
-    try:
-        check_trained(study, prompts, root / "results" / study.name / "tokenizer")
-    except ValueError as error:
-        problems.append(f"{source}: {error}")
+    results = root / "results" / study.name
+    # Not with a tokenizer that is about to be trained anew.
+    if (results / CHECKED).is_file() and read_json(results / CHECKED) == _learned_from(study):
+        try:
+            check_trained(study, prompts, results / "tokenizer")
+        except ValueError as error:
+            problems.append(f"{source}: {error}")
     problems += [f"{source}: {problem}" for problem in length_problems(study, positions)]
     if problems:
         raise StudyError("\n".join(problems))
@@ -80,15 +88,27 @@ def check_pair(base: Path, aligned: Path, prompts: Sequence[Prompt], extraction:
 
 
 def check_trained(study: Study, prompts: Sequence[Prompt], tokenizer: Path) -> None:
-    """Refuse prompts that do not fit into a model that is trained here; nothing before its tokenizer is there.
+    """Refuse prompts that do not fit into the models that are trained here, in tokens of the tokenizer in that folder.
 
-    Raises PromptError, and EncodingError for a token that the models will have no embedding of.
+    Raises PromptError.
     """
     trained = [model for model in study.models if isinstance(model, TrainedModel)]
-    if not trained or not tokenizer.is_dir() or (encoder := read_encoder(tokenizer)) is None:
-        return
-    positions = min(study.decoder_of(model).positions for model in trained)
-    encode(prompts, encoder, study.extraction, Limits(study.tokenizer.vocabulary, positions))
+    encoder = read_encoder(tokenizer)
+    assert encoder is not None, "tokenizers that are trained here are read from tokenizer.json"
+    encode(
+        prompts, encoder, study.extraction, Limits(None, min(study.decoder_of(model).positions for model in trained))
+    )
+
+
+def check_lengths(study: Study, prompts: Path, tokenizer: Path, output: Path) -> None:
+    """`check_trained`, and a file that says which tokenizer it was that the prompts fit with. Raises PromptError."""
+    check_trained(study, read_prompts(prompts), tokenizer)
+    write_json(_learned_from(study), output)
+
+
+def _learned_from(study: Study) -> dict[str, Any]:
+    """What a study's tokenizer follows from."""
+    return {"corpus": study.corpus.model_dump(mode="json"), "tokenizer": study.tokenizer.model_dump(mode="json")}
 
 
 def _folders(study: Study, model: AnyModel, root: Path) -> Iterator[Path]:

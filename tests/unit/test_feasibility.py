@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from models_examples import write_corpus, write_tokenizer
 from test_cli import PROMPTS, headwise, write_checkpoint
 from tiny import tiny_content, write_study
 
-from headwise.feasibility import check_pair, check_study, check_trained
+from headwise.feasibility import CHECKED, check_lengths, check_pair, check_study, check_trained
 from headwise.models.headers import CheckpointError
-from headwise.models.tokenizer import train_tokenizer
 from headwise.prompts import Prompt, PromptError, parse_prompts
 from headwise.study.data import Tokenizer
 from headwise.study.extraction import Extraction
@@ -60,7 +60,7 @@ def test_every_model_that_cannot_be_measured_is_named_with_its_field(checkpoints
     finally:
         (checkpoints / "aligned" / "adapter_config.json").unlink()
     first, second = str(error.value).splitlines()
-    assert first.startswith("study.yaml: models.0 ('base'): prompt 'long' has 70 tokens")
+    assert first.startswith("study.yaml: models.0 ('base'): prompt 'long' has 71 tokens")
     assert "more than the model's 64 positions" in first
     assert second.startswith("study.yaml: models.1 ('aligned'): ")
     assert "adapter" in second
@@ -91,16 +91,15 @@ def test_texts_longer_than_a_model_on_disk_has_positions_are_refused(
 def test_prompts_are_held_against_a_tokenizer_once_it_is_trained(tmp_path: Path) -> None:
     study = study_of({"name": "trained", "source": "train"}, extraction={"max_tokens": 16, "store": "statistics"})
     check_study(study, LONG, tmp_path, "study.yaml")
-    documents = tmp_path / "documents.jsonl"
-    text = "Few words, again and again. " * 20
-    documents.write_text(json.dumps({"id": "a", "split": "train", "text": text}) + "\n")
-    folder = tmp_path / "results" / study.name / "tokenizer"
-    train_tokenizer(documents, Tokenizer(vocabulary=280), folder)
-    check_trained(study, SHORT[:1], folder)
+    folder = write_tokenizer(tmp_path / "results" / study.name, write_corpus(tmp_path))
+    (tmp_path / "prompts.txt").write_text(PROMPTS)
+    check_lengths(study, tmp_path / "prompts.txt", folder, folder.parent / CHECKED)
     with pytest.raises(PromptError, match=r"prompt 'long' has \d+ tokens for .*, more than max_tokens 16"):
         check_trained(study, LONG[-1:], folder)
     with pytest.raises(StudyError, match=r"^study.yaml: prompt 'long'"):
         check_study(study, LONG[-1:], tmp_path, "study.yaml")
+    # One that is going to be trained anew says nothing.
+    check_study(study.model_copy(update={"tokenizer": Tokenizer(vocabulary=900)}), LONG[-1:], tmp_path, "study.yaml")
 
 
 def test_a_pair_is_refused_where_prompts_become_other_tokens(checkpoints: Path, tmp_path: Path) -> None:
@@ -140,9 +139,8 @@ def test_verify_and_cost_refuse_what_cannot_run(
     checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    study = write_study(tmp_path, models=[on_disk(checkpoints, "base")], extraction={"max_tokens": 16})
+    study = write_study(tmp_path, models=[on_disk(checkpoints, "base")])
     for command in ("verify", "cost"):
         done = headwise(command, study)
         assert done.exit_code == 2
         assert "models.0 ('base'): prompt 'p00' has " in done.stderr
-        assert "max_tokens 16" in done.stderr

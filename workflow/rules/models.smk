@@ -86,7 +86,7 @@ rule check_lengths:
         # both count whenever Snakemake starts.
         prompts=[ancient(file) for file in ([results("prompts.jsonl")] if DOWNLOADED_PROMPTS else local_prompts(None))],
     output:
-        checked=results("tokenizer.checked"),
+        checked=results("lengths.json"),
     log:
         results("logs/check_lengths.log"),
     benchmark:
