@@ -32,7 +32,7 @@ def compare_checkpoints(
     and treatment of the first key; their fields are those of `headwise.specialization.change.Change`.
     """
     # Both, before hours are spent on the first; and before libraries are imported that take seconds.
-    check_pair(*map(checkpoint_folder, (base, aligned)), read_prompts(prompts), extraction)
+    check_pair(checkpoint_folder(base), checkpoint_folder(aligned), read_prompts(prompts), extraction)
     import pyarrow.parquet
 
     from headwise.specialization.compare import compare_pair

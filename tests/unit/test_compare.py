@@ -214,7 +214,7 @@ def test_a_second_factor_is_named(tmp_path, field, words):
 def test_prompts_that_became_other_tokens_are_refused_unless_templates_differ(tmp_path):
     pair = (random_features(1), random_features(2))
     other = {"tokens_digest": "other"}
-    refusal = r"base1.parquet and .*aligned1.parquet cannot be compared: their prompts became different tokens"
+    refusal = r"base and base-sft, seed 1, cannot be compared: their prompts became different tokens"
     with pytest.raises(ValueError, match=refusal + r"\. Give"):
         compare(tmp_path, [pair], aligned_metadata=other)
     longer = other | {"tokens_per_prompt": [5, 5, 6, 5, 5, 5, 5, 5]}
@@ -225,7 +225,7 @@ def test_prompts_that_became_other_tokens_are_refused_unless_templates_differ(tm
 
 def test_models_measured_on_other_prompts_are_refused(tmp_path):
     pair = (random_features(1), random_features(2))
-    with pytest.raises(ValueError, match=r"base1.parquet and .*aligned1.parquet cannot .* is one and other"):
+    with pytest.raises(ValueError, match=r"base and base-sft, seed 1, cannot .* is one and other"):
         compare(tmp_path, [pair], metadata={"prompts_digest": "one"}, aligned_metadata={"prompts_digest": "other"})
 
 

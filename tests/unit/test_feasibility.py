@@ -89,12 +89,12 @@ def test_texts_longer_than_a_model_on_disk_has_positions_are_refused(
 
 
 def test_prompts_are_held_against_a_tokenizer_once_it_is_trained(tmp_path: Path) -> None:
-    study = study_of({"name": "trained", "source": "train"}, extraction={"max_tokens": 16, "store": "statistics"})
+    study = study_of({"name": "trained", "source": "train"}, extraction={"max_tokens": 24, "store": "statistics"})
     check_study(study, LONG, tmp_path, "study.yaml")
     folder = write_tokenizer(tmp_path / "results" / study.name, write_corpus(tmp_path))
     (tmp_path / "prompts.txt").write_text(PROMPTS)
     check_lengths(study, tmp_path / "prompts.txt", folder, folder.parent / CHECKED)
-    with pytest.raises(PromptError, match=r"prompt 'long' has \d+ tokens for .*, more than max_tokens 16"):
+    with pytest.raises(PromptError, match=r"prompt 'long' has \d+ tokens for .*, more than max_tokens 24"):
         check_trained(study, LONG[-1:], folder)
     with pytest.raises(StudyError, match=r"^study.yaml: prompt 'long'"):
         check_study(study, LONG[-1:], tmp_path, "study.yaml")

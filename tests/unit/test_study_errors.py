@@ -128,7 +128,7 @@ MEANING_ERRORS = [  # content, field, problem and remedy; beyond what a schema c
     (
         changed(robustness={"noise": {"generated_text": {"new_tokens": 256}}}),
         "robustness.noise.generated_text.new_tokens",
-        "257 tokens do not fit into the 256 positions of 'base': lower it, or raise decoder.positions",
+        "257 tokens do not fit into the 256 positions of 'base': lower it, or choose a model with more positions",
     ),
     (changed(corpus={"source": "text"}), "corpus", "needs a path: add `path:` to the corpus section"),
     (changed(decoder={"key_value_heads": 3}), "decoder", "does not divide heads 8: choose a divisor"),
