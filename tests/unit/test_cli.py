@@ -168,7 +168,7 @@ def test_verify_names_a_checkpoint_that_is_not_there(tmp_path: Path, monkeypatch
     Path("weights/config.json").write_text("{}")
     Path("p.txt").write_text(PROMPTS)
     Path("SHA256SUMS").write_text(f"{file_digest('p.txt')}  p.txt\n")
-    assert "models.0 ('m'): weights/config.json: model_type is missing" in headwise("verify", "s.yaml").stderr
+    assert "weights/config.json: model_type is missing" in headwise("verify", "s.yaml").stderr
     shutil.rmtree("weights")
     write_checkpoint(Path("weights"), seed=1)
     done = headwise("verify", "s.yaml")
