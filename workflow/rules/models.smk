@@ -84,7 +84,10 @@ rule check_lengths:
         tokenizer=rules.train_tokenizer.output.tokenizer,
         # A gate, not data: new prompts train nothing again, nor does new code of this check. Once the tokenizer is there,
         # both count whenever Snakemake starts.
-        prompts=[ancient(file) for file in ([results("prompts.jsonl")] if DOWNLOADED_PROMPTS else local_prompts(None))],
+        prompts=[
+            ancient(file)
+            for file in ([results("prompts.jsonl")] if DOWNLOADED_PROMPTS else local_prompts(None))
+        ],
     output:
         checked=results("lengths.json"),
     log:
