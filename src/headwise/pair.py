@@ -31,12 +31,14 @@ def compare_checkpoints(
     and comparison.parquet. Returns the rows of the comparison that are about whole models, one per estimator
     and treatment of the first key; their fields are those of `headwise.specialization.change.Change`.
     """
-    # Both, before hours are spent on the first; and before libraries are imported that take seconds.
+    # Both, before hours are spent on the first: files before libraries are imported that take seconds, then weights.
     check_pair(checkpoint_folder(base), checkpoint_folder(aligned), read_prompts(prompts), extraction)
     import pyarrow.parquet
 
+    from headwise.models.load import verify_loading
     from headwise.specialization.compare import compare_pair
 
+    verify_loading(aligned)
     for name, checkpoint in (("base", base), ("aligned", aligned)):
         measure_checkpoint(checkpoint, prompts, folder / name, extraction, specialization)
     compare_pair(

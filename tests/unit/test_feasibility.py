@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from models_examples import write_corpus, write_tokenizer
+from safetensors.torch import load_file, save_file
 from test_cli import PROMPTS, headwise, write_checkpoint
 from tiny import tiny_content, write_study
 
@@ -123,6 +124,21 @@ def test_compare_looks_at_both_folders_before_it_measures_one(checkpoints: Path,
     done = headwise("compare", checkpoints / "base", damaged, "--prompts", prompts, "--output", kept)
     assert done.exit_code == 2
     assert done.stderr.startswith(f"{weights}: cut off or damaged")
+    assert not kept.exists()
+
+
+def test_compare_names_a_tensor_that_the_second_folder_lacks_before_it_measures_the_first(
+    checkpoints: Path, tmp_path: Path
+) -> None:
+    prompts, kept = tmp_path / "prompts.txt", tmp_path / "kept"
+    prompts.write_text(PROMPTS)
+    write_checkpoint(tmp_path / "lacking", seed=2)
+    weights = load_file(tmp_path / "lacking" / "model.safetensors")
+    del weights["model.layers.1.self_attn.q_proj.weight"]
+    save_file(weights, tmp_path / "lacking" / "model.safetensors", metadata={"format": "pt"})
+    done = headwise("compare", checkpoints / "base", tmp_path / "lacking", "--prompts", prompts, "--output", kept)
+    assert done.exit_code == 2
+    assert "'model.layers.1.self_attn.q_proj.weight'" in done.stderr
     assert not kept.exists()
 
 
