@@ -5,6 +5,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.io import contains_wildcard, sourcecache_entry
 
+from headwise.cluster import cluster_of_run
 from headwise.feasibility import check_study
 from headwise.models.files import checkpoint_files, corpus_files, tokenizer_files
 from headwise.models.requests import (
@@ -68,6 +69,8 @@ try:
 except (StudyError, PromptError) as error:
     raise WorkflowError(str(error)) from None
 
+# Nodes that every request must fit on, where the profile for a cluster is in use.
+CLUSTER = cluster_of_run()
 ENVIRONMENT = str(ROOT / "envs" / "headwise.yaml")
 
 
@@ -236,16 +239,29 @@ def describe(wildcards):
     }
 
 
-def doubling(base):
-    """A job's request of memory or time, doubled with every attempt."""
-    return lambda wildcards, attempt: base * 2 ** (attempt - 1)
+def doubling(base, most=8):
+    """A job's request of memory or time, doubled with every attempt up to `most` times the first."""
+    return lambda wildcards, attempt: base * min(2 ** (attempt - 1), most)
+
+
+def shared_memory(base):
+    """Memory of a job that shares one of a cluster with others: groups are cut so that a node has room for this."""
+    return doubling(base, most=4)
+
+
+def shared_time(base):
+    """Time of a job that shares one of a cluster with others."""
+    return doubling(base, most=2)
 
 
 def needed(field, needs):
     """A job's request of one kind, from what `needs` finds for its wildcards and inputs; memory and time double."""
 
     def request(wildcards, input, attempt):
-        amount = getattr(needs(wildcards, input), field)
+        job = needs(wildcards, input)
+        if CLUSTER and needs is not fetching:  # which runs where Snakemake does
+            CLUSTER.refuse_what_never_runs(job.memory_mb, job.minutes, job.gpus if CLUSTER.gpus else 0)
+        amount = getattr(job, field)
         return amount if field == "gpus" else amount * 2 ** (attempt - 1)
 
     return request

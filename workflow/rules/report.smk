@@ -28,8 +28,8 @@ rule aggregate:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=doubling(2000),
-        runtime=doubling(10),
+        mem_mb=shared_memory(2000),
+        runtime=shared_time(10),
     params:
         settings=study.model_dump(mode="json"),
     script:
@@ -55,8 +55,8 @@ rule draw_figures:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=doubling(2000),
-        runtime=doubling(10),
+        mem_mb=shared_memory(2000),
+        runtime=shared_time(10),
     params:
         settings=study.model_dump(mode="json"),
     script:
@@ -79,8 +79,8 @@ rule write_report:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=doubling(2000),
-        runtime=doubling(10),
+        mem_mb=shared_memory(2000),
+        runtime=shared_time(10),
     params:
         settings=study.model_dump(mode="json"),
     script:

@@ -52,8 +52,8 @@ rule summarize_perturbations:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=doubling(2000),
-        runtime=doubling(20),
+        mem_mb=shared_memory(2000),
+        runtime=shared_time(20),
     params:
         settings={
             "bases": {model.name: getattr(model, "base", None) for model in study.models},
@@ -118,8 +118,8 @@ rule summarize_recursion:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=doubling(2000),
-        runtime=doubling(20),
+        mem_mb=shared_memory(2000),
+        runtime=shared_time(20),
     params:
         settings={
             "recursion": study.robustness.recursion.model_dump() if study.robustness.recursion else None,

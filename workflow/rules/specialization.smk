@@ -18,8 +18,8 @@ rule evaluate_specialization:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=doubling(1000),
-        runtime=doubling(10),
+        mem_mb=shared_memory(1000),
+        runtime=shared_time(10),
     params:
         settings=study.specialization.model_dump(),
     script:
@@ -80,8 +80,8 @@ rule contrast_models:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=doubling(2000),
-        runtime=doubling(20),
+        mem_mb=shared_memory(2000),
+        runtime=shared_time(20),
     params:
         settings={
             "comparison": study.comparison.model_dump(),
@@ -106,8 +106,8 @@ rule analyse_factors:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=doubling(1000),
-        runtime=doubling(10),
+        mem_mb=shared_memory(1000),
+        runtime=shared_time(10),
     params:
         settings=study.comparison.model_dump(mode="json"),
     script:

@@ -100,8 +100,8 @@ rule summarize_stability:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=doubling(2000),
-        runtime=doubling(20),
+        mem_mb=shared_memory(2000),
+        runtime=shared_time(20),
     params:
         settings={
             "stability": stability_settings(

@@ -35,8 +35,8 @@ rule check_declaration:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=doubling(500),
-        runtime=doubling(5),
+        mem_mb=shared_memory(500),
+        runtime=shared_time(5),
     params:
         settings={"study": study.name, "comparison": study.comparison.model_dump(mode="json")},
     script:
@@ -93,8 +93,8 @@ rule run_controls:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=doubling(2000),
-        runtime=doubling(20),
+        mem_mb=shared_memory(2000),
+        runtime=shared_time(20),
     params:
         settings={
             "study": study.model_dump(mode="json"),

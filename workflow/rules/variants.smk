@@ -56,8 +56,8 @@ rule gather_variants:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=doubling(1000),
-        runtime=doubling(10),
+        mem_mb=shared_memory(1000),
+        runtime=shared_time(10),
     params:
         settings={"study": study.name},
     script:
