@@ -1,4 +1,4 @@
-"""A real Slurm on this machine for tests: two nodes with fake GPUs, accounting, and everything that daemons need.
+"""A real Slurm on this machine for tests: nodes of a chosen shape with fake GPUs, accounting, and everything that daemons need.
 
 All daemons run in the foreground as children of the tests, with files, sockets and ports of their own, so that nothing
 of the machine is touched but `/etc/slurm/slurm.conf`: the step that Snakemake's plugin starts inside a job drops
@@ -14,11 +14,11 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 PROGRAMS = ("munged", "mariadbd", "mariadb-install-db", "mariadb", "slurmdbd", "slurmctld", "slurmd", "sbatch", "sacct")
 SYSTEM_CONFIGURATION = Path("/etc/slurm/slurm.conf")
-NODES = ("n1", "n2")
 ACCOUNT = "lab"
 CLUSTER = "headwise_tests"
 
@@ -64,12 +64,12 @@ AccountingStorageTRES=gres/gpu
 AccountingStoreFlags=job_comment
 GresTypes=gpu
 {nodes}
-PartitionName=cpu Nodes=ALL Default=YES MaxTime=02:00:00 State=UP
-PartitionName=gpu Nodes=ALL MaxTime=02:00:00 State=UP
+PartitionName=cpu Nodes=ALL Default=YES MaxTime={minutes} State=UP
+PartitionName=gpu Nodes=ALL MaxTime={minutes} State=UP
 """
 NODE = (
-    "NodeName={name} NodeAddr=127.0.0.1 NodeHostname={host} Port={port} CPUs=8 Boards=1 SocketsPerBoard=1 "
-    "CoresPerSocket=8 ThreadsPerCore=1 RealMemory=16000 Gres=gpu:2 Weight={weight} State=UNKNOWN"
+    "NodeName={name} NodeAddr=127.0.0.1 NodeHostname={host} Port={port} CPUs={cpus} Boards=1 SocketsPerBoard=1 "
+    "CoresPerSocket={cpus} ThreadsPerCore=1 RealMemory={memory_mb} Gres=gpu:2 Weight={weight} State=UNKNOWN"
 )
 SLURMDBD_CONF = """\
 AuthType=auth/munge
@@ -87,6 +87,25 @@ StoragePass=slurm
 StorageLoc=accounting
 CommitDelay=1
 """
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Number of nodes; CPUs and memory of each, in MB; the longest time of a job, in minutes."""
+
+    nodes: int = 2
+    cpus: int = 8
+    memory_mb: int = 16000
+    minutes: int = 120
+
+    @property
+    def names(self) -> list[str]:
+        return [f"n{number}" for number in range(1, self.nodes + 1)]
+
+    def settings(self) -> str:
+        """What slurm/cluster.yaml says of such a cluster."""
+        sizes = f"max_threads: {self.cpus}, max_mem_mb: {self.memory_mb}, max_runtime: {self.minutes}"
+        return f"account: {ACCOUNT}\ngpus: 4\npartitions:\n  cpu: {{{sizes}}}\n  gpu: {{{sizes}, max_gpu: 2}}\n"
 
 
 def reason_to_skip() -> str | None:
@@ -146,8 +165,9 @@ def _parent(process: Path) -> Path:
 class Cluster:
     """One machine that behaves like a cluster; `start` and `stop` it, and break its parts in between."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, shape: Shape | None = None) -> None:
         self.folder = folder
+        self.shape = shape or Shape()
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
         self.environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
 
@@ -161,7 +181,7 @@ class Cluster:
         self.call("sacctmgr", "-iQ", "add", "account", ACCOUNT, "Description=tests", "Organization=tests")
         self.call("sacctmgr", "-iQ", "add", "user", "root", f"Account={ACCOUNT}", f"DefaultAccount={ACCOUNT}")
         self.start_controller()
-        for name in NODES:
+        for name in self.shape.names:
             self.start_node(name)
         wait_until(lambda: self.states() == {"idle"}, "nodes")
 
@@ -243,17 +263,22 @@ class Cluster:
             (self.folder / name).mkdir()
         # munged and its clients refuse a socket below a folder that others can write to or cannot enter.
         (self.folder / "munge").chmod(0o755)
-        names = ("controller", "database_daemon", "database", *NODES)
+        names = ("controller", "database_daemon", "database", *self.shape.names)
         ports = dict(zip(names, free_ports(len(names)), strict=True))
         host = socket.gethostname().split(".")[0]
         # Slurm prefers the node of least weight.
-        nodes = [NODE.format(name=name, host=host, port=ports[name], weight=n) for n, name in enumerate(NODES, 1)]
+        size = {"cpus": self.shape.cpus, "memory_mb": self.shape.memory_mb}
+        nodes = [
+            NODE.format(name=name, host=host, port=ports[name], weight=n, **size)
+            for n, name in enumerate(self.shape.names, 1)
+        ]
         values = {"cluster": CLUSTER, "folder": self.folder, "host": host, "nodes": "\n".join(nodes), **ports}
+        values["minutes"] = self.shape.minutes
         (self.folder / "slurm.conf").write_text(SLURM_CONF.format(**values))
         (self.folder / "slurmdbd.conf").write_text(SLURMDBD_CONF.format(**values))
         (self.folder / "slurmdbd.conf").chmod(0o600)
         devices = []
-        for name in NODES:
+        for name in self.shape.names:
             for number in range(2):
                 # A copy of /dev/null: Slurm counts and hands out device files without opening them.
                 os.mknod(self.folder / "dev" / f"{name}-gpu{number}", 0o20666, os.makedev(1, 3))

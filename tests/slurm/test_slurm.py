@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from cluster import NODES, Cluster, reason_to_skip, wait_until
+from cluster import Cluster, reason_to_skip, wait_until
 from project import Project, digests
 from run import MODELS, TARGET, FaultTable, SlurmStudy, declared_requests, requested
 
@@ -150,7 +150,7 @@ def test_a_lost_node_loses_one_job(study: SlurmStudy, local: Project) -> None:
     wait_until(lambda: cluster.states() <= {"idle", "mixed"}, "the node back")
     study.assert_complete(local)
     again = [job["NodeList"] for job in study.jobs() if job["State"] == "COMPLETED"]
-    assert again == [other for other in NODES if other != node] * 2
+    assert again == [other for other in study.cluster.shape.names if other != node] * 2
 
 
 def test_a_restart_of_the_slurm_controller_costs_nothing(study: SlurmStudy, local: Project) -> None:
