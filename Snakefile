@@ -21,6 +21,12 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/analyses.smk"
 
 
+# On a cluster, failures say what Slurm knows of them, and no job waits for what never comes.
+onstart:
+    if CLUSTER:
+        attend(workflow.scheduler)
+
+
 rule all:
     """The report, the results and every table and figure of the study."""
     input:

@@ -17,6 +17,9 @@ PROJECT = "headwise"
 NAME = re.compile(rf"{PROJECT}-(?P<host>[A-Za-z0-9-]+)-(?P<process>\d+)_[0-9a-f-]+")
 # The plugin allows prefixes of 50 characters.
 HOST_LENGTH = 30
+# Seconds that may lie between two of the plugin's questions, with some to spare; and until the first where nothing is lost.
+LONGEST_WAIT = 200
+FIRST_LOOK = 5
 
 
 class SlurmError(OSError):
@@ -60,9 +63,24 @@ def job_name_prefix() -> str:
     return f"{PROJECT}-{host_name()}-{os.getpid()}"
 
 
+def seconds_until_first_look() -> int:
+    """How long Snakemake waits before it first asks what became of a job: short where the controller remembers jobs that
+    ended for longer than the three minutes that may lie between two questions.
+
+    Where it forgets them sooner, the plugin must ask accounting, which it does where three times this wait is more than
+    what the controller remembers.
+    """
+    try:
+        said = re.search(r"MinJobAge\s*=\s*(\d+)", call("scontrol", "show", "config"))
+    except SlurmError:
+        said = None
+    remembered = int(said[1]) if said else LONGEST_WAIT
+    return FIRST_LOOK if remembered >= LONGEST_WAIT else remembered // 3 + 1
+
+
 def unfinished_jobs() -> list[SlurmJob]:
     """All jobs of this user that headwise submitted and that wait or run. Raises SlurmError where squeue fails."""
-    lines = _call("squeue", "--me", "--noheader", "--format=%i|%j|%T|%k").splitlines()
+    lines = call("squeue", "--me", "--noheader", "--format=%i|%j|%T|%k").splitlines()
     jobs = [SlurmJob(*line.split("|", maxsplit=3)) for line in lines]
     return [job for job in jobs if NAME.fullmatch(job.name)]
 
@@ -76,7 +94,7 @@ def orphans(jobs: Sequence[SlurmJob], hosts: Sequence[str] = ()) -> list[SlurmJo
 def cancel(jobs: Sequence[SlurmJob]) -> None:
     """Cancel jobs. Raises SlurmError where scancel fails."""
     if jobs:
-        _call("scancel", *(job.number for job in jobs))
+        call("scancel", *(job.number for job in jobs))
 
 
 def _is_snakemake(process: int) -> bool:
@@ -89,7 +107,8 @@ def _is_snakemake(process: int) -> bool:
     return b"snakemake" in command and state != b"Z"
 
 
-def _call(*command: str) -> str:
+def call(*command: str) -> str:
+    """What one of Slurm's commands prints. Raises SlurmError where it is not there or fails."""
     try:
         done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     except FileNotFoundError:

@@ -29,6 +29,7 @@ from headwise.study.models import LoadedModel
 from headwise.study.parse import check_paths, parse_study
 from headwise.study.section import StudyError
 from headwise.study.specialization import ESTIMATOR_FOLDER
+from headwise.watch import attend
 
 # The checkout, also where another workflow uses this one as a module: this file's own place, not the main Snakefile's.
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]

@@ -1,0 +1,126 @@
+"""What Slurm knows of a run's jobs and Snakemake does not say: why a job failed, and that one will wait for ever.
+
+Runs in the process of Snakemake, beside the plugin for Slurm: standard library only.
+"""
+
+import re
+import sys
+import threading
+from typing import Any
+
+from headwise.slurm import SlurmError, call, job_name_prefix
+
+# How often waiting jobs are looked at: once for all of them.
+SECONDS = 30.0
+# What a waiting job can wait for and that does not pass by itself: it asks for more than is ever allowed. Limits on what
+# a user or a group uses at one time do pass, and so do nodes that are down.
+NEVER = re.compile(
+    r"PartitionTimeLimit|PartitionNodeLimit|BadConstraints|InvalidAccount|InvalidQOS|DependencyNeverSatisfied|"
+    r"PartitionConfig|MaxMemPerLimit|\w+Max\w+PerJob(Limit)?|AccountNotAllowed|QOSNotAllowed"
+)
+KILLED = 9
+
+
+def attend(scheduler: Any) -> None:
+    """Have the executor of a scheduler of Snakemake say of each failed job what Slurm knows, and end a job whose reason
+    to wait does not pass."""
+    reasons: dict[str, str] = {}
+    executor = scheduler._executor  # where the plugin for Slurm reports what became of a job
+    report = executor.report_job_error
+
+    def report_with_reason(job_info: Any, msg: str | None = None, **more: Any) -> None:
+        number = job_info.external_jobid
+        known = None if number is None else reasons.pop(number, None) or why_it_ended(number)
+        said = "\n".join(filter(None, (msg, known)))
+        if job_info.job.is_group():  # of which Snakemake prints no message
+            print(said, file=sys.stderr)
+        report(job_info, msg=said or None, **more)
+
+    executor.report_job_error = report_with_reason
+    threading.Thread(target=_watch, args=(reasons,), daemon=True).start()
+
+
+def _watch(reasons: dict[str, str]) -> None:
+    while not threading.Event().wait(SECONDS):
+        try:
+            for number, reason in never_starting().items():
+                reasons[number] = reason
+                call("scancel", number)
+        except SlurmError:
+            continue  # the controller restarts: it is asked again
+
+
+def never_starting() -> dict[str, str]:
+    """By the number of each job of this process that waits for what does not come: a sentence that says so.
+
+    Raises SlurmError where squeue fails.
+    """
+    fields = ("%i", "%r", "%P", "%C", "%m", "%l", "%j")
+    waiting = {}
+    for line in call("squeue", "--me", "--noheader", "--states=PENDING", f"--format={'|'.join(fields)}").splitlines():
+        number, reason, partition, cpus, memory, minutes, name = line.split("|", maxsplit=len(fields) - 1)
+        if NEVER.fullmatch(reason) and name.startswith(job_name_prefix()):
+            waiting[number] = (
+                f"Slurm job {number} was cancelled, since it would wait for ever: partition {partition} never gives it "
+                f"what it asks for, {cpus} CPUs, {memory} of memory and a time of {minutes} (Slurm's reason: {reason}): "
+                "correct the sizes in slurm/cluster.yaml"
+            )
+    return waiting
+
+
+def why_it_ended(number: str) -> str | None:
+    """What accounting, or else the controller, says of a job that failed, as a sentence; None where neither answers."""
+    try:
+        job = _from_accounting(number)
+    except SlurmError:
+        try:
+            job = _from_controller(number)
+        except SlurmError:
+            return None
+    if not job:
+        return None
+    state, code = job["State"].split()[0], job["ExitCode"]
+    where = f" on {job['NodeList']}" if job["NodeList"] not in ("", "None assigned", "(null)") else ""
+    head = f"Slurm job {number} ended as {job['State']} (exit code {code}){where} after {job['Elapsed']}"
+    if state == "OUT_OF_MEMORY" or code.endswith(f":{KILLED}") and state == "FAILED":
+        most = f"; it took {job['MaxRSS']} when last looked at" if job["MaxRSS"] else ""
+        return f"{head}: out of memory, as it seems: it was killed, and had asked for {job['ReqMem']}{most}"
+    if state == "TIMEOUT":
+        return f"{head}: out of time: it had asked for {job['Timelimit']}"
+    if state == "NODE_FAIL":
+        return f"{head}: its node was lost"
+    return head
+
+
+def _from_accounting(number: str) -> dict[str, str]:
+    """The fields of a job, and the most memory that one of its steps took."""
+    fields = ("JobIDRaw", "State", "ExitCode", "NodeList", "Elapsed", "ReqMem", "Timelimit", "MaxRSS")
+    said = call("sacct", f"--jobs={number}", "--parsable2", "--noheader", f"--format={','.join(fields)}")
+    rows = [dict(zip(fields, line.split("|"), strict=True)) for line in said.splitlines()]
+    if not rows:
+        raise SlurmError(f"accounting knows no job {number}")
+    steps = [row for row in rows[1:] if row["MaxRSS"] not in ("", "0")]
+    # The step's code tells a kill from a failure where that of the job does not.
+    killed = [row["ExitCode"] for row in rows if row["ExitCode"].endswith(f":{KILLED}")]
+    job = rows[0] | {"MaxRSS": max((row["MaxRSS"] for row in steps), key=_kilobytes, default="")}
+    return job | {"ExitCode": killed[0]} if killed and job["State"].startswith("FAILED") else job
+
+
+def _from_controller(number: str) -> dict[str, str]:
+    said = dict(part.split("=", maxsplit=1) for part in call("scontrol", "show", "job", number).split() if "=" in part)
+    return {
+        "State": said.get("JobState", "UNKNOWN"),
+        "ExitCode": said.get("ExitCode", ""),
+        "NodeList": said.get("NodeList", ""),
+        "Elapsed": said.get("RunTime", ""),
+        "ReqMem": said.get("MinMemoryNode", said.get("MinMemoryCPU", "")),
+        "Timelimit": said.get("TimeLimit", ""),
+        "MaxRSS": "",
+    }
+
+
+def _kilobytes(size: str) -> float:
+    unit = {"K": 1, "M": 1024, "G": 1024**2}.get(size[-1], 1 / 1024)
+    return float(size.rstrip("KMGT")) * unit
+
+
