@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import yaml
 
@@ -154,5 +154,5 @@ def _partition(path: str | Path, name: str, said: Any) -> Partition:
     return Partition(name, said["max_threads"], said["max_mem_mb"], said["max_runtime"], said.get("max_gpu", 0))
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0

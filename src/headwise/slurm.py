@@ -17,7 +17,7 @@ PROJECT = "headwise"
 NAME = re.compile(rf"{PROJECT}-(?P<host>[A-Za-z0-9-]+)-(?P<process>\d+)_[0-9a-f-]+")
 # The plugin allows prefixes of 50 characters.
 HOST_LENGTH = 30
-# Seconds that may lie between two of the plugin's questions, with some to spare; and until the first where nothing is lost.
+# Seconds that may lie between two of the plugin's questions, with some to spare; and until the first of them.
 LONGEST_WAIT = 200
 FIRST_LOOK = 5
 
@@ -64,8 +64,8 @@ def job_name_prefix() -> str:
 
 
 def seconds_until_first_look() -> int:
-    """How long Snakemake waits before it first asks what became of a job: short where the controller remembers jobs that
-    ended for longer than the three minutes that may lie between two questions.
+    """How long Snakemake waits before it first asks what became of a job: short where the controller remembers ended
+    jobs for longer than the three minutes that may lie between two questions.
 
     Where it forgets them sooner, the plugin must ask accounting, which it does where three times this wait is more than
     what the controller remembers.

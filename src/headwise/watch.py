@@ -12,8 +12,8 @@ from headwise.slurm import SlurmError, call, job_name_prefix
 
 # How often waiting jobs are looked at: once for all of them.
 SECONDS = 30.0
-# What a waiting job can wait for and that does not pass by itself: it asks for more than is ever allowed. Limits on what
-# a user or a group uses at one time do pass, and so do nodes that are down.
+# What a waiting job can wait for and that does not pass by itself: it asks for more than is ever allowed. Limits on
+# what a user or a group uses at one time do pass, and so do nodes that are down.
 NEVER = re.compile(
     r"PartitionTimeLimit|PartitionNodeLimit|BadConstraints|InvalidAccount|InvalidQOS|DependencyNeverSatisfied|"
     r"PartitionConfig|MaxMemPerLimit|\w+Max\w+PerJob(Limit)?|AccountNotAllowed|QOSNotAllowed"
@@ -61,9 +61,9 @@ def never_starting() -> dict[str, str]:
         number, reason, partition, cpus, memory, minutes, name = line.split("|", maxsplit=len(fields) - 1)
         if NEVER.fullmatch(reason) and name.startswith(job_name_prefix()):
             waiting[number] = (
-                f"Slurm job {number} was cancelled, since it would wait for ever: partition {partition} never gives it "
-                f"what it asks for, {cpus} CPUs, {memory} of memory and a time of {minutes} (Slurm's reason: {reason}): "
-                "correct the sizes in slurm/cluster.yaml"
+                f"Slurm job {number} was cancelled, since it would wait for ever: partition {partition} never gives "
+                f"{cpus} CPUs, {memory} of memory and a time of {minutes} (Slurm's reason: {reason}): correct the "
+                "sizes in slurm/cluster.yaml"
             )
     return waiting
 
@@ -82,7 +82,7 @@ def why_it_ended(number: str) -> str | None:
     state, code = job["State"].split()[0], job["ExitCode"]
     where = f" on {job['NodeList']}" if job["NodeList"] not in ("", "None assigned", "(null)") else ""
     head = f"Slurm job {number} ended as {job['State']} (exit code {code}){where} after {job['Elapsed']}"
-    if state == "OUT_OF_MEMORY" or code.endswith(f":{KILLED}") and state == "FAILED":
+    if state == "OUT_OF_MEMORY" or (state == "FAILED" and code.endswith(f":{KILLED}")):
         most = f"; it took {job['MaxRSS']} when last looked at" if job["MaxRSS"] else ""
         return f"{head}: out of memory, as it seems: it was killed, and had asked for {job['ReqMem']}{most}"
     if state == "TIMEOUT":
@@ -96,7 +96,7 @@ def _from_accounting(number: str) -> dict[str, str]:
     """The fields of a job, and the most memory that one of its steps took."""
     fields = ("JobIDRaw", "State", "ExitCode", "NodeList", "Elapsed", "ReqMem", "Timelimit", "MaxRSS")
     said = call("sacct", f"--jobs={number}", "--parsable2", "--noheader", f"--format={','.join(fields)}")
-    rows = [dict(zip(fields, line.split("|"), strict=True)) for line in said.splitlines()]
+    rows = [dict(zip(fields, line.split("|"), strict=True)) for line in said.splitlines() if line]
     if not rows:
         raise SlurmError(f"accounting knows no job {number}")
     steps = [row for row in rows[1:] if row["MaxRSS"] not in ("", "0")]
@@ -122,5 +122,3 @@ def _from_controller(number: str) -> dict[str, str]:
 def _kilobytes(size: str) -> float:
     unit = {"K": 1, "M": 1024, "G": 1024**2}.get(size[-1], 1 / 1024)
     return float(size.rstrip("KMGT")) * unit
-
-

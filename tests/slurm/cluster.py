@@ -1,4 +1,4 @@
-"""A real Slurm on this machine for tests: nodes of a chosen shape with fake GPUs, accounting, and everything that daemons need.
+"""A real Slurm on this machine for tests: nodes of a chosen shape with fake GPUs, accounting, and all daemons.
 
 All daemons run in the foreground as children of the tests, with files, sockets and ports of their own, so that nothing
 of the machine is touched but `/etc/slurm/slurm.conf`: the step that Snakemake's plugin starts inside a job drops
@@ -96,7 +96,7 @@ class Shape:
     nodes: int = 2
     cpus: int = 8
     memory_mb: int = 16000
-    minutes: int = 120
+    minutes: int = 400
 
     @property
     def names(self) -> list[str]:
@@ -194,6 +194,19 @@ class Cluster:
         if SYSTEM_CONFIGURATION.is_symlink() and SYSTEM_CONFIGURATION.readlink() == self.folder / "slurm.conf":
             SYSTEM_CONFIGURATION.unlink()
 
+    def reshape(self, shape: Shape) -> None:
+        """Go on with other nodes; accounting keeps its jobs."""
+        for name in ("slurmctld", *self.shape.names):
+            self.end_daemon(name, signal.SIGTERM)
+        self.shape = shape
+        for path in (self.folder / "state").iterdir():
+            path.unlink() if path.is_file() else shutil.rmtree(path)
+        self._write_slurm_conf()
+        self.start_controller()
+        for name in shape.names:
+            self.start_node(name)
+        wait_until(lambda: self.states() == {"idle"}, "nodes")
+
     def call(self, *command: str) -> str:
         """Run one of Slurm's commands; what it prints. Raises CalledProcessError where it fails."""
         return subprocess.run(
@@ -263,22 +276,13 @@ class Cluster:
             (self.folder / name).mkdir()
         # munged and its clients refuse a socket below a folder that others can write to or cannot enter.
         (self.folder / "munge").chmod(0o755)
-        names = ("controller", "database_daemon", "database", *self.shape.names)
-        ports = dict(zip(names, free_ports(len(names)), strict=True))
-        host = socket.gethostname().split(".")[0]
-        # Slurm prefers the node of least weight.
-        size = {"cpus": self.shape.cpus, "memory_mb": self.shape.memory_mb}
-        nodes = [
-            NODE.format(name=name, host=host, port=ports[name], weight=n, **size)
-            for n, name in enumerate(self.shape.names, 1)
-        ]
-        values = {"cluster": CLUSTER, "folder": self.folder, "host": host, "nodes": "\n".join(nodes), **ports}
-        values["minutes"] = self.shape.minutes
-        (self.folder / "slurm.conf").write_text(SLURM_CONF.format(**values))
-        (self.folder / "slurmdbd.conf").write_text(SLURMDBD_CONF.format(**values))
+        names = ("controller", "database_daemon", "database", *Shape().names)
+        self._ports = dict(zip(names, free_ports(len(names)), strict=True))
+        self._write_slurm_conf()
+        (self.folder / "slurmdbd.conf").write_text(SLURMDBD_CONF.format(folder=self.folder, **self._ports))
         (self.folder / "slurmdbd.conf").chmod(0o600)
         devices = []
-        for name in self.shape.names:
+        for name in Shape().names:
             for number in range(2):
                 # A copy of /dev/null: Slurm counts and hands out device files without opening them.
                 os.mknod(self.folder / "dev" / f"{name}-gpu{number}", 0o20666, os.makedev(1, 3))
@@ -294,7 +298,16 @@ class Cluster:
         options = [f"--{option}={self.folder}/munge/{file}" for option, file in munge.items()]
         self.start_daemon("munged", "munged", "--foreground", "--force", *options)
         wait_until((self.folder / "munge" / "socket").exists, "munged")
-        self._database_port = ports["database"]
+
+    def _write_slurm_conf(self) -> None:
+        host, size = socket.gethostname().split(".")[0], {"cpus": self.shape.cpus, "memory_mb": self.shape.memory_mb}
+        # Slurm prefers the node of least weight.
+        nodes = [
+            NODE.format(name=name, host=host, port=self._ports[name], weight=n, **size)
+            for n, name in enumerate(self.shape.names, 1)
+        ]
+        values = {"cluster": CLUSTER, "folder": self.folder, "host": host, "nodes": "\n".join(nodes), **self._ports}
+        (self.folder / "slurm.conf").write_text(SLURM_CONF.format(minutes=self.shape.minutes, **values))
 
     def _start_database(self) -> None:
         data, server = self.folder / "database", f"--socket={self.folder}/database.socket"
@@ -309,7 +322,7 @@ class Cluster:
         self.start_daemon(
             "mariadbd",
             *("mariadbd", "--no-defaults", "--user=root", f"--datadir={data}", server, "--bind-address=127.0.0.1"),
-            *(f"--port={self._database_port}", "--innodb-flush-log-at-trx-commit=0", "--skip-name-resolve"),
+            *(f"--port={self._ports['database']}", "--innodb-flush-log-at-trx-commit=0", "--skip-name-resolve"),
             # slurmdbd asks for at least this, so that large transactions pass.
             *("--innodb-buffer-pool-size=128M", "--innodb-lock-wait-timeout=900"),
         )

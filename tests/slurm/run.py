@@ -45,6 +45,7 @@ class SlurmStudy(Project):
 
     def _prepare(self, cluster: Cluster) -> None:
         self.cluster = cluster
+        (self.folder / "slurm" / "cluster.yaml").write_text(cluster.shape.settings())
         self.faults = self.folder / "faults"
         self.faults.mkdir()
 

@@ -5,6 +5,7 @@ One file, so that tests which run in parallel start one cluster.
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from cluster import Cluster, reason_to_skip, wait_until
+from cluster import Cluster, Shape, reason_to_skip, wait_until
 from project import Project, digests
 from run import MODELS, TARGET, FaultTable, SlurmStudy, declared_requests, requested
 
@@ -199,6 +200,8 @@ def test_a_job_that_exceeds_its_memory_gets_more(study: SlurmStudy, local: Proje
     attempts = [job for job in study.jobs() if "evaluat" in job["Comment"]]
     assert [requested(job)["mem_mb"] for job in attempts] == [1000, 2000]
     assert [job["State"] == "COMPLETED" for job in attempts] == [False, True]
+    said = f"Slurm job {attempts[0]['JobID']} ended as "
+    assert re.search(rf"{said}.*: out of memory, as it seems: it was killed, and had asked for 1000M", study.log())
 
 
 def test_a_full_disk_leaves_nothing_half_written(study: SlurmStudy, local: Project) -> None:
@@ -212,8 +215,8 @@ def test_a_full_disk_leaves_nothing_half_written(study: SlurmStudy, local: Proje
     try:
         with study.running(TARGET, "--retries", "0") as process:
             assert process.wait(timeout=1200) != 0
-        log = (study.results / "logs/evaluate_specialization/multi_head/seed1.log").read_text()
-        assert "No space left on device" in log
+        # Of a rule that shares its Slurm job with others.
+        assert "No space left on device" in study.log()
         study.assert_nothing_half_written(local)
         assert not list(folder.rglob("*.parquet"))
         with faults.recovery("disk full", study):
@@ -234,6 +237,7 @@ def test_a_job_that_exceeds_its_time_gets_more(overtime: tuple, local: Project) 
     attempts = [job for job in study.jobs() if "evaluat" in job["Comment"]]
     assert [requested(job)["runtime"] for job in attempts] == [1, 2]
     assert [job["State"] for job in attempts] == ["TIMEOUT", "COMPLETED"]
+    assert re.search(rf"Slurm job {first} ended as TIMEOUT .*: out of time: it had asked for 00:01:00", study.log())
     lost, *_, last = (datetime.fromisoformat(job["End"]) for job in study.jobs())
     faults.record("time exceeded", study, (last - lost).total_seconds())
 
@@ -241,7 +245,7 @@ def test_a_job_that_exceeds_its_time_gets_more(overtime: tuple, local: Project) 
 def test_without_gpus_jobs_that_want_one_get_cpus(local: Project, cluster: Cluster, tmp_path: Path) -> None:
     study = SlurmStudy.unfinished(local, tmp_path / "project", cluster)
     settings = study.folder / "slurm" / "cluster.yaml"
-    settings.write_text(settings.read_text().replace("gpus: 16", "gpus: 0"))
+    settings.write_text(settings.read_text().replace("gpus: 4", "gpus: 0"))
     rules = study.folder / "workflow" / "rules" / "attention.smk"
     rules.write_text(re.sub(r"gpu=.*", "gpu=1,", rules.read_text()))
     heads = study.results / "statistics/multi_head/seed1/heads.parquet"
@@ -250,3 +254,47 @@ def test_without_gpus_jobs_that_want_one_get_cpus(local: Project, cluster: Clust
     (job,) = study.jobs()
     assert (job["State"], job["Partition"], requested(job)["gpu"]) == ("COMPLETED", "cpu", 0)
     assert os.path.getsize(heads) > 0
+
+
+def fails(study: SlurmStudy, *arguments: str) -> str:
+    """What a run that ends with an error says."""
+    study.release()
+    with study.running(TARGET, "--retries", "0", *arguments) as process:
+        assert process.wait(timeout=300) != 0, study.log()
+    return study.log()
+
+
+def test_what_no_node_can_run_is_refused_before_anything_is_submitted(study: SlurmStudy) -> None:
+    settings = study.folder / "slurm" / "cluster.yaml"
+    settings.write_text(settings.read_text().replace("max_mem_mb: 16000", "max_mem_mb: 600"))
+    shutil.rmtree(study.results / "statistics")
+    said = fails(study)
+    assert "rule extract_attention" in said
+    assert re.search(r"asks for \d+ MB, \d+ minutes, which no partition of \S+cluster.yaml has \(cpu: 600 MB", said)
+    assert study.jobs() == []
+
+
+def test_a_job_that_would_wait_for_ever_ends_the_run_with_its_reason(study: SlurmStudy) -> None:
+    settings = study.folder / "slurm" / "cluster.yaml"
+    settings.write_text(settings.read_text().replace("max_runtime: 400", "max_runtime: 4000"))
+    # In a group, of which Snakemake itself says nothing.
+    said = fails(study, "--set-resources", "evaluate_specialization:runtime=2000")
+    assert re.search(r"cancelled, since it would wait for ever: partition cpu .*PartitionTimeLimit.*cluster.yaml", said)
+
+
+def test_what_sbatch_says_is_seen(study: SlurmStudy) -> None:
+    said = fails(study, "--set-resources", "evaluate_specialization:slurm_extra='--constraint=moon'")
+    assert "Invalid feature specification" in said
+
+
+@pytest.mark.parametrize("shape", [Shape(2, 4, 4000, 60), Shape(1, 2, 3000, 400)], ids=["hours", "memory"])
+def test_a_study_fits_small_nodes(shape: Shape, local: Project, cluster: Cluster, tmp_path: Path) -> None:
+    cluster.reshape(shape)
+    study = SlurmStudy.unfinished(local, tmp_path / "project", cluster)
+    with study.running() as process:
+        study.finish(process, 600)
+    assert {job["State"] for job in study.jobs()} == {"COMPLETED"}
+    asked = [requested(job) for job in study.jobs()]
+    assert max(job["mem_mb"] for job in asked) <= shape.memory_mb
+    assert max(job["runtime"] for job in asked) <= shape.minutes
+    assert digests(study.results) == digests(local.folder / "results" / "tiny")

@@ -1,0 +1,95 @@
+"""What is said of Slurm jobs that failed or will wait for ever; Slurm's own words in the tests of tests/slurm."""
+
+import os
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from headwise import watch
+from headwise.slurm import job_name_prefix, seconds_until_first_look
+
+
+def answer(folder: Path, monkeypatch: pytest.MonkeyPatch, **answers: str | None) -> None:
+    """Programs of Slurm that print what they are told, or fail."""
+    folder.mkdir(exist_ok=True)
+    for name, text in answers.items():
+        program = folder / name
+        body = "exit 1" if text is None else f"cat <<'END'\n{text}\nEND"
+        program.write_text(f'#!/bin/sh\necho "$0 $@" >> {folder}/calls\n{body}\n')
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin")
+
+
+ACCOUNTED = {
+    "12|OUT_OF_MEMORY|0:125|n1|00:00:09|1000M|00:10:00|": "out of memory.*had asked for 1000M",
+    "12|FAILED|0:9|n1|00:00:09|1000M|00:10:00|\n12.batch|FAILED|0:9|n1|00:00:09|||1300M": "out of memory.*took 1300M",
+    "12|FAILED|1:0|n1|00:00:09|1000M|00:10:00|\n12.0|CANCELLED|0:9|n1|00:00:09|||900K": "0:9.*out of memory.*took 900K",
+    "12|FAILED|1:0|n1|00:00:09|1000M|00:10:00|": r"ended as FAILED \(exit code 1:0\) on n1 after 00:00:09$",
+    "12|TIMEOUT|0:0|n1|00:01:02|1000M|00:01:00|": "out of time: it had asked for 00:01:00",
+    "12|NODE_FAIL|1:0|n1|00:01:02|1000M|00:01:00|": "its node was lost",
+    "12|CANCELLED by 0|0:0|None assigned|00:00:00|1000M|00:01:00|": r"CANCELLED by 0 \(exit code 0:0\) after 00:00:00$",
+}
+
+
+@pytest.mark.parametrize(("accounted", "said"), ACCOUNTED.items())
+def test_a_failed_job_is_explained_by_accounting(
+    accounted: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(tmp_path, monkeypatch, sacct=accounted)
+    sentence = watch.why_it_ended("12")
+    assert sentence is not None
+    assert sentence.startswith("Slurm job 12 ended as ")
+    assert re.search(said, sentence), sentence
+
+
+def test_without_accounting_the_controller_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "JobId=12 JobName=x\n JobState=TIMEOUT Reason=TimeLimit\n ExitCode=0:15 RunTime=00:01:02 TimeLimit=00:01:00"
+    answer(tmp_path, monkeypatch, sacct=None, scontrol=said)
+    assert "out of time: it had asked for 00:01:00" in str(watch.why_it_ended("12"))
+    answer(tmp_path, monkeypatch, sacct="", scontrol=None)
+    assert watch.why_it_ended("12") is None
+
+
+def test_jobs_of_this_run_that_never_start_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = f"{job_name_prefix()}_193e12c1-81a6"
+    reasons = ["PartitionTimeLimit", "Resources", "Priority", "QOSMaxCpuPerJobLimit", "AssocGrpCpuLimit", "BeginTime"]
+    lines = [f"{number}|{reason}|cpu|6|6000M|20:00|{mine}" for number, reason in enumerate(reasons)]
+    lines.append("9|PartitionTimeLimit|cpu|6|6000M|20:00|somebody-else")
+    answer(tmp_path, monkeypatch, squeue="\n".join(lines))
+    found = watch.never_starting()
+    assert sorted(found) == ["0", "3"]
+    assert "partition cpu never gives 6 CPUs, 6000M of memory and a time of 20:00" in found["0"]
+
+
+def test_what_is_known_reaches_snakemake_and_of_groups_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer(tmp_path, monkeypatch, sacct="12|TIMEOUT|0:0|n1|00:01:02|1000M|00:01:00|")
+    monkeypatch.setattr(watch, "SECONDS", 1e6)
+    reported: list[str | None] = []
+    executor = SimpleNamespace(report_job_error=lambda info, msg=None, **more: reported.append(msg))
+    watch.attend(SimpleNamespace(_executor=executor))
+
+    def failed(number: str | None, *, group: bool, msg: str | None) -> None:
+        job = SimpleNamespace(is_group=lambda: group)
+        executor.report_job_error(SimpleNamespace(external_jobid=number, job=job), msg=msg)
+
+    failed("12", group=False, msg="FAILED")
+    failed(None, group=True, msg="sbatch: error: no such feature")
+    failed(None, group=False, msg=None)
+    assert [str(text).split(" ended")[0] for text in reported] == [
+        "FAILED\nSlurm job 12",
+        "sbatch: error: no such feature",
+        "None",
+    ]
+    assert capsys.readouterr().err == "sbatch: error: no such feature\n"
+
+
+@pytest.mark.parametrize(("remembered", "seconds"), [("300 sec", 5), ("120 sec", 41), ("2 sec", 1), (None, 5)])
+def test_the_first_look_is_early_where_no_job_is_forgotten(
+    remembered: str | None, seconds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(tmp_path, monkeypatch, scontrol=None if remembered is None else f"MinJobAge               = {remembered}")
+    assert seconds_until_first_look() == seconds
