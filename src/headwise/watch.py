@@ -1,12 +1,13 @@
 """What Slurm knows of a run's jobs and Snakemake does not say: why a job failed, and that one will wait for ever.
 
-Runs in the process of Snakemake, beside the plugin for Slurm: standard library only.
+Runs in the process of Snakemake, beside the plugin for Slurm.
 """
 
 import re
-import sys
 import threading
 from typing import Any
+
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
 from headwise.slurm import SlurmError, call, job_name_prefix
 
@@ -25,18 +26,26 @@ def attend(scheduler: Any) -> None:
     """Have the executor of a scheduler of Snakemake say of each failed job what Slurm knows, and end a job whose reason
     to wait does not pass."""
     reasons: dict[str, str] = {}
-    executor = scheduler._executor  # where the plugin for Slurm reports what became of a job
-    report = executor.report_job_error
+    executor = scheduler._executor  # where the plugin for Slurm submits jobs and reports what became of them
+    report, submit = executor.report_job_error, executor.run_job
 
     def report_with_reason(job_info: Any, msg: str | None = None, **more: Any) -> None:
         number = job_info.external_jobid
         known = None if number is None else reasons.pop(number, None) or why_it_ended(number)
-        said = "\n".join(filter(None, (msg, known)))
-        if job_info.job.is_group():  # of which Snakemake prints no message
-            print(said, file=sys.stderr)
-        report(job_info, msg=said or None, **more)
+        # What the plugin says of a refusal goes on with the whole call, thousands of characters.
+        said = known or (msg or "").split("\n    sbatch call:")[0]
+        if said and job_info.job.is_group():  # of which Snakemake prints no message
+            executor.logger.error(f"Error in group {job_info.job.groupid}: {said}")
+        report(job_info, msg=said and f"{said}. ", **more)  # Snakemake appends a sentence
 
-    executor.report_job_error = report_with_reason
+    def submit_or_report(job: Any) -> None:
+        try:
+            submit(job)
+        except Exception as error:  # whatever it is, of a group the plugin loses it and waits for ever
+            cause = error.__context__ or error
+            executor._report_job_error_threadsafe(SubmittedJobInfo(job), f"not submitted to Slurm: {cause}")
+
+    executor.report_job_error, executor.run_job = report_with_reason, submit_or_report
     threading.Thread(target=_watch, args=(reasons,), daemon=True).start()
 
 

@@ -282,9 +282,16 @@ def test_a_job_that_would_wait_for_ever_ends_the_run_with_its_reason(study: Slur
     assert re.search(r"cancelled, since it would wait for ever: partition cpu .*PartitionTimeLimit.*cluster.yaml", said)
 
 
-def test_what_sbatch_says_is_seen(study: SlurmStudy) -> None:
-    said = fails(study, "--set-resources", "evaluate_specialization:slurm_extra='--constraint=moon'")
-    assert "Invalid feature specification" in said
+# By sbatch, and by the plugin, which then forgets that there was a group.
+REFUSED = {
+    "constraint=moon": "Invalid feature specification",
+    "slurm_account=nobody": "account nobody appears to be invalid",
+}
+
+
+@pytest.mark.parametrize("asked", REFUSED)
+def test_why_a_group_was_not_submitted_is_seen(asked: str, study: SlurmStudy) -> None:
+    assert REFUSED[asked] in fails(study, "--set-resources", f"evaluate_specialization:{asked}")
 
 
 @pytest.mark.parametrize("shape", [Shape(2, 4, 4000, 60), Shape(1, 2, 3000, 400)], ids=["hours", "memory"])

@@ -63,28 +63,71 @@ def test_jobs_of_this_run_that_never_start_are_found(tmp_path: Path, monkeypatch
     assert "partition cpu never gives 6 CPUs, 6000M of memory and a time of 20:00" in found["0"]
 
 
-def test_what_is_known_reaches_snakemake_and_of_groups_the_terminal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    answer(tmp_path, monkeypatch, sacct="12|TIMEOUT|0:0|n1|00:01:02|1000M|00:01:00|")
+class Executor:
+    """What of an executor of Snakemake is used; `submission` is raised by each submission."""
+
+    def __init__(self, submission: Exception | None = None) -> None:
+        self.printed: list[str] = []
+        self.reported: list[str | None] = []
+        self.submitted: list[object] = []
+        self.submission = submission
+        self.logger = SimpleNamespace(error=self.printed.append)
+
+    def run_job(self, job: SimpleNamespace) -> None:
+        self.submitted.append(job)
+        try:
+            if self.submission:
+                raise self.submission
+        except Exception as error:
+            # As the plugin does it: a group has no rule.
+            self._report_job_error_threadsafe(SimpleNamespace(external_jobid=None, job=job), f"{job.rule}: {error}")
+
+    def _report_job_error_threadsafe(self, info: SimpleNamespace, msg: str) -> None:
+        self.report_job_error(info, msg)
+
+    def report_job_error(self, info: SimpleNamespace, msg: str | None = None, **more: object) -> None:
+        self.reported.append(msg)
+
+
+def group() -> SimpleNamespace:
+    return SimpleNamespace(is_group=lambda: True, groupid="evaluation")
+
+
+def attended(monkeypatch: pytest.MonkeyPatch, submission: Exception | None = None) -> Executor:
     monkeypatch.setattr(watch, "SECONDS", 1e6)
-    reported: list[str | None] = []
-    executor = SimpleNamespace(report_job_error=lambda info, msg=None, **more: reported.append(msg))
+    executor = Executor(submission)
     watch.attend(SimpleNamespace(_executor=executor))
+    return executor
 
-    def failed(number: str | None, *, group: bool, msg: str | None) -> None:
-        job = SimpleNamespace(is_group=lambda: group)
-        executor.report_job_error(SimpleNamespace(external_jobid=number, job=job), msg=msg)
 
-    failed("12", group=False, msg="FAILED")
-    failed(None, group=True, msg="sbatch: error: no such feature")
-    failed(None, group=False, msg=None)
-    assert [str(text).split(" ended")[0] for text in reported] == [
-        "FAILED\nSlurm job 12",
-        "sbatch: error: no such feature",
-        "None",
+def test_what_is_known_of_a_failure_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(tmp_path, monkeypatch, sacct="12|TIMEOUT|0:0|n1|00:01:02|1000M|00:01:00|")
+    executor = attended(monkeypatch)
+    refused = "SLURM sbatch failed. The error message was 'no such feature'"
+    for job in (group(), SimpleNamespace(is_group=lambda: False)):
+        executor.report_job_error(SimpleNamespace(external_jobid="12", job=job), msg="FAILED", aux_logs=["12.log"])
+        info = SimpleNamespace(external_jobid=None, job=job)
+        executor.report_job_error(info, f"{refused}\n    sbatch call:\n        sbatch")
+        executor.report_job_error(info)
+    timeout, refusal = executor.printed
+    assert re.match("Error in group evaluation: Slurm job 12 ended as TIMEOUT .* out of time", timeout)
+    assert refusal == f"Error in group evaluation: {refused}"
+    said = [f"{text.removeprefix('Error in group evaluation: ')}. " for text in executor.printed]
+    assert executor.reported == [*said, "", *said, ""]
+
+
+def test_a_group_that_cannot_be_submitted_fails_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = attended(monkeypatch, ValueError("the account nobody appears to be invalid"))
+    executor.run_job(group())
+    assert executor.printed == [
+        "Error in group evaluation: not submitted to Slurm: the account nobody appears to be invalid"
     ]
-    assert capsys.readouterr().err == "sbatch: error: no such feature\n"
+
+
+def test_a_job_that_can_be_submitted_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = attended(monkeypatch)
+    executor.run_job("job")
+    assert (executor.submitted, executor.printed) == (["job"], [])
 
 
 @pytest.mark.parametrize(("remembered", "seconds"), [("300 sec", 5), ("120 sec", 41), ("2 sec", 1), (None, 5)])
