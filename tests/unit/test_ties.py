@@ -16,7 +16,6 @@ from headwise.robustness.probe import ProbedPair, suppressed_against_others
 from headwise.robustness.response import _row
 from headwise.specialization.change import Change, changes_over_refits
 from headwise.specialization.contrast import architecture_contrasts
-from headwise.specialization.factors import Unit, factor_rows
 from headwise.stability.claims import CONTRADICTED, SUPPORTED, UNDECIDED, verdict
 from headwise.stability.matching import best_match
 from headwise.stability.names import CORRECTED, PUBLISHED
@@ -222,8 +221,9 @@ def test_the_search_for_tau_ends_at_the_root_in_fractions(effects, variances, sc
 
 
 def test_a_change_at_the_margin_is_not_within_it():
-    # Ten times 0.1 have a mean below 0.1.
-    assert equivalence([0.1] * 10, 0.1).p == 1.0
+    # The mean of ten times 0.3 is below 0.3.
+    assert np.mean([0.3] * 10) < 0.3
+    assert equivalence([0.3] * 10, 0.3).p == 1.0
     assert equivalence([0.1 + 0.2] * 5, 0.3).p == 1.0
     assert equivalence([0.1] * 10, 0.1001).p == 0.0
 
@@ -338,19 +338,6 @@ def test_refits_that_differ_by_rounding_are_paired_as_equal():
     assert "all paired differences are zero" in paired[0].reason
 
 
-def test_a_level_that_one_cluster_held_leaves_its_effect_undefined():
-    # Without the cluster the columns of both factors are one, but for rounding of their moments.
-    first = ["a", "a", "b", "b", "a", "b", "a"]
-    second = [0.1, 0.1, 0.7, 0.7, 0.1, 0.7, 0.9]
-    units = [
-        Unit(value, {"training": one, "scale": two}, cluster, True)
-        for value, one, two, cluster in zip([1.0, 1.1, 2.0, 2.2, 0.9, 2.1, 3.0], first, second, "abcdefg", strict=True)
-    ]
-    rows = [row for row in factor_rows("hellinger", "kept", units, Comparison()) if row.quantity == "effect"]
-    assert [row.ci_low for row in rows] == [None, None]
-    assert "undefined without one of the clusters" in rows[0].reason
-
-
 def test_ranks_of_models_take_rounding_for_ties():
     pair = pd.DataFrame({"one": [0.3, 0.1 + 0.2, 0.5, 0.1], "two": [0.2, 0.9, 0.4, 0.1]})
     exact = pd.DataFrame({"one": [3, 3, 5, 1], "two": [2, 9, 4, 1]})
@@ -372,3 +359,24 @@ def test_an_adjusted_p_that_is_the_level_but_for_rounding_is_the_level():
     # Seven of ten tests at 7/200: times 10/7 that is 1/20.
     found = benjamini_hochberg([7 / 200] * 7 + [1.0] * 3)
     assert (found.p[0], found.rejected.tolist()) == (0.05, [True] * 7 + [False] * 3)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@settings(deadline=None, max_examples=10)
+@given(st.lists(st.integers(-4, 4), min_size=3, max_size=8))
+def test_bootstraps_of_tenths_are_those_of_integers(scale, integers):
+    for method in ("percentile", "bca", "studentised"):
+        exact, found = (
+            bootstrap_intervals(np.reshape(values, (-1, 1)), itself, generator(), 199, 0.05, method=method)[0]
+            for values in (integers, [each * 0.1 * scale for each in integers])
+        )
+        assert found.reason == exact.reason
+        assert [found.low / scale, found.high / scale] == pytest.approx([exact.low / 10, exact.high / 10], abs=1e-12)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_factor_that_explains_nothing_has_p_one(scale):
+    outcome = [each * scale for each in (0.1, 0.2, 0.3, 0.3, 0.1 + 0.1, 0.1)]
+    found = decompose(outcome, {"one": list("aaabbb"), "two": list("xyxyxy")}, generator(), 99, 0.05)
+    assert found.shares["one"].p == 1.0
+    assert found.shares["one"].estimate == pytest.approx(0, abs=1e-12)

@@ -18,7 +18,6 @@ from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import jackknife_intervals
 from headwise.statistics.result import finite_or_none, joined
 from headwise.statistics.shapley import freedman_lane
-from headwise.statistics.ties import LEAST_TOLERANCE
 from headwise.statistics.values import left_out
 from headwise.study.comparison import Comparison
 from headwise.study.name_consistency import UNALIGNED, UNNAMED
@@ -209,9 +208,8 @@ def _effects(
     def coefficients(means: FloatArray) -> FloatArray:
         squares, products = means[:, : size * size].reshape(-1, size, size), means[:, size * size :]
         # A level that a left-out cluster held alone leaves its effect undefined.
-        full = np.linalg.matrix_rank(squares, rtol=LEAST_TOLERANCE, hermitian=True) == size
-        inverse = np.linalg.pinv(squares, rcond=LEAST_TOLERANCE, hermitian=True)
-        solved = np.einsum("rij,rj->ri", inverse, products)
+        full = np.linalg.matrix_rank(squares, hermitian=True) == size
+        solved = np.einsum("rij,rj->ri", np.linalg.pinv(squares, hermitian=True), products)
         return np.where(full[:, None], solved, np.nan)
 
     intervals = jackknife_intervals(features, coefficients, settings.level, clusters)[1:]
