@@ -11,10 +11,11 @@ from robustness_examples import subject
 from headwise.attention.extract import extract_attention
 from headwise.models.finite import NotFiniteError
 from headwise.prompts import EncodedPrompt
-from headwise.robustness.dose import Dose
+from headwise.robustness.dose import Dose, Subject
 from headwise.robustness.response import responses, specialization, spread
 from headwise.specialization.evaluate import evaluate
 from headwise.study.extraction import Extraction
+from headwise.study.robustness import SITES
 from headwise.study.specialization import Specialization, known_estimators
 
 DOSE = Dose("attention_output", "absolute", "all", 0.5)
@@ -81,6 +82,18 @@ def test_one_prompt_more_changes_nothing_about_the_others():
     both = next(iter(responses(subject(), prompts(2), [dose], 1, ["hellinger"])))
     alone = [next(iter(responses(subject(), [one], [dose], 1, ["hellinger"]))).value for one in prompts(2)]
     assert both.value == pytest.approx(np.mean(alone), rel=1e-6)
+
+
+@pytest.mark.parametrize("texts", [1, 3])
+@pytest.mark.parametrize("site", SITES)
+def test_what_a_relative_dose_is_relative_to_is_no_prompt(site, texts):
+    """Clean activations are measured on other texts, whose attention is none of the response."""
+    dose, model = Dose(site, "relative", "all", 0.5), tiny_model("llama", num_key_value_heads=2)
+    first, known = (Subject("tiny", model, 1, token_ids(12)[[0] * texts]) for _ in range(2))
+    known.rms(site)
+    found, expected = (list(responses(one, prompts(), [dose], 1, ["hellinger"])) for one in (first, known))
+    assert found == expected
+    assert found[0].clean == pytest.approx(specialization(model, prompts(), ["hellinger"])["hellinger"][0])
 
 
 def test_undefined_values_have_a_reason():

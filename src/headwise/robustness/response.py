@@ -139,6 +139,8 @@ def responses(
     except NotFiniteError as error:
         raise NotFiniteError(f"{subject.name}: {error} without any noise: {why_not_finite(subject.model)}") from None
     for dose in chosen:
+        if dose.scale == "relative":
+            subject.rms(dose.site)  # now, on texts side by side: within `measure` every pass is a prompt's
         for draw in range(draws):
             reason = None
             try:
