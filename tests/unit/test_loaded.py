@@ -21,9 +21,12 @@ from transformers import (
     LlamaForSequenceClassification,
     PreTrainedModel,
 )
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
 from headwise.models.align import align_model
 from headwise.models.checkpoint import CheckpointError
+from headwise.models.checks import QUANTIZATIONS, ROPE_TYPES
 from headwise.models.load import load_checkpoint, verify_loading
 from headwise.robustness.experiment import _load
 from headwise.robustness.recursion import recurse
@@ -263,8 +266,10 @@ def test_eight_bit_floats_are_loaded_with_their_scales(tmp_path):
 
 def test_no_table_of_missing_tensors_is_printed(tmp_path, caplog, capfd):
     folder = change(save_checkpoint(tiny_model("llama"), tmp_path), without("lm_head.weight"))
+    capfd.readouterr()
     load_checkpoint(folder)
-    assert "LOAD REPORT" not in caplog.text + capfd.readouterr().err
+    assert caplog.text == ""
+    assert not capfd.readouterr().err.strip()
 
 
 @pytest.mark.parametrize(
@@ -274,6 +279,7 @@ def test_no_table_of_missing_tensors_is_printed(tmp_path, caplog, capfd):
         {"_attn_implementation": "kernels-community/flash-attn3"},
         {"output_attentions": True, "output_hidden_states": True},
         {"return_dict": False},
+        {"chunk_size_feed_forward": "many"},
     ],
 )
 def test_how_attention_is_computed_and_what_is_returned_is_our_choice(changes, tmp_path):
@@ -284,6 +290,30 @@ def test_how_attention_is_computed_and_what_is_returned_is_our_choice(changes, t
     output = loaded(token_ids(9))
     assert torch.equal(output.logits, plain(token_ids(9)).logits)
     assert output.attentions is None
+
+
+@pytest.mark.parametrize(
+    ("kinds", "sentence"),
+    [
+        (["full_attention", "hybrid", "full_attention"], "hybrid"),
+        (["full_attention", "sliding_attention", "full_attention"], "sliding_window"),
+        (["full_attention", "chunked_attention", "full_attention"], "KeyError 'chunked_attention'"),
+    ],
+)
+def test_kinds_of_layers_that_an_architecture_lacks_are_refused(kinds, sentence, tmp_path):
+    model = tiny_model("qwen3", num_key_value_heads=2, head_dim=16)
+    folder = save_checkpoint(model, tmp_path)
+    change(folder, layer_types=["full_attention"] * 3)
+    torch.testing.assert_close(attend(load_checkpoint(folder)[0]), attend(model), rtol=1e-4, atol=1e-5)
+    change(folder, layer_types=kinds)
+    with pytest.raises(CheckpointError, match=rf"config\.json: .*{sentence}.*: correct layer_types"):
+        load_checkpoint(folder)
+
+
+def test_what_is_known_of_transformers_is_what_it_has():
+    methods = {method.removesuffix("_4bit").removesuffix("_8bit") for method in AUTO_QUANTIZATION_CONFIG_MAPPING}
+    assert methods - {"gguf"} <= set(QUANTIZATIONS)  # GGUF is a format of files of its own
+    assert set(ROPE_INIT_FUNCTIONS) <= set(ROPE_TYPES)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from headwise.models.shape import HEADS, HIDDEN, LAYERS, text_config
 KEY_VALUE_HEADS = ("num_key_value_heads", "num_kv_heads", "n_kv_heads", "n_head_kv")
 # Fields that some architectures have and that make the width of a head independent of the model's.
 HEAD_WIDTHS = ("head_dim", "attention_head_dim", "d_kv", "kv_lora_rank", "kv_channels", "attention_head_size")
+# Beyond it a count is a mistake, which would fill all memory before it is noticed.
+LARGEST = 2**31
 DTYPES = frozenset(
     {"float32", "float", "float64", "double", "float16", "half", "bfloat16", "float8_e4m3fn", "float8_e5m2"}
 )
@@ -149,7 +151,7 @@ def check_config(content: Mapping[str, Any], config: Path, own_code: bool = Fals
     inner = text_config(content)
     for names in (LAYERS, HEADS, HIDDEN, ("vocab_size",)):
         _check_numbers(inner, names, config)
-    for field in (*KEY_VALUE_HEADS, "head_dim"):
+    for field in (*KEY_VALUE_HEADS, "head_dim", "num_labels"):
         if inner.get(field) is not None:
             _check_numbers(inner, (field,), config)
     _check_divisions(inner, config)
@@ -241,8 +243,10 @@ def _check_numbers(content: Mapping[str, Any], names: tuple[str, ...], config: P
         is_number = isinstance(value, int) and not isinstance(value, bool)
         if isinstance(value, list | dict) or (value is None and any(isinstance(content.get(n), int) for n in names)):
             continue
-        if not is_number or value < 1:
-            raise CheckpointError(f"{config}: {name} is {value!r}, and must be a whole number of 1 or more: correct it")
+        if not is_number or not 1 <= value <= LARGEST:
+            raise CheckpointError(
+                f"{config}: {name} is {value!r}, and must be a whole number of 1 to {LARGEST}: correct it"
+            )
 
 
 def _check_divisions(content: Mapping[str, Any], config: Path) -> None:
@@ -347,9 +351,10 @@ def _check_layers(tensors: Mapping[str, Stored], content: Mapping[str, Any], con
     if layers is None or len(stacks) != 1:
         return
     ((stack, examples),) = stacks.items()
-    if missing := sorted(set(range(layers)) - set(examples)):
+    first = next(number for number in range(len(examples) + 1) if number not in examples)
+    if first < layers:
         raise CheckpointError(
-            f"{config}: {layers} layers, and the weights have none of '{stack}.{missing[0]}': correct the number, or "
+            f"{config}: {layers} layers, and the weights have none of '{stack}.{first}': correct the number, or "
             f"{FETCH_AGAIN.replace('it', 'the weights')}"
         )
     further = content.get("num_nextn_predict_layers")

@@ -23,13 +23,16 @@ def errors_named(place: Path, remedy: str) -> Iterator[None]:
         raise
     # transformers, safetensors, the libraries of quantization and a checkpoint's own code raise errors of any type.
     except Exception as error:
-        said = " ".join(str(error).split()) or type(error).__name__
+        # Some say nothing, and a KeyError says the key alone.
+        said = " ".join(str(error).split())
+        if not said or isinstance(error, KeyError):
+            said = f"{type(error).__name__} {said}".strip()
         raise CheckpointError(f"{place}: transformers cannot read it ({said}): {remedy}") from error
 
 
 def read_config(place: Path, own_code: bool = False) -> PreTrainedConfig:
-    """The configuration in a folder or file. How attention is computed and what a model returns is our choice, whatever
-    was in force where the configuration was saved.
+    """The configuration in a folder or file. How attention is computed, how much at once, and what a model returns is
+    our choice, whatever was in force where the configuration was saved.
 
     Raises CheckpointError for one that transformers refuses.
     """
@@ -38,4 +41,5 @@ def read_config(place: Path, own_code: bool = False) -> PreTrainedConfig:
         if config._attn_implementation not in PLAIN:
             config._attn_implementation = None
         config.output_attentions, config.output_hidden_states, config.return_dict = False, False, True
+        config.chunk_size_feed_forward = 0
     return config

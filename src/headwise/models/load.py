@@ -70,8 +70,10 @@ def load_checkpoint(
         model = _loaded(family, folder, options | {"device_map": {"": device}})
     else:
         model = _loaded(family, folder, options).to(device)
+    model.eval()
     _verify_head(model, folder, head)
-    return model.eval(), tokenizer
+    _verify_kinds_of_layers(model, folder)
+    return model, tokenizer
 
 
 def verify_loading(checkpoint: str | Path, loading: Loading | None = None, head: bool = False) -> None:
@@ -125,16 +127,28 @@ def _verify_head(model: Any, folder: Path, wanted: bool) -> None:
         )
 
 
+def _verify_kinds_of_layers(model: Any, folder: Path) -> None:
+    """A kind of layer that an architecture lacks, or a field that a kind needs, shows when tokens are read."""
+    if getattr(model.config.get_text_config(decoder=True), "layer_types", None) is None:
+        return
+    tokens = torch.zeros(1, 2, dtype=torch.long, device=input_device(model))
+    with errors_named(folder / CONFIG, "correct layer_types, and what its kinds need"), torch.inference_mode():
+        model.base_model(input_ids=tokens, use_cache=False)
+
+
 @contextmanager
 def _without_reports() -> Iterator[None]:
     """Within the block, transformers prints no table of the tensors that it misses: we read what it reports."""
     logger = logging.getLogger("transformers.modeling_utils")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+
+    def is_no_report(record: logging.LogRecord) -> bool:
+        return "LOAD REPORT" not in record.getMessage()
+
+    logger.addFilter(is_no_report)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        logger.removeFilter(is_no_report)
 
 
 def input_device(model: PreTrainedModel) -> torch.device:
