@@ -245,6 +245,14 @@ def test_a_window_whose_layers_are_not_known_is_an_error():
         architecture_facts(config)
 
 
+@pytest.mark.parametrize("kind", ["doge", "jetmoe"])
+def test_what_is_no_window_is_taken_for_none(kind):
+    """Whose masks do not tell: a number of keys that are kept, and one of experts."""
+    config = AutoConfig.for_model(kind, **SMALL, num_key_value_heads=2, intermediate_size=64, num_local_experts=4)
+    assert reach_by_layer(AutoModelForCausalLM.from_config(config).to("meta")) is None
+    assert architecture_facts(config)["windows"] == [None] * config.num_hidden_layers
+
+
 def test_a_window_acts_when_it_is_shorter_than_the_prompt():
     windows = [8, None, 4096]
     assert windows_act(windows, 8) == [False, False, False]

@@ -359,6 +359,51 @@ def test_a_query_without_a_key_is_not_called_a_lost_mask(way):
 
 
 @pytest.mark.parametrize("kind", ["llama", "falcon"])
+@pytest.mark.parametrize("way", [capturing, partial(reducing, names=())])
+def test_layers_that_attend_in_a_way_of_their_own_are_missed(kind, way):
+    """Beside layers that are captured, nobody would notice."""
+    model = tiny_model(kind)
+    decoder_layers = model.model.layers if kind == "llama" else model.transformer.h
+    name = "self_attn" if kind == "llama" else "self_attention"
+    own = type("Mixer", (torch.nn.Module,), {"forward": lambda self, hidden_states, *_, **__: (hidden_states, None)})()
+    setattr(decoder_layers[1], name, own)
+    with torch.no_grad(), way(model, receive=lambda attention: None):
+        refused = pytest.raises(CaptureError, match=f"'{kind}': by its configuration 3 layers have .* that of 2 can be")
+        with refused:
+            model(input_ids=token_ids(TOKENS))
+
+
+@pytest.mark.parametrize("kind", ["llama", "falcon"])
+@pytest.mark.parametrize("way", [capturing, partial(reducing, names=())])
+def test_training_mode_is_refused_even_in_one_layer(kind, way):
+    model = tiny_model(kind)
+    attention_layers(model)[1].module.train()
+    with torch.no_grad(), way(model, receive=lambda attention: None):
+        with pytest.raises(CaptureError, match=f"'{kind}': it is in training mode"):
+            model(input_ids=token_ids(TOKENS))
+        model.eval()
+        model(input_ids=token_ids(TOKENS))
+
+
+def test_a_mask_of_heads_is_refused():
+    model = tiny_model("llama")
+    with torch.no_grad(), capturing(model, lambda attention: None), pytest.raises(CaptureError, match="a head_mask"):
+        model(input_ids=token_ids(TOKENS), head_mask=torch.zeros(3, 4))
+
+
+@pytest.mark.parametrize("kind", ["llama", "mistral", "falcon", "gpt2"])
+def test_a_cache_that_starts_empty_changes_nothing(kind):
+    model = tiny_model(kind, num_key_value_heads=2, sliding_window=4)
+    attention = []
+    for use_cache in (True, False):
+        layers: list[LayerAttention] = []
+        with torch.no_grad(), capturing(model, layers.append):
+            model(input_ids=token_ids(TOKENS), use_cache=use_cache)
+        attention.append(torch.stack([layer.weights for layer in layers]))
+    assert torch.equal(*attention)
+
+
+@pytest.mark.parametrize("kind", ["llama", "falcon"])
 def test_a_batch_is_refused(kind):
     model = tiny_model(kind)
     with pytest.raises(CaptureError, match="one whole prompt at a time"):

@@ -22,6 +22,7 @@ from headwise.attention.interface import EXACT, AttentionCall, intercepting
 from headwise.attention.layers import AttentionLayer, CaptureError, attention_layers, per_head
 from headwise.attention.tiled import attend_at_once, sees_nothing
 from headwise.attention.tiles import row_tiles
+from headwise.models.architecture import declared_attention_layers
 
 __all__ = ["AttentionLayer", "CaptureError", "LayerAttention", "attention_layers", "capturing"]
 
@@ -73,8 +74,8 @@ def capturing(model: PreTrainedModel, receive: Receiver, *, padded: bool = False
     The tensors given to `receive` are meant for the duration of the call: keeping them keeps a layer alive. Yields the
     attention layers. The model's attention implementation is as before once the block ends.
 
-    Raises CaptureError for a model that `attention_layers` refuses, and in a forward pass that is padded unasked or
-    does not deliver each layer exactly once.
+    Raises CaptureError for a model that `attention_layers` refuses, and in a forward pass that is padded unasked, in
+    training mode or with a mask of heads, or that does not deliver each layer exactly once.
     """
     layers = attention_layers(model)
     with watching(model, _WeightCapture(model.config.model_type, layers, receive, padded), EXACT):
@@ -150,6 +151,12 @@ class Capture(ABC, Generic[Seen]):
     def begin(self, model: nn.Module, inputs: Any, options: dict[str, Any]) -> None:
         self.delivered.clear()
         self.seen = self.outputs = None
+        if any(layer.module.training for layer in self.layers.values()):
+            raise self._error(
+                "it is in training mode, in which attention is dropped at random: call model.eval() first."
+            )
+        if options.get("head_mask") is not None:
+            raise self._error("a head_mask changes heads after their attention: leave it out.")
         mask = options.get("attention_mask")
         # Masks of more dimensions are a caller's own, and say nothing about padding.
         padded = mask is not None and mask.ndim == 2 and bool((mask == 0).any())
@@ -202,11 +209,17 @@ class Capture(ABC, Generic[Seen]):
         support = self._support(layer, seen, tokens)
         self._join(layer, (tokens, heads), seen, outputs, support)
 
-    def finish(self, *_: Any) -> None:
+    def finish(self, model: Any, *_: Any) -> None:
         if missing := sorted({layer.index for layer in self.layers.values()} - self.delivered):
             raise self._error(
                 f"no attention arrived from layers {', '.join(map(str, missing))} of {len(self.layers)}: "
                 "choose a checkpoint of another architecture."
+            )
+        declared = declared_attention_layers(model.config)
+        if declared is not None and len(self.layers) < len(declared):
+            raise self._error(
+                f"by its configuration {len(declared)} layers have attention, and that of {len(self.layers)} can be "
+                "captured: choose a checkpoint of another architecture."
             )
 
     def _expect(self, layer: AttentionLayer, shape: tuple[int, ...]) -> None:

@@ -37,6 +37,7 @@ VARYING_KEY_VALUE_HEADS = frozenset({"mimo_v2_flash"})
 WITHOUT_ATTENTION = frozenset({"conv", "linear_attention", "mamba", "recurrent"})
 # Kinds of layers whose queries reach back no further than a window or a chunk.
 BOUNDED = frozenset({"sliding_attention", "chunked_attention"})
+KNOWN = BOUNDED | WITHOUT_ATTENTION | {"full_attention"}
 WITHOUT_HEADS = (
     "{}: the configuration has no num_attention_heads, and attention heads are what is measured: choose a checkpoint "
     "of another architecture"
@@ -153,10 +154,23 @@ def _head_width(config: PreTrainedConfig) -> int:
     return _declared(config, "head_dim") or config.hidden_size // config.num_attention_heads
 
 
+def declared_attention_layers(config: PreTrainedConfig) -> list[int] | None:
+    """Indices of the layers that have attention by their declared kinds, all where one kind is all there is; None where
+    a kind is not known here."""
+    config = config.get_text_config(decoder=True)
+    kinds = _layer_kinds(config)
+    if kinds is None:
+        layers = getattr(config, "num_hidden_layers", None)
+        return None if layers is None else list(range(layers))
+    if set(kinds) - KNOWN:
+        return None
+    return [layer for layer, kind in enumerate(kinds) if kind not in WITHOUT_ATTENTION]
+
+
 def _windows(config: PreTrainedConfig, model: PreTrainedModel) -> dict[int, int | None]:
     """The window of each attention layer, by layer index."""
     kinds = _layer_kinds(config)
-    if unknown := sorted(set(kinds or ()) - {"full_attention"} - BOUNDED - WITHOUT_ATTENTION):
+    if unknown := sorted(set(kinds or ()) - KNOWN):
         raise ArchitectureError(
             f"{config.model_type}: layer_types holds '{unknown[0]}', whose reach in tokens is not known: "
             "add it to architecture.py"

@@ -5,6 +5,7 @@ meta device, runs on a few tokens. Its masks are functions of positions: asked f
 lie further apart than any window, and see to which layers it goes.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,8 +22,8 @@ PROBE_TOKENS = 8
 FEWEST_POSITIONS = 64
 # Wider ones are not asked for: each row of a mask would take as many bytes.
 WIDEST_WINDOW = 2**22
-# What names of fields that hold a window have in common.
-WINDOW_NAMES = ("window", "chunk", "local")
+# Names of fields that hold a window. Doge keeps so many keys, wherever they are.
+WINDOW_NAMES = re.compile(r"(?<!keep_)window|attention_chunk|local_attention")
 
 
 def reach_by_layer(model: PreTrainedModel) -> dict[int, int | None] | None:
@@ -75,7 +76,7 @@ def possible_windows(config: PreTrainedConfig) -> list[int]:
     """Numbers of tokens in the configuration that may be windows."""
     values: list[Any] = []
     for name, value in config.to_dict().items():
-        if any(part in name for part in WINDOW_NAMES):
+        if WINDOW_NAMES.search(name):
             values += value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
     return [value for value in values if type(value) is int and value > 0]
 
