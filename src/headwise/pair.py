@@ -7,7 +7,7 @@ from typing import Any
 from headwise.feasibility import check_folder, check_pair
 from headwise.models.checkpoint import checkpoint_folder
 from headwise.prompts import read_prompts
-from headwise.provenance import file_digest
+from headwise.provenance import file_digest, read_arrow
 from headwise.study.comparison import Comparison
 from headwise.study.extraction import Extraction
 from headwise.study.specialization import PAIR_STATISTICS, Specialization
@@ -33,8 +33,6 @@ def compare_checkpoints(
     """
     # Both, before hours are spent on the first: files before libraries are imported that take seconds, then weights.
     check_pair(checkpoint_folder(base), checkpoint_folder(aligned), read_prompts(prompts), extraction)
-    import pyarrow.parquet
-
     from headwise.models.load import verify_loading
     from headwise.specialization.compare import compare_pair
 
@@ -50,7 +48,7 @@ def compare_checkpoints(
         names={"base": str(base), "aligned": str(aligned), "family": str(base), "method": None},
         settings=comparison,
     )
-    rows = pyarrow.parquet.read_table(folder / "comparison.parquet").to_pylist()
+    rows = read_arrow(folder / "comparison.parquet").to_pylist()
     return [row for row in rows if row["scope"] == "refit" and row["level"] == "model"]
 
 

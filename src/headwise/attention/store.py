@@ -24,7 +24,7 @@ from headwise.attention.capture import Support
 from headwise.attention.reduce import HeadStatistics, pair_columns
 from headwise.attention.sinks import SINKS, Sink
 from headwise.attention.tiles import row_tiles
-from headwise.provenance import atomic, read_metadata, with_metadata
+from headwise.provenance import atomic, open_parquet, read_arrow, read_metadata, reading, with_metadata
 
 # A row group is written when so much is buffered; a tensor file also begins one with each prompt.
 BUFFER_BYTES = 64 * 2**20
@@ -291,9 +291,7 @@ def read_layer(path: str | Path, prompt: str, layer: int) -> NDArray[np.float32]
 
     Raises KeyError, naming the file, where the file has no such prompt or layer.
     """
-    table = pyarrow.parquet.read_table(
-        path, columns=["tokens", "weights"], filters=[("prompt", "==", prompt), ("layer", "==", layer)]
-    )
+    table = read_arrow(path, TENSOR_SCHEMA.names, filters=[("prompt", "==", prompt), ("layer", "==", layer)])
     if not table.num_rows:
         raise KeyError(f"{path} holds no layer {layer} of prompt '{prompt}'")
     return _unpack_rows(table, read_metadata(path)["support"])
@@ -302,7 +300,7 @@ def read_layer(path: str | Path, prompt: str, layer: int) -> NDArray[np.float32]
 def stream(path: str | Path) -> Iterator[StoredLayer]:
     """All layers of all prompts of a tensor file in its order, reading one row group at a time."""
     support = read_metadata(path)["support"]
-    with pyarrow.parquet.ParquetFile(path) as file:
+    with open_parquet(path, TENSOR_SCHEMA.names) as file, reading(path):
         for group in range(file.num_row_groups):
             table = file.read_row_group(group)
             # A layer's rows follow one another, and the first of them is that of head 0.

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from headwise.controls.control import Control, within
 from headwise.prompts import read_prompts
+from headwise.provenance import read_arrow
 from headwise.specialization.change import changes_in_refit
 from headwise.specialization.evaluate import read_features
 from headwise.specialization.registry import estimator
@@ -34,7 +35,6 @@ def itself(features: Path, prompts: Path, name: str, settings: Comparison) -> Co
 def head_orders(summaries: Sequence[Path], names: Sequence[str]) -> Iterator[Control]:
     """Largest change of any model's value when heads change places, for estimators that compare heads of a layer."""
     import pyarrow.compute
-    import pyarrow.parquet
 
     field = pyarrow.compute.field
     for name in names:
@@ -44,7 +44,7 @@ def head_orders(summaries: Sequence[Path], names: Sequence[str]) -> Iterator[Con
         values = [
             value
             for path in summaries
-            for value in pyarrow.parquet.read_table(path, filters=chosen)["value"].to_pylist()
+            for value in read_arrow(path, ["estimator", "scope", "value"], chosen)["value"].to_pylist()
             if value is not None
         ]
         if values:

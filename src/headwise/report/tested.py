@@ -89,7 +89,7 @@ def _comparisons(study: Study, paths: Iterable[Path]) -> pd.DataFrame:
     """Comparisons in the order of the study, with a column `repeat`."""
     parts = {}
     for path in paths:
-        part = read_table(path)
+        part = read_table(path, ["scope", "seed", "aligned"])
         part["repeat"] = part["scope"].eq("refit") & ~part["seed"].isin(read_metadata(path)["refits"])
         parts[part["aligned"].iloc[0]] = part
     chosen = [parts[model.name] for model in study.descendants() if model.name in parts]

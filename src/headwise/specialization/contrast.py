@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from headwise.provenance import read_metadata, write_table
+from headwise.provenance import read_arrow, read_metadata, write_table
 from headwise.statistics.effects import family_effects, random_effects
 from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import Interval, t_interval, welch_interval
@@ -131,7 +131,6 @@ def check_prompts(measured: Mapping[Path, Mapping[str, Any]]) -> None:
 def base_values(summaries: Sequence[Path]) -> Values:
     """Values of base models at model level, one per refit with weights of its own; undefined ones as NaN."""
     import pyarrow.compute
-    import pyarrow.parquet
 
     values: Values = {}
     seen = set()
@@ -141,7 +140,7 @@ def base_values(summaries: Sequence[Path]) -> Values:
         if metadata.get("base") is not None or (model, weights) in seen:
             continue
         seen.add((model, weights))
-        table = pyarrow.parquet.read_table(path, columns=["estimator", "sink", "scope", "value"])
+        table = read_arrow(path, ["estimator", "sink", "scope", "value"])
         for row in table.filter(pyarrow.compute.field("scope") == "model").to_pylist():
             by_base = values.setdefault((row["estimator"], row["sink"]), {})
             by_base.setdefault(model, {})[metadata["seed"]] = _or_nan(row["value"])
@@ -151,11 +150,11 @@ def base_values(summaries: Sequence[Path]) -> Values:
 def read_changes(comparison: Path) -> list[ModelChange]:
     """Changes at model level, one per refit that counts as one; undefined ones as NaN."""
     import pyarrow.compute
-    import pyarrow.parquet
 
     refits = read_metadata(comparison)["refits"]
     field = pyarrow.compute.field
     chosen = (field("scope") == "refit") & (field("level") == "model") & field("seed").isin(refits)
+    columns = ["estimator", "sink", "base", "family", "method", "delta_absolute", "scope", "level", "seed"]
     return [
         ModelChange(
             row["estimator"],
@@ -165,7 +164,7 @@ def read_changes(comparison: Path) -> list[ModelChange]:
             row["method"],
             _or_nan(row["delta_absolute"]),
         )
-        for row in pyarrow.parquet.read_table(comparison, filters=chosen).to_pylist()
+        for row in read_arrow(comparison, columns, chosen).to_pylist()
     ]
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from headwise.arrays import FloatArray
 from headwise.progress import track
-from headwise.provenance import write_table
+from headwise.provenance import read_arrow, write_table
 from headwise.specialization.measured import Measured, defined_mean, load_measured
 from headwise.specialization.registry import Estimator, estimator
 from headwise.statistics.generators import generator_for
@@ -167,9 +167,8 @@ def shuffled(each: Estimator, mean: FloatArray, permutations: int, rng: np.rando
 def read_features(path: Path) -> dict[tuple[str, str], Features]:
     """Features by (estimator, sink), as `evaluate` wrote them, in the order of the file."""
     import pyarrow.compute
-    import pyarrow.parquet
 
-    table = pyarrow.parquet.read_table(path)
+    table = read_arrow(path, ["estimator", "sink", "prompt", "layer", "value"])
     found = {}
     pairs = table.group_by(["estimator", "sink"], use_threads=False).aggregate([])
     for name, sink in zip(pairs["estimator"].to_pylist(), pairs["sink"].to_pylist(), strict=True):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headwise.arrays import FloatArray
-from headwise.provenance import read_metadata, write_table
+from headwise.provenance import read_arrow, read_metadata, write_table
 from headwise.statistics.decomposition import decompose
 from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import jackknife_intervals
@@ -91,7 +91,6 @@ def analyse_factors(summaries: Sequence[Path], output: Path, settings: Compariso
 def read_units(summaries: Sequence[Path]) -> dict[tuple[str, str], list[Unit]]:
     """Units by (estimator, sink), with all keys kept, of models whose architecture is recorded."""
     import pyarrow.compute
-    import pyarrow.parquet
 
     field = pyarrow.compute.field
     chosen = (field("scope") == "model") & (field("sink") == "kept")
@@ -105,7 +104,7 @@ def read_units(summaries: Sequence[Path]) -> dict[tuple[str, str], list[Unit]]:
         seen.add(weights)
         levels = levels_of(metadata)
         cluster = f"{metadata['base'] or metadata['model']} seed {metadata['seed']}"
-        for row in pyarrow.parquet.read_table(path, filters=chosen).to_pylist():
+        for row in read_arrow(path, ["estimator", "sink", "scope", "value"], chosen).to_pylist():
             value = np.nan if row["value"] is None else row["value"]
             unit = Unit(value, levels, cluster, metadata["source"] in MADE_HERE)
             units.setdefault((row["estimator"], row["sink"]), []).append(unit)

@@ -10,13 +10,15 @@ import numpy.typing as npt
 
 from headwise.arrays import Float32Array, FloatArray
 from headwise.attention.sinks import SINKS
-from headwise.provenance import read_metadata
+from headwise.provenance import read_arrow, read_metadata
 
 if TYPE_CHECKING:
     import pyarrow
 
 # What both tables of a measurement share.
 IDENTITY = ("study", "model", "seed", "weights_digest", "prompts_digest")
+PAIR_COLUMNS = ("prompt", "layer", "sink")
+HEAD_COLUMNS = (*PAIR_COLUMNS, "head", "tokens", "row_entropy_nats", "received")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +69,6 @@ def load_measured(heads: Path, pairs: Path) -> Measured:
     Raises ValueError, naming the file, where the two tables come from different measurements or where their
     rows are not one per prompt, layer and head (or pair table: prompt and layer), in that order.
     """
-    import pyarrow.parquet
-
     metadata, pair_metadata = read_metadata(heads), read_metadata(pairs)
     for key in IDENTITY:
         if metadata.get(key) != pair_metadata.get(key):
@@ -76,12 +76,12 @@ def load_measured(heads: Path, pairs: Path) -> Measured:
                 f"{heads} and {pairs} come from different measurements: their {key} is "
                 f"{metadata.get(key)!r} and {pair_metadata.get(key)!r}. Extract the model again."
             )
-    by_sink = _split(pyarrow.parquet.read_table(heads), heads)
+    by_sink = _split(read_arrow(heads, HEAD_COLUMNS), heads)
     prompts, layers, units = _axes(by_sink, ("prompt", "layer", "head"), heads)
     shape = (len(prompts), len(layers), len(units))
     tokens = next(iter(by_sink.values()))["tokens"].to_numpy().reshape(shape)[:, 0, 0]
 
-    pairs_by_sink = _split(pyarrow.parquet.read_table(pairs), pairs)
+    pairs_by_sink = _split(read_arrow(pairs, PAIR_COLUMNS), pairs)
     pair_prompts, pair_layers = _axes(pairs_by_sink, ("prompt", "layer"), pairs)
     if pair_prompts != prompts or pair_layers != layers:
         raise ValueError(f"{heads} and {pairs} do not hold the same prompts and layers. Extract the model again.")

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet
 from scipy.spatial.distance import cdist, pdist
 
+from headwise.provenance import read_arrow
 from headwise.stability.group import Group
 from headwise.stability.names import CORRECTED
 from headwise.stability.rows import Row
@@ -33,7 +33,7 @@ def distance_vectors(group: Group) -> tuple[pd.DataFrame, FloatArray]:
     The distance matrix of Bali et al. has every distance twice and a diagonal of zeros, which changes distances between
     heads by a common factor alone.
     """
-    table = pyarrow.parquet.read_table(group.outputs)
+    table = read_arrow(group.outputs, ["refit", "layer", "head", "mean"])
     places = table.select(["refit", "layer", "head"]).to_pandas()
     means = (
         table["mean"].combine_chunks().flatten().to_numpy().reshape(len(table), -1) if len(table) else np.empty((0, 0))

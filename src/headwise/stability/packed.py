@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet
 
-from headwise.provenance import read_metadata
+from headwise.provenance import open_parquet, read_metadata, reading
 
 HalfArray = npt.NDArray[np.float16]
+COLUMNS = ("prompt", "layer", "head", "tokens", "weights")
 
 
 class StabilityError(ValueError):
@@ -51,7 +52,8 @@ class PackedAttention:
 
     def read(self, position: int) -> HalfArray:
         """The attention of the prompt at a position: float16 (L, H, entries)."""
-        table = self.parquet.read_row_groups(list(self.row_groups[position]), columns=["prompt", "weights"])
+        with reading(self.path):
+            table = self.parquet.read_row_groups(list(self.row_groups[position]), columns=["prompt", "weights"])
         chosen = table["prompt"].combine_chunks().to_numpy(zero_copy_only=False) == self.prompts[position]
         if not chosen.all():
             table = table.filter(chosen)
@@ -66,13 +68,14 @@ def packed_attention(path: str | Path) -> Iterator[PackedAttention]:
     Raises StabilityError, naming the file, where it has not one row per prompt, layer and head, in that order.
     """
     path = Path(path)
-    with pyarrow.parquet.ParquetFile(path) as parquet:
+    with open_parquet(path, COLUMNS) as parquet:
         rows: dict[str, list[int]] = {}
         groups: dict[str, list[int]] = {}
         tokens: dict[str, int] = {}
         places: list[npt.NDArray[np.int64]] = []
         for group in range(parquet.num_row_groups):
-            table = parquet.read_row_group(group, columns=["prompt", "layer", "head", "tokens"])
+            with reading(path):
+                table = parquet.read_row_group(group, columns=["prompt", "layer", "head", "tokens"])
             names = table["prompt"].to_numpy()
             places.append(np.stack([table["layer"].to_numpy(), table["head"].to_numpy()]).astype(np.int64))
             for name in dict.fromkeys(names):
