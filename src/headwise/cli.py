@@ -114,16 +114,21 @@ def cost(
     measured_study: Annotated[
         list[Path] | None, typer.Option(help="The study file of that run; default: STUDY, as it is written")
     ] = None,
+    cluster_file: Annotated[
+        Path | None, typer.Option("--cluster", help="slurm/cluster.yaml: say as well what will not fit on its nodes")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON")] = False,
 ) -> None:
     """Estimate what a study takes before anything runs: jobs, hours, memory and disk, rule by rule."""
+    from headwise.cluster import read_cluster
     from headwise.cost.estimate import estimate, total
     from headwise.cost.plan import Plan
     from headwise.cost.rates import RATES, measured_rates
-    from headwise.cost.table import as_json_text, cost_table
+    from headwise.cost.table import as_json_text, cost_table, on_cluster
     from headwise.study.parse import load_study
 
     plan = Plan(load_study(*study_files, changes=config or []), ", ".join(map(str, study_files)))
+    cluster = read_cluster(cluster_file) if cluster_file else None
     rates = RATES
     if measured is not None:
         its_files = measured_study or study_files
@@ -132,9 +137,11 @@ def cost(
         raise ValueError("--measured-study says what --measured ran: give --measured results/NAME as well, or neither.")
     rows = estimate(plan, rates)
     if as_json:
-        print(as_json_text(plan, rows))
+        print(as_json_text(plan, rows, cluster))
         return
     terminal().print(cost_table(plan, rows, total(rows)))
+    if cluster:
+        print(f"\n{on_cluster(plan, cluster)}")
 
 
 @app.command()

@@ -96,17 +96,27 @@ class Cluster:
         without = [partition for partition in self.partitions if not partition.gpus] or list(self.partitions)
         return min(without, key=lambda partition: (partition.memory_mb, partition.minutes))
 
+    def has_room(self, memory_mb: int, minutes: int, gpus: int) -> bool:
+        """Whether some partition can run a job of one CPU."""
+        return any(partition.has_room(memory_mb, minutes, gpus) for partition in self.partitions)
+
     def refuse_what_never_runs(self, memory_mb: int, minutes: int, gpus: int) -> None:
         """Raise ClusterError for a job of one CPU that no partition has room for."""
-        if any(partition.has_room(memory_mb, minutes, gpus) for partition in self.partitions):
-            return
-        asked = f"{memory_mb} MB, {minutes} minutes" + (f" and {gpus} GPUs" if gpus else "")
-        there = "; ".join(map(str, self.partitions))
-        raise ClusterError(
-            f"the job asks for {asked}, which no partition of {self.source} has ({there}): correct the sizes there if "
-            "nodes are larger, or change the study so that the job needs less (`headwise cost` shows what asks for how "
-            "much), or measure this model elsewhere"
-        )
+        if not self.has_room(memory_mb, minutes, gpus):
+            raise ClusterError(
+                f"the job asks for {amounts(memory_mb, minutes, gpus)}, which no partition of {self} has: correct the "
+                "sizes there if nodes are larger, or change the study so that the job needs less (`headwise cost` "
+                "shows what asks for how much), or measure this model elsewhere"
+            )
+
+    def __str__(self) -> str:
+        return f"{self.source} ({'; '.join(map(str, self.partitions))})"
+
+
+def amounts(memory_mb: int, minutes: int, gpus: int) -> str:
+    """What a job asks for, in words; minutes of 0 are not said."""
+    parts = [f"{memory_mb} MB", f"{minutes} minutes" if minutes else "", f"{gpus} GPU" if gpus else ""]
+    return ", ".join(filter(None, parts))
 
 
 def read_cluster(path: str | Path) -> Cluster:

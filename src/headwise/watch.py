@@ -20,6 +20,7 @@ NEVER = re.compile(
     r"PartitionConfig|MaxMemPerLimit|\w+Max\w+PerJob(Limit)?|AccountNotAllowed|QOSNotAllowed"
 )
 KILLED = 9
+UNFINISHED = ("PENDING", "RUNNING", "SUSPENDED", "COMPLETING", "UNKNOWN")
 
 
 def attend(scheduler: Any) -> None:
@@ -78,16 +79,18 @@ def never_starting() -> dict[str, str]:
 
 
 def why_it_ended(number: str) -> str | None:
-    """What accounting, or else the controller, says of a job that failed, as a sentence; None where neither answers."""
-    try:
-        job = _from_accounting(number)
-    except SlurmError:
+    """What accounting, or else the controller, says of a job that failed, as a sentence; None where neither knows."""
+    for ask in (_from_accounting, _from_controller):
         try:
-            job = _from_controller(number)
+            job = ask(number)
         except SlurmError:
-            return None
-    if not job:
-        return None
+            continue
+        if job.get("State") not in UNFINISHED:  # accounting is some seconds late
+            return _sentence(number, job)
+    return None
+
+
+def _sentence(number: str, job: dict[str, str]) -> str:
     state, code = job["State"].split()[0], job["ExitCode"]
     where = f" on {job['NodeList']}" if job["NodeList"] not in ("", "None assigned", "(null)") else ""
     head = f"Slurm job {number} ended as {job['State']} (exit code {code}){where} after {job['Elapsed']}"

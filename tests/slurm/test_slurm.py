@@ -3,6 +3,7 @@
 One file, so that tests which run in parallel start one cluster.
 """
 
+import json
 import os
 import re
 import shutil
@@ -83,6 +84,14 @@ def study(overtime: tuple, local: Project, cluster: Cluster, tmp_path: Path) -> 
     return study
 
 
+def headwise(study: SlurmStudy, *arguments: str) -> str:
+    """What one of headwise's commands prints in the study's folder."""
+    command = [sys.executable, "-c", "from headwise.cli import app; app()", *arguments]
+    done = subprocess.run(command, cwd=study.folder, env=study.environment, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_results_equal_those_of_a_local_run_byte_for_byte(studies: tuple[Project, SlurmStudy]) -> None:
     local, slurm = studies
     produced = digests(slurm.results)
@@ -117,6 +126,10 @@ def test_short_jobs_share_a_slurm_job(studies: tuple[Project, SlurmStudy]) -> No
         "runtime": sum(max(request["runtime"] for request in line) for line in report),
         "gpu": 0,
     }
+    # As `headwise cost` says it beforehand.
+    cost = headwise(slurm, "cost", slurm.study.name, "--cluster", "slurm/cluster.yaml", "--json")
+    told = json.loads(cost)["cluster"]["shared_memory_mb"].values()
+    assert list(told) == [requested(evaluation_job)["mem_mb"], requested(report_job)["mem_mb"]]
 
 
 def test_gpu_jobs_alone_go_to_the_gpu_partition(studies: tuple[Project, SlurmStudy]) -> None:
@@ -167,23 +180,15 @@ def test_a_restart_of_the_slurm_controller_costs_nothing(study: SlurmStudy, loca
     assert [job["State"] for job in study.jobs()] == ["COMPLETED", "COMPLETED"]
 
 
-def cancel_orphans(study: SlurmStudy) -> str:
-    """What `headwise cancel-orphans` prints."""
-    command = [sys.executable, "-c", "from headwise.cli import app; app()", "cancel-orphans"]
-    done = subprocess.run(command, env=study.environment, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_a_killed_snakemake_goes_on_after_its_orphans_are_cancelled(study: SlurmStudy, local: Project) -> None:
     with study.running(TARGET) as process:
         number = study.held()
-        assert number not in cancel_orphans(study), "its Snakemake runs"
+        assert number not in headwise(study, "cancel-orphans"), "its Snakemake runs"
         with faults.recovery("Snakemake killed with SIGKILL", study):
             process.kill()
             process.wait()
             assert study.state(number) == "RUNNING"
-            assert number in cancel_orphans(study)
+            assert number in headwise(study, "cancel-orphans")
             wait_until(lambda: study.state(number) == "CANCELLED", "the orphan cancelled")
             study.assert_nothing_half_written(local)
             study.run("--unlock")

@@ -1,6 +1,7 @@
 """What `headwise cost` says before anything runs; its counts of jobs are compared with dry runs in tests/workflow."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,9 @@ import yaml
 from typer.testing import CliRunner
 
 from headwise.cli import app
+from headwise.cluster import Cluster, Partition
 from headwise.cost.disk import PER_ENTRY, bytes_left
-from headwise.cost.estimate import estimate, total
+from headwise.cost.estimate import GATHERING, estimate, misfits, total
 from headwise.cost.jobs import STAGE_OF, Jobs
 from headwise.cost.plan import Plan
 from headwise.cost.rates import RATES, MeasuredError, measured_rates, processor_seconds
@@ -51,6 +53,45 @@ def test_the_table_has_every_rule_and_the_total() -> None:
     found = json.loads(said)
     assert found["total"]["jobs"] == sum(rule["jobs"] for rule in found["rules"]) == 171
     assert found["total"]["disk_mb"] == pytest.approx(sum(rule["disk_mb"] for rule in found["rules"]))
+
+
+def cluster_file(folder: Path, memory_mb: int, gpus: int = 0) -> str:
+    sizes = f"max_threads: 4, max_mem_mb: {memory_mb}, max_runtime: 4000"
+    (folder / "cluster.yaml").write_text(
+        f"account: lab\ngpus: {gpus}\npartitions:\n  cpu: {{{sizes}}}\n  gpu: {{{sizes}, max_gpu: {gpus}}}\n"
+    )
+    return str(folder / "cluster.yaml")
+
+
+def test_with_a_cluster_it_is_said_what_shared_jobs_ask_for_and_what_does_not_fit(tmp_path: Path) -> None:
+    study = "config/studies/polypythias.yaml"
+    code, said = run(study, "--cluster", cluster_file(tmp_path, 8000))
+    assert code == 0
+    assert re.search(r"one Slurm job for 20 of \d+ evaluations: 4,000 MB", said)  # four CPUs, 1,000 MB each
+    assert re.search(r"one Slurm job for all that gathers results, up to the report: 7,000 MB", said)
+    asked = {row.rule: row.memory_mb for row in estimate(plan(study), RATES)}
+    too_much = {line.split()[0]: line for line in said.splitlines() if re.match(r"  \w+ pythia-410m: ", line)}
+    assert set(too_much) == {rule for rule, most in asked.items() if most > 8000} - {"fetch_model"}
+    assert f"{asked['probe_refits']} MB, " in too_much["probe_refits"]
+    code, said = run(study, "--cluster", cluster_file(tmp_path, max(asked.values())))
+    assert code == 0
+    assert "Every job fits" in said
+    code, said = run(study, "--json", "--cluster", cluster_file(tmp_path, 8000))
+    assert len(json.loads(said)["cluster"]["does_not_fit"]) == len(too_much)
+
+
+@pytest.mark.parametrize(("held", "there"), [(4, 1), (4, 0), (0, 0)])
+def test_a_gpu_that_no_node_has_is_one_that_does_not_fit(held: int, there: int) -> None:
+    cpu, gpu = Partition("cpu", 8, 10**6, 10**6, 0), Partition("gpu", 8, 10**6, 10**6, there)
+    found = misfits(plan("config/config.yaml", "extraction={device: cuda}"), Cluster("c.yaml", "lab", held, (cpu, gpu)))
+    # With no GPU to hold, extraction asks for none.
+    assert bool(found) == (held > there == 0)
+    assert all(line.endswith("1 GPU") for line in found)
+
+
+def test_what_gathers_is_what_the_profile_groups_but_for_the_end_which_runs_alone() -> None:
+    groups = yaml.safe_load(Path("slurm/config.yaml").read_text())["groups"]["?if cluster.report_together"]
+    assert [*GATHERING, "aggregate", "draw_figures", "write_report"] == list(groups)
 
 
 def test_one_key_of_a_section_changes_that_key_alone() -> None:

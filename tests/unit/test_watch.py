@@ -48,6 +48,9 @@ def test_without_accounting_the_controller_is_asked(tmp_path: Path, monkeypatch:
     said = "JobId=12 JobName=x\n JobState=TIMEOUT Reason=TimeLimit\n ExitCode=0:15 RunTime=00:01:02 TimeLimit=00:01:00"
     answer(tmp_path, monkeypatch, sacct=None, scontrol=said)
     assert "out of time: it had asked for 00:01:00" in str(watch.why_it_ended("12"))
+    # So it is while accounting has not yet heard of the end.
+    answer(tmp_path, monkeypatch, sacct="12|RUNNING|0:0|n1|00:01:02|1000M|00:01:00|", scontrol=said)
+    assert "ended as TIMEOUT" in str(watch.why_it_ended("12"))
     answer(tmp_path, monkeypatch, sacct="", scontrol=None)
     assert watch.why_it_ended("12") is None
 

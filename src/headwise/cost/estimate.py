@@ -3,12 +3,25 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from headwise.cluster import Cluster, amounts
 from headwise.cost.disk import bytes_left
 from headwise.cost.jobs import STAGE_OF, planned_jobs
-from headwise.cost.memory import request
+from headwise.cost.memory import SAME_MB, request
 from headwise.cost.plan import Plan
 from headwise.cost.rates import SNAKEMAKE_SECONDS, job_seconds
 from headwise.cost.work import counted_seconds
+
+# Rules that run side by side in the job of a cluster which ends with the report (slurm/config.yaml); a test compares.
+GATHERING = (
+    "check_declaration",
+    "run_controls",
+    "gather_variants",
+    "summarize_perturbations",
+    "summarize_recursion",
+    "summarize_stability",
+    "contrast_models",
+    "analyse_factors",
+)
 
 
 @dataclass
@@ -58,3 +71,29 @@ def total(rows: Sequence[Row]) -> Row:
         memory_mb=max(row.memory_mb for row in rows),
         disk_mb=sum(row.disk_mb for row in rows),
     )
+
+
+def shared(plan: Plan, cluster: Cluster) -> dict[str, int]:
+    """Short jobs that share one of a cluster, in words, and the MB that it asks for at its first attempt at most:
+    the sum of those that run side by side."""
+    jobs = planned_jobs(plan.study)
+    evaluations = sum(each.count for each in jobs if each.rule == "evaluate_specialization")
+    together = min(evaluations, cluster.evaluations_together)
+    asked = {f"{together} of {evaluations} evaluations": [SAME_MB["evaluate_specialization"]] * together}
+    if cluster.report_together:
+        asked["all that gathers results, up to the report"] = [
+            SAME_MB[each.rule] for each in jobs if each.rule in GATHERING
+        ]
+    cores, most = cluster.group_cores, cluster.most_memory_mb
+    return {what: min(most, sum(sorted(asked_mb)[-cores:])) for what, asked_mb in asked.items()}
+
+
+def misfits(plan: Plan, cluster: Cluster) -> list[str]:
+    """For each rule, and model, whose jobs no partition has room for: what they ask for. A download is no job there."""
+    found = []
+    for jobs in planned_jobs(plan.study):
+        needs = request(plan, jobs)
+        asked = (needs.memory_mb, needs.minutes, needs.gpus if cluster.gpus else 0)
+        if jobs.rule != "fetch_model" and not cluster.has_room(*asked):
+            found.append(f"{jobs.rule} {jobs.subject}".rstrip() + f": {amounts(*asked)}")
+    return found

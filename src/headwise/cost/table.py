@@ -7,14 +7,16 @@ from dataclasses import asdict
 from rich import box
 from rich.table import Table
 
-from headwise.cost.estimate import Row, total
+from headwise.cluster import Cluster
+from headwise.cost.estimate import Row, misfits, shared, total
 from headwise.cost.plan import Plan
 from headwise.cost.rates import SNAKEMAKE_SECONDS
 
 CAPTION = (
     "processor, GPU: hours, or minutes, of one core and of one GPU; the total has "
     f"{SNAKEMAKE_SECONDS:g} s per job for Snakemake itself. "
-    "memory: the most that a job asks for, at its first attempt. disk: what stays, and what is fetched. "
+    "memory: the most that a job asks for, at its first attempt; on Slurm short jobs share one that asks for more "
+    "(--cluster slurm/cluster.yaml). disk: what stays, and what is fetched. "
     "GPUs are counted at 20 teraflops, not measured."
 )
 
@@ -43,13 +45,25 @@ def cost_table(plan: Plan, rows: Sequence[Row], whole: Row) -> Table:
     return table
 
 
-def as_json_text(plan: Plan, rows: Sequence[Row]) -> str:
-    """The study's name, its rules, and their total."""
-    content = {
+def on_cluster(plan: Plan, cluster: Cluster) -> str:
+    """What jobs of a cluster ask for that run several of the table's, and which of the table's do not fit there."""
+    lines = [f"one Slurm job for {what}: {memory_mb:,} MB" for what, memory_mb in shared(plan, cluster).items()]
+    if too_much := misfits(plan, cluster):
+        lines += ["", f"What no partition of {cluster} has room for:", *(f"  {each}" for each in too_much)]
+    else:
+        lines.append(f"Every job fits on a partition of {cluster}.")
+    return "\n".join(lines)
+
+
+def as_json_text(plan: Plan, rows: Sequence[Row], cluster: Cluster | None = None) -> str:
+    """The study's name, its rules, and their total; with a cluster what shares its jobs, and what does not fit."""
+    content: dict[str, object] = {
         "study": plan.study.name,
         "rules": [asdict(row) for row in rows],
         "total": {key: value for key, value in asdict(total(rows)).items() if key not in ("stage", "rule")},
     }
+    if cluster:
+        content["cluster"] = {"shared_memory_mb": shared(plan, cluster), "does_not_fit": misfits(plan, cluster)}
     return json.dumps(content, indent=2, allow_nan=False)
 
 
