@@ -172,7 +172,8 @@ def more_words(tokenizer):
 @pytest.mark.parametrize("change", [declared_special, extended, padded_with_a_word_that_is_not_drawn, more_words])
 @torch.no_grad()
 def test_what_is_added_to_a_vocabulary_moves_no_score(change, monkeypatch):
-    monkeypatch.setattr("headwise.attention.descriptors.INDUCTION_TOKENS", 97)
+    if change is more_words:
+        monkeypatch.setattr("headwise.attention.descriptors.INDUCTION_TOKENS", 97)
     model, tokenizer = tiny_model("llama", num_key_value_heads=2), word_tokenizer()
     before = measure_induction(model, tokenizer, np.random.default_rng(3))
     change(tokenizer)

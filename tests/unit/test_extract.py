@@ -3,6 +3,7 @@
 import datetime
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -186,6 +187,7 @@ def test_the_same_prompts_on_two_days_give_the_same_bytes(tmp_path, monkeypatch)
     for day, date in ((11, DATE), (26, DATE), (26, "2024-05-17")):
         clock = type("Clock", (datetime.datetime,), {"now": classmethod(lambda cls, day=day: cls(2026, 11, day))})
         monkeypatch.setattr("transformers.utils.chat_template_utils.datetime", clock)
+        monkeypatch.setattr("headwise.models.templates.datetime", SimpleNamespace(datetime=clock))
         out = tmp_path / f"{day}-{date}"
         paths = extract(tmp_path / "model", prompt_file(tmp_path, {"a": 5}), out, template="chat", date=date)
         found.append({name: path.read_bytes() for name, path in paths.items()})
