@@ -121,6 +121,14 @@ def test_chat_without_a_template_names_the_setting():
         encode(TWO, BYTES, IN_CHAT, Limits())
 
 
+def test_a_tokenizer_with_code_of_its_own_for_chats_reads_raw_text_alone():
+    tokenizer = byte_tokenizer(CHAT_TEMPLATE)
+    tokenizer.__class__ = type("Own", (type(tokenizer),), {"apply_chat_template": lambda *_, **__: "today"})
+    assert encode(HI, tokenizer, RAW, Limits()) == encode(HI, BYTES, RAW, Limits())
+    with pytest.raises(EncodingError, match="chats with code of its own, which is not used here: set `template`"):
+        encode(HI, tokenizer, IN_CHAT, Limits())
+
+
 @pytest.mark.parametrize(
     ("max_tokens", "positions", "reason"),
     [

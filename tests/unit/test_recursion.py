@@ -16,6 +16,7 @@ from headwise.models.save import save_checkpoint
 from headwise.models.tokenizer import load_tokenizer
 from headwise.models.zoo import build_decoder
 from headwise.prompts import EncodedPrompt
+from headwise.provenance import read_metadata
 from headwise.robustness.degradation import distinct, repeated_share, similarity
 from headwise.robustness.generation import GenerationError, write
 from headwise.robustness.recursion_tables import onsets
@@ -120,6 +121,14 @@ def test_a_tokenizer_that_adds_no_first_token_gets_none(place, tmp_path):
     assert run(tmp_path / "bare", with_bos, settings=GREEDY, extraction=settings)[0]["text"].tolist() == (
         run(place, tmp_path / "own", settings=GREEDY)[0]["text"].tolist()
     )
+
+
+@pytest.mark.parametrize(("arm", "date"), [("continue", None), ("rewrite", "2024-05-17")])
+def test_what_a_template_was_told_is_recorded(place, tmp_path, arm, date):
+    run(place, tmp_path, arm, GREEDY, extraction=Extraction(device="cpu", date="2024-05-17"))
+    for name in ("generations.parquet", "specialization.parquet"):
+        metadata = read_metadata(tmp_path / name)
+        assert (metadata["template"], metadata["first_token"], metadata["date"]) == ("raw", "tokenizer", date)
 
 
 def test_batches_and_other_chains_change_nothing(place, tmp_path):

@@ -15,8 +15,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from headwise.attention.extract import extract_attention
 from headwise.prompts import Prompt, spread
+from headwise.provenance import read_metadata
 from headwise.specialization.evaluate import evaluate
-from headwise.study.extraction import Extraction
+from headwise.study.extraction import DATE, Extraction
 from headwise.study.specialization import PAIR_STATISTICS, Specialization
 from headwise.study.variants import Variants
 from headwise.variants.measure import measure_variants
@@ -223,6 +224,10 @@ def test_differences_and_choices(measured: pd.DataFrame) -> None:
     assert math.isnan(value(measured, "half", "entropy_profile", column="largest_layer_difference"))
     unpadded = measured[measured["padding"] == "none"]
     assert unpadded[["pad_to", "pad_token", "averaging", "position_ids"]].isna().all(axis=None)
+
+
+def test_the_date_that_a_template_was_told_is_recorded(measured: pd.DataFrame, checkpoint: Path) -> None:
+    assert read_metadata(checkpoint.with_name("variants.parquet"))["date"] == DATE  # of the variant `chat`
 
 
 def test_what_a_model_does_not_allow_is_null_with_a_reason(measured: pd.DataFrame) -> None:

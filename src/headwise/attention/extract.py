@@ -92,10 +92,7 @@ def extract_attention(
             "dtype": settings.dtype,
             "device": device.type,
             "quantization": loading.quantization,
-            "template": settings.template,
-            "first_token": settings.first_token,
-            # Of no effect on raw text.
-            "date": settings.date if settings.template == "chat" else None,
+            **settings.as_recorded(),
             "longest_prompt_tokens": max((len(prompt.token_ids) for prompt in prompts), default=0),
             "tokens_digest": json_digest({prompt.id: prompt.token_ids for prompt in prompts}),
         }

@@ -15,6 +15,7 @@ from headwise.study.extraction import Extraction, FirstToken
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+CHATS_OF_TRANSFORMERS = "transformers.tokenization_utils_base"
 # Texts of which one becomes tokens in nearly every vocabulary.
 SHORT_TEXTS = ("a", "1", "the")
 
@@ -33,6 +34,7 @@ class Encoder:
     special        special tokens by name, such as bos_token
     bos, eos       ids of two of them; None without
     templates      its chat templates, as `chosen_template` takes them
+    own_chat       whether it has code of its own for chats, which is not run: it may read the clock
     """
 
     name: str
@@ -42,6 +44,7 @@ class Encoder:
     bos: int | None
     eos: int | None
     templates: Any
+    own_chat: bool = False
 
     @classmethod
     def of(cls, tokenizer: "PreTrainedTokenizerBase") -> "Encoder":
@@ -54,6 +57,7 @@ class Encoder:
             tokenizer.bos_token_id,
             tokenizer.eos_token_id,
             tokenizer.chat_template,
+            type(tokenizer).apply_chat_template.__module__ != CHATS_OF_TRANSFORMERS,
         )
 
     @property
@@ -100,6 +104,8 @@ class Encoder:
 
     def chat(self, text: str, date: str) -> str:
         """A text in the chat template, as the user's only message; see `render_chat`."""
+        if self.own_chat:
+            raise EncodingError(f"{self.name} renders chats with code of its own, which is not used here: {RAW}")
         template = self.chat_template
         if template is None:
             raise EncodingError(

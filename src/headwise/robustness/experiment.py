@@ -119,7 +119,8 @@ def perturb_refit(
         _measure(tables, other, AS_MADE, model, tokenizer, texts, settings, seed, noise=False)
         del model
     digests = {each.name: weights_digest(each.checkpoint) for each in (base, *aligned)}
-    tables.write(outputs, {**metadata, "weights_digest": digests[base.name], "weights_digests": digests})
+    read = base.extraction.as_recorded()
+    tables.write(outputs, {**metadata, **read, "weights_digest": digests[base.name], "weights_digests": digests})
 
 
 def differences(model: PreTrainedModel, twin: PreTrainedModel, text: HeldOutText) -> dict[str, float]:

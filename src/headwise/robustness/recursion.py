@@ -137,7 +137,8 @@ def recurse(
         run.specialization += _specialization(model, writer, chains, run.texts, number, estimators)
         run.generation = number
         write_json(asdict(run), state / STATE)
-    shared = {**metadata, "weights_digest": weights_digest(checkpoint)}
+    read = raw.as_recorded(asks_for_the_date=arm.mode == "rewrite")
+    shared = {**metadata, **read, "weights_digest": weights_digest(checkpoint)}
     write_table(pd.DataFrame(run.rows).astype(_ROW_TYPES), generations, shared)
     write_table(pd.DataFrame(run.specialization).astype(_SPECIALIZATION_TYPES), specialization_out, shared)
     (state / STATE).unlink(missing_ok=True)

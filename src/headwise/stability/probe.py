@@ -125,6 +125,7 @@ def probe_refits(
     too little held-out text, CaptureError for an architecture that cannot be measured.
     """
     # Files first, since that is known before anything is computed; then what was loaded, however it lay in files.
+    metadata = {**metadata, **refits[0].extraction.as_recorded()}
     same_files, same_weights = _NoTwice(metadata), _NoTwice(metadata)
     for refit, reading in enumerate(refits):
         same_files.add(weights_digest(reading.checkpoint), refit)

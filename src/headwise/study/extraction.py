@@ -47,3 +47,9 @@ class Extraction(Section):
         "tensors", description="statistics: do not store attention weights, only what estimators need"
     )
     max_tokens: Whole = Field(128, ge=2, description="A prompt with more tokens is an error, never cut")
+
+    def as_recorded(self, asks_for_the_date: bool = False) -> dict[str, str | None]:
+        """What files record of how text was read; the date only where a chat template was told it: here, or, as the
+        caller says, elsewhere."""
+        told = asks_for_the_date or self.template == "chat"
+        return {"template": self.template, "first_token": self.first_token, "date": self.date if told else None}

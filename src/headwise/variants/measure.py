@@ -116,7 +116,8 @@ def measure_variants(
         for dtype, of_dtype in groupby(sorted(variants.values(), key=_forward_pass), lambda variant: variant.dtype):
             measure(str(dtype), of_dtype)
     shifts = list(compare(variants, outcomes, specialization.estimators, len(chosen)))
-    write_table(_table(shifts, metadata), output, {**metadata, "weights_digest": weights_digest(checkpoint)})
+    read = extraction.as_recorded(asks_for_the_date=any(variant.template != "raw" for variant in variants.values()))
+    write_table(_table(shifts, metadata), output, {**metadata, **read, "weights_digest": weights_digest(checkpoint)})
 
 
 def _forward_pass(variant: Variant) -> tuple[str, ...]:
