@@ -25,10 +25,10 @@ def test_readings_follow_the_published_thresholds():
 
 def test_discrimination_is_the_chance_of_a_larger_response():
     pairs = [
-        ProbedPair(0.5, 0.4, 1.0, 9.0),
-        ProbedPair(0.5, 0.6, 1.0, 2.0),  # the same base as above
-        ProbedPair(0.4, 0.3, 3.0, 4.0),
-        ProbedPair(0.3, 0.35, 5.0, 0.5),
+        ProbedPair(0.5, 0.4, 1.0, 9.0, "one"),
+        ProbedPair(0.5, 0.6, 1.0, 2.0, "one"),  # the same base as above
+        ProbedPair(0.4, 0.3, 3.0, 4.0, "two"),
+        ProbedPair(0.3, 0.35, 5.0, 0.5, "three"),
     ]
     # Aligned 9, 2, 4, 0.5 against bases 1, 3, 5: 3 + 1 + 2 + 0 wins of 12.
     area = aligned_against_base(pairs, rng(), 99, 0.05)
@@ -40,8 +40,13 @@ def test_discrimination_is_the_chance_of_a_larger_response():
     assert area.reason
 
 
+def test_bases_with_the_same_numbers_are_two():
+    pairs = [ProbedPair(0.5, 0.4, 0.0, 9.0, ("base", seed)) for seed in (1, 2)]
+    assert aligned_against_base(pairs, rng(), 99, 0.05).n_reference == 2
+
+
 def test_one_group_alone_has_no_area_but_a_reason():
-    area = suppressed_against_others([ProbedPair(0.5, 0.4, 1.0, 9.0)], rng(), 99, 0.05)
+    area = suppressed_against_others([ProbedPair(0.5, 0.4, 1.0, 9.0, "one")], rng(), 99, 0.05)
     assert area.estimate is None
     assert "negative group has no unit" in area.reason
 

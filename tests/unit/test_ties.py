@@ -318,7 +318,8 @@ def change_of(seed, base, aligned):
 
 
 def test_a_model_whose_value_is_the_bases_but_for_rounding_did_not_fall():
-    pairs = [ProbedPair(0.1 + 0.2, 0.3, 1.0, 2.0), ProbedPair(0.5, 0.4, 1.5, 9.0), ProbedPair(0.5, 0.6, 1.0, 4.0)]
+    values = [(0.1 + 0.2, 0.3), (0.5, 0.4), (0.5, 0.6)]
+    pairs = [ProbedPair(*pair, 1.0, 2.0, number) for number, pair in enumerate(values)]
     found = suppressed_against_others(pairs, generator(), 99, 0.05)
     assert (found.n, found.n_reference) == (1, 2)
 

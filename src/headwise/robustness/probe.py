@@ -5,7 +5,7 @@ within ±5 % as stable, and a fall as optimised; dose and region were those of 2
 direction. Here both are declared, and the probe is judged by how well it separates what it should separate.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,12 +20,16 @@ SUPPRESSED_ABOVE, STABLE_WITHIN = 20.0, 5.0
 
 @dataclass(frozen=True)
 class ProbedPair:
-    """An aligned model and its base in one refit: values of an estimator without noise, responses in per cent."""
+    """An aligned model and its base in one refit: values of an estimator without noise, responses in per cent.
+
+    base: what tells bases apart, such as name and seed; numbers do not, since two bases may have the same.
+    """
 
     base_value: float
     aligned_value: float
     base_response: float
     aligned_response: float
+    base: Hashable
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,8 @@ def reading(response_percent: float) -> str:
 
 def aligned_against_base(pairs: Sequence[ProbedPair], rng: np.random.Generator, resamples: int, level: float) -> Result:
     """ROC area of the response: the chance that an aligned model responds more than a base. Bases count once each."""
-    bases = list(dict.fromkeys((pair.base_value, pair.base_response) for pair in pairs))
-    return roc_area(
-        [pair.aligned_response for pair in pairs], [response for _, response in bases], rng, resamples, level
-    )
+    bases = {pair.base: pair.base_response for pair in pairs}
+    return roc_area([pair.aligned_response for pair in pairs], list(bases.values()), rng, resamples, level)
 
 
 def suppressed_against_others(

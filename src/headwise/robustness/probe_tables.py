@@ -113,7 +113,8 @@ def _pairs(rows: pd.DataFrame) -> tuple[list[ProbedPair], int]:
             continue
         numbers = (base["clean"], row["clean"], base["change_percent"], row["change_percent"])
         if np.isfinite(np.array(numbers, dtype=np.float64)).all():
-            pairs.append(ProbedPair(*map(float, numbers)))
+            one, other, base_response, response = map(float, numbers)
+            pairs.append(ProbedPair(one, other, base_response, response, (row["base"], row["seed"])))
         else:
             lost += 1
     return pairs, lost
