@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from headwise.attention.hooks import taking_weights
 from headwise.attention.interface import EXACT, AttentionCall, intercepting
 from headwise.attention.layers import AttentionLayer, CaptureError, attention_layers, per_head
-from headwise.attention.tiled import attend_at_once, sees_nothing
+from headwise.attention.tiled import sees_nothing
 from headwise.attention.tiles import row_tiles
 from headwise.models.architecture import declared_attention_layers
 
@@ -274,7 +274,7 @@ class _WeightCapture(Capture[Tensor]):
         self.receive = receive
 
     def see(self, layer: AttentionLayer, call: AttentionCall) -> tuple[Tensor, Tensor]:
-        output, weights = attend_at_once(call) if call.upcast else call.eagerly()
+        output, weights = call.eagerly()
         return output, weights[0].detach().float()
 
     def see_weights(self, layer: AttentionLayer, weights: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
@@ -47,7 +47,7 @@ class AttentionCall:
     @property
     def upcast(self) -> bool:
         """Whether this is GPT-2's second eager path, which its module takes without the interface."""
-        return bool(getattr(self.module, "reorder_and_upcast_attn", False))
+        return self.module in _UPCAST
 
     def eagerly(self) -> tuple[Tensor, Tensor]:
         """The module's own eager attention: heads' outputs (1, T, heads, head width), weights (1, heads, T, T)."""
@@ -69,8 +69,6 @@ def intercepting(
     model's attention implementation is as before once the block ends.
     """
     captured = list(modules)
-    if any(getattr(module, "reorder_and_upcast_attn", False) for module in captured):
-        implementation = TILED  # under the other name GPT-2 takes its second path by itself
     configs = {id(config): config for config in (getattr(module, "config", None) for module in model.modules())}
     with ExitStack() as undo:
         for config in configs.values():
@@ -81,6 +79,12 @@ def intercepting(
         for module in captured:
             _ATTEND[module] = attend
             undo.callback(_ATTEND.pop, module)
+            if getattr(module, "reorder_and_upcast_attn", False):
+                # Else GPT-2 would take that path without calling the interface.
+                _UPCAST.add(module)
+                undo.callback(_UPCAST.discard, module)
+                undo.callback(setattr, module, "reorder_and_upcast_attn", True)
+                cast(Any, module).reorder_and_upcast_attn = False
         undo.enter_context(_standing_under(implementation))
         yield
 
@@ -117,6 +121,8 @@ def eager_attention(module_class: type[nn.Module]) -> EagerAttention | None:
 
 # Who computes the attention of a module: names of the interface are global, captures are not.
 _ATTEND: WeakKeyDictionary[nn.Module, Attend] = WeakKeyDictionary()
+# Modules of GPT-2 that take its second eager path.
+_UPCAST: WeakSet[nn.Module] = WeakSet()
 # By name of the interface: in how many blocks `_attend` stands there, and what stood there before.
 _BLOCKS: Counter[str] = Counter()
 _BEFORE: dict[str, Callable[..., Any] | None] = {}
