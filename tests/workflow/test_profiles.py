@@ -81,7 +81,7 @@ def test_a_study_is_planned_for_slurm_with_what_make_run_installs(root: Path, tm
 
 def test_a_study_is_planned_for_kubernetes_and_an_object_store(root: Path, tmp_path: Path) -> None:
     if not (find_spec("snakemake_executor_plugin_kubernetes") and find_spec("snakemake_storage_plugin_s3")):
-        pytest.skip("Snakemake's plugins for Kubernetes are not installed: `pip install headwise[kubernetes]`")
+        pytest.skip("Snakemake's plugins for Kubernetes are not installed: `pip install '.[kubernetes]'`")
     for name in (*CHECKOUT, "kubernetes"):
         (tmp_path / name).symlink_to(root / name)
     bucket = serve()
