@@ -37,9 +37,11 @@ NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_t
 GENERAL = frozenset({None, "PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend", "PythonBackend"})
 
 
-def check_tokenizer(folder: Path) -> None:
-    """Refuse a folder whose tokenizer is damaged or has no vocabulary. transformers would make an empty one of what
-    little there is. Raises CheckpointError, which names the file."""
+def check_tokenizer(folder: Path) -> Tokenizer | None:
+    """Refuse a folder whose tokenizer is damaged or has no vocabulary; what is in tokenizer.json, if it is there.
+
+    transformers would make an empty tokenizer of what little there is. Raises CheckpointError, which names the file.
+    """
     files = tokenizer_files(folder)
     for path in files:
         if path.suffix == ".json":
@@ -49,24 +51,22 @@ def check_tokenizer(folder: Path) -> None:
     settings = _object(folder / SETTINGS)
     class_name = str(settings.get("tokenizer_class")).removesuffix("Fast")
     if class_name in WITHOUT_WORDS or "auto_map" in settings:
-        return
+        return None
     if not any(fnmatch(path.name, pattern) for path in folder.iterdir() for pattern in WORDS):
         raise CheckpointError(
             f"{folder}: {TOKENIZER} is missing, and so is every other file that holds words: save the tokenizer beside "
             "the model"
         )
-    if (folder / TOKENIZER).is_file():
-        _tokenizer(folder / TOKENIZER)
+    return _tokenizer(folder / TOKENIZER) if (folder / TOKENIZER).is_file() else None
 
 
 def read_encoder(folder: Path) -> Encoder | None:
     """The tokenizer of a checkpoint folder as `read_tokenizer` reads it; None where that takes more than tokenizer.json
     (words in sentencepiece alone, or code of its own). Raises CheckpointError as `check_tokenizer` does."""
-    check_tokenizer(folder)
+    tokenizer = check_tokenizer(folder)
     settings = _object(folder / SETTINGS)
-    if not (folder / TOKENIZER).is_file() or "auto_map" in settings or "fast_tokenizer_files" in settings:
+    if tokenizer is None or "fast_tokenizer_files" in settings:
         return None
-    tokenizer = _tokenizer(folder / TOKENIZER)
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = bool(settings.get("split_special_tokens", False))
