@@ -320,6 +320,25 @@ def test_quantized_weights_without_their_scales_are_refused(tmp_path):
     check_checkpoint(write(tmp_path, weights={**weights(), **masks}))
 
 
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("{", "damaged: not valid JSON"),
+        ("[1]", "holds no JSON object"),
+        (POINTER, "a pointer of git-LFS"),
+        ('{"eos_token_id": "2"}', "eos_token_id is '2', and must be a token's number"),
+        ('{"eos_token_id": [2, "3"]}', r"eos_token_id is \[2, '3'\], and must be"),
+    ],
+)
+def test_settings_of_generation_that_would_be_ignored_are_refused(tmp_path, content, sentence):
+    folder = write(tmp_path)
+    for whole in ("{}", '{"eos_token_id": 0}', '{"eos_token_id": [2, 3]}', '{"eos_token_id": null}'):
+        (folder / "generation_config.json").write_text(whole)
+        check_checkpoint(folder)
+    (folder / "generation_config.json").write_text(content)
+    refuse(folder, rf"generation_config\.json: {sentence}")
+
+
 @pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"])
 def test_an_adapter_is_refused_beside_a_model_and_alone(tmp_path, name):
     folder = write(tmp_path)

@@ -81,7 +81,11 @@ def test_needed_files_are_fetched_and_described_and_no_others(hub: Hub, place: P
     shards = {path.name for path in saved.glob("model-*.safetensors")}
     assert len(shards) > 1
     tokenizer = {"tokenizer.json", "tokenizer_config.json"}
-    assert set(source["files"]) == shards | tokenizer | {"config.json", "model.safetensors.index.json"}
+    assert set(source["files"]) == shards | tokenizer | {
+        "config.json",
+        "generation_config.json",
+        "model.safetensors.index.json",
+    }
     assert set(hub.requested) == set(source["files"])
     for name, facts in source["files"].items():
         content = (saved / name).read_bytes()

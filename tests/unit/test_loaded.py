@@ -26,8 +26,9 @@ from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
 from headwise.models.align import align_model
 from headwise.models.checkpoint import CheckpointError
-from headwise.models.checks import QUANTIZATIONS, ROPE_TYPES
+from headwise.models.checks import ROPE_TYPES
 from headwise.models.load import load_checkpoint, verify_loading
+from headwise.models.quantizations import QUANTIZATIONS
 from headwise.robustness.experiment import _load
 from headwise.robustness.recursion import recurse
 from headwise.stability.probe import probe_refits

@@ -6,16 +6,25 @@ pass may still be refused when the weights are loaded, tensor by tensor (`headwi
 Imported by the Snakefile, so nothing heavy is imported here.
 """
 
-import importlib.util
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from headwise.models.files import CONFIG, INDEX, VOCABULARIES, WEIGHTS, pickled_weights, weight_files, weight_map
+from headwise.models.files import (
+    CONFIG,
+    GENERATION,
+    INDEX,
+    VOCABULARIES,
+    WEIGHTS,
+    pickled_weights,
+    weight_files,
+    weight_map,
+)
 from headwise.models.headers import FETCH_AGAIN, CheckpointError, Stored, read_headers, read_object
 from headwise.models.kinds import not_text_alone
 from headwise.models.limits import usable_positions
+from headwise.models.quantizations import check_dtypes, check_quantization
 from headwise.models.shape import HEADS, HIDDEN, LAYERS, text_config
 
 KEY_VALUE_HEADS = ("num_key_value_heads", "num_kv_heads", "n_kv_heads", "n_head_kv")
@@ -35,39 +44,6 @@ ROPE_TYPES: dict[str, tuple[str, ...]] = {
 }
 # What Phi called longrope at first.
 FIRST_LONGROPE = {model_type: ("su", "yarn") for model_type in ("phi3", "phi4_multimodal")}
-# Methods of quantization that transformers loads, with the libraries that each needs.
-QUANTIZATIONS: dict[str, tuple[str, ...]] = {
-    "aqlm": ("aqlm", "accelerate"),
-    "auto-round": ("auto_round",),
-    "awq": ("gptqmodel", "accelerate"),
-    "bitnet": ("accelerate",),
-    "bitsandbytes": ("bitsandbytes", "accelerate"),
-    "compressed-tensors": ("compressed_tensors",),
-    "eetq": ("kernels", "accelerate"),
-    "fbgemm_fp8": ("fbgemm_gpu", "accelerate"),
-    "fouroversix": ("fouroversix",),
-    "fp8": ("accelerate",),
-    "fp_quant": ("fp_quant",),
-    "gemma": (),
-    "gptq": ("optimum", "gptqmodel"),
-    "higgs": ("flute", "fast_hadamard_transform", "accelerate"),
-    "hqq": ("hqq",),
-    "metal": ("kernels",),
-    "mxfp4": ("accelerate",),
-    "mxfp8": ("accelerate",),
-    "nvfp4": ("kernels",),
-    "quanto": ("optimum", "accelerate"),
-    "quark": ("quark",),
-    "sinq": ("sinq",),
-    "spqr": ("spqr_quant", "accelerate"),
-    "torchao": ("torchao",),
-    "vptq": ("vptq", "accelerate"),
-}
-UNQUANTIZED = "choose a checkpoint whose weights are not quantized"
-# Files in which other tools keep how they quantized the weights beside them; transformers reads none of them.
-FOREIGN_QUANTIZATIONS = ("hf_quant_config.json", "quantize_config.json", "quant_config.json")
-# A weight of these dtypes means nothing without the scales that a quantization_config speaks of.
-SCALED = ("F8", "F6", "F4", "I8", "U8", "I16", "U16", "I32", "U32")
 ADAPTER_CONFIG = "adapter_config.json"
 MERGE = "merge it into its base with peft (`model.merge_and_unload().save_pretrained(folder)`) and give that folder"
 # What wrappers put before, or between, the names of weights.
@@ -102,11 +78,12 @@ def check_checkpoint(folder: Path, own_code: bool = False) -> None:
     config = folder / CONFIG
     content = read_object(config)
     check_config(content, config, own_code)
+    _check_generation(folder / GENERATION)
     _check_files(folder)
     tensors = read_headers(weight_files(folder))
     _check_index(folder, tensors)
     _check_names_of_weights(tensors)
-    _check_dtypes(tensors, content, config)
+    check_dtypes(tensors, content, config)
     if not own_code and "text_config" not in content:
         _check_layers(tensors, content, config)
         _check_vocabulary(tensors, content, config)
@@ -132,7 +109,7 @@ def check_config(content: Mapping[str, Any], config: Path, own_code: bool = Fals
             f"{config}: transformers_weights names '{named}', and weights are read from {WEIGHTS} or {INDEX} alone: "
             "rename the file, and remove the field"
         )
-    _check_quantization(content, config)
+    check_quantization(content, config)
     for field in ("dtype", "torch_dtype"):
         value = content.get(field)
         if isinstance(value, str) and value not in DTYPES:
@@ -193,6 +170,15 @@ def stated_layers(folder: Path) -> int | None:
     return stated(text_config(read_object(folder / CONFIG)), LAYERS)
 
 
+def _check_generation(path: Path) -> None:
+    """Refuse settings of generation that transformers would ignore without a word, and with them where a text ends."""
+    if not path.is_file():
+        return
+    ends = read_object(path).get("eos_token_id")
+    if not all(isinstance(token, int) for token in (ends if isinstance(ends, list) else [ends or 0])):
+        raise CheckpointError(f"{path}: eos_token_id is {ends!r}, and must be a token's number, or several: correct it")
+
+
 def _check_files(folder: Path) -> None:
     missing = [path.name for path in weight_files(folder) if not path.is_file()]
     if missing and (folder / INDEX).is_file():
@@ -206,34 +192,6 @@ def _check_files(folder: Path) -> None:
         raise CheckpointError(f"{folder}: {WEIGHTS} is missing: save the model with `save_pretrained`")
     if not any((folder / name).is_file() for name in VOCABULARIES):
         raise CheckpointError(f"{folder}: tokenizer.json is missing: save the tokenizer beside the model")
-
-
-def _check_quantization(content: Mapping[str, Any], config: Path) -> None:
-    if "compression_config" in content or ("quantization" in content and "quantization_config" not in content):
-        field = "compression_config" if "compression_config" in content else "quantization"
-        raise CheckpointError(f"{config}: `{field}` is not what transformers reads: {UNQUANTIZED}")
-    own = content.get("quantization_config")
-    if own is None:
-        foreign = [name for name in FOREIGN_QUANTIZATIONS if (config.parent / name).is_file()]
-        if foreign:
-            raise CheckpointError(
-                f"{config.parent / foreign[0]}: says that the weights are quantized, and config.json has no "
-                f"quantization_config, which alone is read: {UNQUANTIZED}"
-            )
-        return
-    if not isinstance(own, dict):
-        raise CheckpointError(f"{config}: quantization_config is no object: {FETCH_AGAIN}, or remove it")
-    method = "bitsandbytes" if own.get("load_in_8bit") or own.get("load_in_4bit") else own.get("quant_method")
-    if not isinstance(method, str) or method not in QUANTIZATIONS:
-        raise CheckpointError(
-            f"{config}: quantization_config.quant_method is {method!r}, which transformers does not know: {UNQUANTIZED}"
-        )
-    missing = [name for name in QUANTIZATIONS[method] if importlib.util.find_spec(name) is None]
-    if missing:
-        raise CheckpointError(
-            f"{config}: quantization_config.quant_method is '{method}', which needs {' and '.join(missing)}, not "
-            f"installed here: install it, or {UNQUANTIZED}"
-        )
 
 
 def _check_numbers(content: Mapping[str, Any], names: tuple[str, ...], config: Path) -> None:
@@ -327,18 +285,6 @@ def _wrapped(file: Path, name: str, wrapper: str) -> str:
         f"take it off the names (`{{name.replace('{wrapper}.', ''): weight for name, weight in weights.items()}}`) and "
         "save the file again"
     )
-
-
-def _check_dtypes(tensors: Mapping[str, Stored], content: Mapping[str, Any], config: Path) -> None:
-    """Refuse weights in numbers that need scales where nothing says so; buffers may have any dtype."""
-    if content.get("quantization_config") is not None:
-        return
-    for name, stored in tensors.items():
-        if name.endswith(".weight") and stored.dtype.startswith(SCALED):
-            raise CheckpointError(
-                f"{stored.file}: '{name}' is quantized ({stored.dtype}), and {config.name} has no quantization_config "
-                f"that says how: {UNQUANTIZED}"
-            )
 
 
 def _check_layers(tensors: Mapping[str, Stored], content: Mapping[str, Any], config: Path) -> None:

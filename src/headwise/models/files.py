@@ -12,6 +12,7 @@ from headwise.models.headers import FETCH_AGAIN, CheckpointError, read_object
 from headwise.study.data import Corpus
 
 CONFIG = "config.json"
+GENERATION = "generation_config.json"  # which tokens end a text
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 # Endings of weights that are read by unpickling, which runs whatever code their author put there.
@@ -99,7 +100,7 @@ def fetched_sources(record: Path) -> list[dict[str, Any]]:
 def checkpoint_files(folder: str | Path) -> list[Path]:
     """The files of a checkpoint folder that a model and its tokenizer are read from, sorted by name."""
     folder = Path(folder)
-    named = [folder / CONFIG, folder / INDEX, *weight_files(folder)]
+    named = [folder / CONFIG, folder / GENERATION, folder / INDEX, *weight_files(folder)]
     return sorted({*(path for path in named if path.is_file()), *tokenizer_files(folder)})
 
 

@@ -30,6 +30,7 @@ from headwise.models.checkpoint import verify_architecture
 from headwise.models.checks import check_config, check_names
 from headwise.models.files import (
     CONFIG,
+    GENERATION,
     INDEX,
     WEIGHTS,
     fetched_sources,
@@ -118,6 +119,7 @@ def _needed_files(download: Download, commit: str) -> list[str]:
     needed += [name for name in names if name == CONFIG]
     if not download.weights:
         return needed
+    needed += [name for name in names if name == GENERATION]
     if CONFIG not in needed:
         raise FetchError(f"{where} has no config.json: choose a repository in the layout of transformers")
     config = Path(hf_hub_download(download.repository, CONFIG, revision=commit))

@@ -21,11 +21,12 @@ from transformers import (
 
 from headwise.models.architecture import ArchitectureError, language_model_class
 from headwise.models.checkpoint import checkpoint_folder, verify_architecture
-from headwise.models.checks import UNQUANTIZED, check_checkpoint
+from headwise.models.checks import check_checkpoint
 from headwise.models.configuration import errors_named, read_config
 from headwise.models.files import CONFIG
 from headwise.models.headers import CheckpointError, read_object
 from headwise.models.loaded import verify_loaded
+from headwise.models.quantizations import UNQUANTIZED
 from headwise.models.tokenizer import read_tokenizer
 from headwise.progress import no_bars_in_logs
 from headwise.study.models import Loading
