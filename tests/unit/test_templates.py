@@ -112,6 +112,9 @@ def test_a_template_that_loses_what_is_said_is_refused():
         encode(prompts, tokenizer, Extraction(template="chat"), Limits())
     twins = [Prompt("a", "d", "same"), Prompt("b", "d", "same")]
     assert len(encode(twins, byte_tokenizer(CHAT_TEMPLATE), Extraction(template="chat"), Limits())) == 2
+    spaced = [Prompt("a", "d", "same"), Prompt("b", "d", " same\n")]
+    stripped = byte_tokenizer("<user>{{ messages[0].content | trim }}")
+    assert len(encode(spaced, stripped, Extraction(template="chat"), Limits())) == 2
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,8 @@ def encode(
     encoded, first_of = [], dict[str, Prompt]()
     for prompt in prompts:
         text = encoder.chat(prompt.text, settings.date) if settings.template == "chat" else prompt.text
-        if settings.template == "chat" and first_of.setdefault(text, prompt).text != prompt.text:
+        # Many templates strip what is said.
+        if settings.template == "chat" and first_of.setdefault(text, prompt).text.strip() != prompt.text.strip():
             raise EncodingError(
                 f"{encoder.name}: its chat template writes the same for the prompts '{first_of[text].id}' and "
                 f"'{prompt.id}', which are different: correct it, or {RAW}"
