@@ -8,7 +8,9 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+from mirror import byte_tokenizer
 from tiny import tiny_content, write_study
+from transformers import LlamaConfig, LlamaForCausalLM
 
 Run = Callable[..., CompletedProcess[str]]
 NAMES = [
@@ -62,10 +64,15 @@ def test_a_study_whose_files_have_odd_names_is_planned(tmp_path: Path, snakemake
 
 
 def test_a_file_of_a_checkpoint_with_braces_is_named(tmp_path: Path, snakemake: Run) -> None:
-    study = write_study(tmp_path, models=[{"name": "own", "source": "folder", "path": "own"}], seeds=[1])
+    models, extraction = [{"name": "own", "source": "folder", "path": "own"}], {"max_tokens": 512}
+    study = write_study(tmp_path, models=models, seeds=[1], extraction=extraction)
+    width = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=300, num_hidden_layers=1, max_position_embeddings=512, **width)
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "own")
+    byte_tokenizer(300, ["A text."]).save_pretrained(tmp_path / "own")
+    snakemake(tmp_path, "-n", "--configfile", study)
     templates = tmp_path / "own" / "additional_chat_templates"
-    templates.mkdir(parents=True)
-    (tmp_path / "own" / "config.json").write_text('{"num_hidden_layers": 1}')
+    templates.mkdir()
     (templates / "{tool}.jinja").write_text("{{ messages }}")
     refused = snakemake(tmp_path, "-n", "--configfile", study, check=False)
     said = "own/additional_chat_templates/{tool}.jinja: Snakemake takes braces in this name for a wildcard"
