@@ -33,10 +33,14 @@ def compare_checkpoints(
     """
     # Both, before hours are spent on the first: files before libraries are imported that take seconds, then weights.
     check_pair(checkpoint_folder(base), checkpoint_folder(aligned), read_prompts(prompts), extraction)
+    from headwise.attention.layers import attention_layers
+    from headwise.models.architecture import without_memory
+    from headwise.models.configuration import read_config
     from headwise.models.load import verify_loading
     from headwise.specialization.compare import compare_pair
 
     verify_loading(aligned)
+    attention_layers(without_memory(read_config(checkpoint_folder(aligned))))
     for name, checkpoint in (("base", base), ("aligned", aligned)):
         measure_checkpoint(checkpoint, prompts, folder / name, extraction, specialization)
     compare_pair(

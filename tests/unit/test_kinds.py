@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from attention_examples import WIDE, token_ids, word_tokenizer
+from attention_examples import WIDE, save_checkpoint, token_ids, word_tokenizer
 from transformers import (
+    AlbertConfig,
     AutoModel,
+    BertConfig,
     Gemma3Config,
     Gemma3ForConditionalGeneration,
     LlavaConfig,
@@ -15,9 +17,15 @@ from transformers import (
     Mistral3ForConditionalGeneration,
 )
 
+from headwise.attention.layers import CaptureError
+from headwise.models.architecture import language_model_class
 from headwise.models.checks import check_config
 from headwise.models.headers import CheckpointError
 from headwise.models.load import load_checkpoint
+from headwise.pair import compare_checkpoints
+from headwise.study.comparison import Comparison
+from headwise.study.extraction import Extraction
+from headwise.study.specialization import Specialization
 
 CONFIG = Path("model/config.json")
 SMALL = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32}
@@ -72,6 +80,18 @@ def wrapper(kind: str) -> torch.nn.Module:
     parts = {"text_config": {**text, "model_type": "mistral"}}
     parts |= {"vision_config": {**vision, "model_type": "pixtral", "head_dim": 8}}
     return Mistral3ForConditionalGeneration(Mistral3Config(**parts, image_token_index=96))
+
+
+def test_a_pair_is_refused_before_its_base_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr("headwise.pair.measure_checkpoint", lambda *_: pytest.fail("measured"))
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"id": "a", "domain": "d", "text": "w5 w6 w7"}\n{"id": "b", "domain": "e", "text": "w7 w6"}\n')
+    folders = [
+        save_checkpoint(language_model_class(config).from_config(config), tmp_path / config.model_type)
+        for config in (BertConfig(**WIDE), AlbertConfig(**WIDE))
+    ]
+    with pytest.raises(CaptureError, match="'albert': by its configuration 3 layers have attention, and 1 modules"):
+        compare_checkpoints(*folders, prompts, tmp_path, Extraction(), Specialization(), Comparison())
 
 
 @pytest.mark.parametrize("kind", ["gemma3", "llava", "mistral3"])

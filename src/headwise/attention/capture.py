@@ -22,7 +22,6 @@ from headwise.attention.interface import EXACT, AttentionCall, intercepting
 from headwise.attention.layers import AttentionLayer, CaptureError, attention_layers, per_head
 from headwise.attention.tiled import sees_nothing
 from headwise.attention.tiles import row_tiles
-from headwise.models.architecture import declared_attention_layers
 
 __all__ = ["AttentionLayer", "CaptureError", "LayerAttention", "attention_layers", "capturing"]
 
@@ -209,17 +208,11 @@ class Capture(ABC, Generic[Seen]):
         support = self._support(layer, seen, tokens)
         self._join(layer, (tokens, heads), seen, outputs, support)
 
-    def finish(self, model: Any, *_: Any) -> None:
+    def finish(self, *_: Any) -> None:
         if missing := sorted({layer.index for layer in self.layers.values()} - self.delivered):
             raise self._error(
                 f"no attention arrived from layers {', '.join(map(str, missing))} of {len(self.layers)}: "
                 "choose a checkpoint of another architecture."
-            )
-        declared = declared_attention_layers(model.config)
-        if declared is not None and len(self.layers) < len(declared):
-            raise self._error(
-                f"by its configuration {len(declared)} layers have attention, and that of {len(self.layers)} can be "
-                "captured: choose a checkpoint of another architecture."
             )
 
     def _expect(self, layer: AttentionLayer, shape: tuple[int, ...]) -> None:

@@ -10,7 +10,7 @@ from transformers.pytorch_utils import Conv1D
 
 from headwise.attention.hooks import computes_attention
 from headwise.attention.interface import eager_attention
-from headwise.models.architecture import is_encoder
+from headwise.models.architecture import declared_attention_layers, is_encoder
 
 # What the attention modules of transformers call their output projection W_O.
 OUTPUT_PROJECTIONS = (
@@ -55,7 +55,8 @@ def attention_layers(model: PreTrainedModel) -> list[AttentionLayer]:
 
     Raises CaptureError for a model without attention that could be captured: without attention at all (Mamba), with
     an attention module whose output projection lies outside of it and without the interface of transformers (BigBird,
-    Reformer), loaded with flash attention outside that interface, or with several attention modules per layer.
+    Reformer), loaded with flash attention outside that interface, with several attention modules per layer,
+    or with fewer than its configuration has attention layers.
     """
     kind = model.config.model_type
     classes = {type(module) for module in model.modules()}
@@ -89,6 +90,12 @@ def attention_layers(model: PreTrainedModel) -> list[AttentionLayer]:
             f"model type '{kind}' has no attention that can be captured: none of its modules calls the attention "
             "interface of transformers, and none computes attention and projects it itself: choose a checkpoint of "
             "another architecture."
+        )
+    declared = declared_attention_layers(model.config)
+    if declared is not None and len(layers) < len(declared):
+        raise CaptureError(
+            f"model type '{kind}': by its configuration {len(declared)} layers have attention, and {len(layers)} "
+            "modules can be captured, each of which has to be one layer's: choose a checkpoint of another architecture."
         )
     return [layers[index] for index in sorted(layers)]
 

@@ -78,7 +78,7 @@ def architecture_facts(config: PreTrainedConfig) -> dict[str, Any]:
     latent = _declared(config, "kv_lora_rank") is not None
     key_value_heads = None if latent else _key_value_heads(config)
     head_width = _head_width(config)
-    model = _without_memory(config)
+    model = without_memory(config)
     windows = _windows(config, model)
     return {
         "attention": _attention_kind(heads, key_value_heads),
@@ -226,7 +226,7 @@ def _rotating_layers(config: PreTrainedConfig) -> list[bool]:
     return [bool(rotates) for rotates in _declared(config, "no_rope_layers") or [True]]
 
 
-def _without_memory(config: PreTrainedConfig) -> PreTrainedModel:
+def without_memory(config: PreTrainedConfig) -> PreTrainedModel:
     """A model of this configuration, with no weight allocated."""
     with torch.device("meta"):
         model: PreTrainedModel = language_model_class(config).from_config(config)
