@@ -1,5 +1,6 @@
 """Estimators against their definitions, closed forms and invariances."""
 
+import re
 from itertools import combinations
 
 import numpy as np
@@ -230,7 +231,7 @@ def test_every_estimator_says_what_it_is(name):
 
 
 def test_unknown_estimators_are_refused_with_the_known_names():
-    with pytest.raises(ValueError, match="unknown estimator 'helinger': choose from entropy_profile, hellinger"):
+    with pytest.raises(ValueError, match=f"unknown estimator 'helinger': choose from {', '.join(NAMES)}$"):
         estimator("helinger")
 
 
@@ -248,13 +249,19 @@ ESTIMATOR = Estimator("tokens", "T", "this test", 0.0, np.inf, features, mean_ov
 '''
 
 
-def test_an_estimator_is_added_in_one_file(tmp_path, monkeypatch):
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder of estimators of one's own."""
     folder = tmp_path / "estimators"
     folder.mkdir()
-    (folder / "tokens.py").write_text(NEW_ESTIMATOR)
-    (folder / "empty.py").write_text("")
     monkeypatch.setattr(specialization, "ESTIMATOR_FOLDER", folder)
     monkeypatch.setattr(estimators, "__path__", [*estimators.__path__, str(folder)])
+    return folder
+
+
+def test_an_estimator_is_added_in_one_file(tmp_path, folder):
+    (folder / "tokens.py").write_text(NEW_ESTIMATOR)
+    (folder / "empty.py").write_text("")
     attention = random_attention(np.random.default_rng(12))
     heads, pairs = write_measured(tmp_path / "measured", attention)
     chosen = specialization.Specialization(estimators=["tokens"], head_permutations=2)
@@ -264,3 +271,22 @@ def test_an_estimator_is_added_in_one_file(tmp_path, monkeypatch):
     assert isinstance(estimator("tokens"), Estimator)
     with pytest.raises(TypeError, match="defines no estimator 'empty'"):
         estimator("empty")
+
+
+@pytest.mark.parametrize("sink", ["kept", "dropped"])
+def test_the_estimator_of_the_documentation_follows_its_definition(tmp_path, folder, root, sink):
+    page = (root / "docs" / "adding-an-estimator.md").read_text(encoding="utf-8")
+    place, code = re.search(r"```python\n# (\S+)\n(.*?)```", page, re.DOTALL).groups()
+    name = place.split("/")[-1].removesuffix(".py")
+    (folder / f"{name}.py").write_text(code, encoding="utf-8")
+    attention = random_attention(np.random.default_rng(13))
+    treated = [without_sink(weights) if sink == "dropped" else weights for weights in attention]
+    means = [
+        [[np.mean([entropy(row) for row in head if np.isfinite(row).all()]) for head in layer] for layer in weights]
+        for weights in treated
+    ]
+    expected = np.mean([np.var(layer) for weights in means for layer in weights])
+    measured = measure(tmp_path / "measured", attention)
+    assert value_of(name, measured, sink) == pytest.approx(expected, rel=1e-5)
+    test_every_estimator_says_what_it_is(name)
+    test_values_lie_in_the_declared_range(tmp_path, name)
