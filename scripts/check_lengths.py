@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
-    study = parse_study(snakemake.config, "the study")
+    study = parse_study(snakemake.params.study, "the study")
     check_lengths(
         study,
         Path(next(iter(snakemake.input.prompts), study.prompts.path)),

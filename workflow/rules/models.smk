@@ -99,6 +99,9 @@ rule check_lengths:
     resources:
         mem_mb=doubling(500),
         runtime=doubling(5),
+    params:
+        # As of `declare`: the same prompts and tokenizer are not checked again for a new title.
+        study=lambda wildcards, output: study.model_dump(mode="json"),
     script:
         "../../scripts/check_lengths.py"
 
