@@ -156,6 +156,11 @@ LOADED: dict[str, tuple[str, Callable[[Weights], Weights], dict[str, Any]]] = {
     "a reward model": ("llama", lambda weights: having(score__weight=(1, 32))(without("lm_head.weight")(weights)), {}),
     "a value head": ("llama", having(v_head__summary__weight=(1, 32), v_head__summary__bias=(1,)), {}),
     "heads that guess further": ("llama", having(medusa_head__0__weight=(32, 32)), {}),
+    "layers that guess further": (
+        "llama",
+        lambda weights: weights | {n.replace(".2.", ".3."): w for n, w in weights.items() if ".2." in n},
+        {"num_nextn_predict_layers": 1},
+    ),
     "masks of GPT-2": ("gpt2", masks("transformer.h.{}.attn", "bias", "masked_bias"), {}),
     "masks of GPT-NeoX": (
         "gpt_neox",

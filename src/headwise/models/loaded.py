@@ -11,8 +11,9 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from headwise.models.files import weight_files
-from headwise.models.headers import FETCH_AGAIN, CheckpointError, Stored, read_headers
+from headwise.models.checks import STACK
+from headwise.models.files import CONFIG, weight_files
+from headwise.models.headers import FETCH_AGAIN, CheckpointError, Stored, read_headers, read_object
 
 # What earlier versions of transformers saved with the weights and now computes: causal masks (of more than one
 # dimension, as no bias is), what stands for minus infinity, angles of positions, running numbers.
@@ -54,9 +55,11 @@ def verify_loaded(model: PreTrainedModel, report: Mapping[str, Any], folder: Pat
             f"{folder}: {_listed(lost)} in no file of weights, and would be random numbers: "
             f"{_remedy(lost, report['unexpected_keys'])}"
         )
-    if left := sorted(_of_the_body(model, prefix, report["unexpected_keys"], read_headers(weight_files(folder)))):
+    left = _of_the_body(model, prefix, report["unexpected_keys"], read_headers(weight_files(folder)))
+    # What quantized weights are stored with is the business of their library.
+    if read_object(folder / CONFIG).get("quantization_config") is None and (names := sorted(left)):
         raise CheckpointError(
-            f"{folder}: {_listed(left)} in the weights, where config.json describes a model without, so that another "
+            f"{folder}: {_listed(names)} in the weights, where config.json describes a model without, so that another "
             "model would be measured: correct config.json, or choose the weights that belong to it"
         )
     return tuple(sorted(missing & head))
@@ -79,7 +82,13 @@ def _of_the_body(
     parts = {name for name, _ in model.base_model.named_children()}
     # transformers takes weights of a body that was saved alone, without its prefix.
     alone = not any(name.startswith(prefix) for name in stored)
+    layers, further = (
+        getattr(model.config, field, None) or 0 for field in ("num_hidden_layers", "num_nextn_predict_layers")
+    )
     for name in unexpected:
+        # Layers that guess further tokens are numbered on after the model's own.
+        if (layer := STACK.match(name)) and layers <= int(layer[2]) < layers + further:
+            continue
         is_mask = MASKS.search(name) and name in stored and len(stored[name].shape) != 1
         if is_mask or CONSTANTS.search(name) or ASIDE & set(name.split(".")):
             continue
