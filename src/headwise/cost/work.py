@@ -2,8 +2,8 @@
 
 Counted are passes of tokens through layers, products with weights, entries of attention that statistics read, and
 comparisons of heads entry by entry. Constants are processor seconds of one core of a server, measured: products of
-512 × 768 with 768 × 3,072 matrices; steps of training with 2 and 4 layers, widths 64 and 256, 512 and 2,048 tokens;
-extraction at 1,024 and at 4,096 tokens (docs/scale.md).
+512 × 768 with 768 × 3,072 matrices, and of 640 × 576 with 576 × 49,152; steps of training with 2 and 4 layers, widths
+64 and 256, 512 and 2,048 tokens; extraction at 1,024 and at 4,096 tokens (docs/scale.md).
 """
 
 from collections.abc import Callable
@@ -21,15 +21,16 @@ from headwise.study.stability import Stability
 from headwise.study.training import Dpo
 
 # Per floating-point operation of a product in float32; half of the bits take a core twice as long.
-OPERATION = 1.2e-11
+OPERATION = 8e-12
 LOW_PRECISION = 2
 # Per token, layer and unit of the residual stream's width: what is read and written beside products.
 UNIT = 4.7e-8
 # Per layer of a pass, what its many small steps cost however small they are: forward, and for a step of training.
 LAYER, TRAINING_LAYER = 1.5e-3, 6e-3
-# A step back takes twice what the pass forward took. Per token and entry of the vocabulary: its loss and gradient.
+# A step back takes twice what the pass forward took. Per token and entry of the vocabulary: its loss with the gradient,
+# and the loss alone.
 WITH_GRADIENT = 3
-LOGIT = 2.6e-8
+LOGIT, LOSS = 2.6e-8, 4e-9
 # Per byte of text that is collected, or learned a tokenizer from, or cut into tokens before training.
 TOKENIZING = 1e-6
 # Per byte of a checkpoint that is read: its SHA-256.
@@ -65,6 +66,11 @@ def _of_tokens(shape: Shape, tokens: float, gpus: int) -> float:
     if gpus:
         return operations / GPU_FLOPS
     return operations * OPERATION + tokens * shape.layers * shape.hidden * UNIT
+
+
+def _loss(shape: Shape, tokens: float, gpus: int) -> float:
+    """The loss on so many tokens, beside their pass."""
+    return 0 if gpus else tokens * shape.vocabulary * LOSS
 
 
 def _measured(plan: Plan, name: str, tokens: list[int], gpus: int, *, dtype: str | None = None) -> float:
@@ -159,7 +165,8 @@ def _noise(plan: Plan, name: str, noise: Noise, gpus: int) -> float:
     sigmas = {"absolute": len(noise.sigmas("absolute")), "relative": len(noise.sigmas("relative"))}
     own, shape, tokens = noise.specialization, plan.shape(name), plan.tokens(name)
     losses = len(noise.sites) * sum(sigmas.values()) * len(noise.regions) * noise.draws
-    seconds = (1 + losses) * _forward(shape, noise.excerpts * noise.tokens, gpus)
+    read = noise.excerpts * noise.tokens
+    seconds = (1 + losses) * (_forward(shape, read, gpus) + _loss(shape, read, gpus))
     responses = len(own.sites) * sum(sigmas[scale] for scale in own.scales) * len(own.regions) * own.draws
     if responses:
         seconds += (1 + responses) * _measured(plan, name, _spread(tokens, own.prompts), gpus)
@@ -186,7 +193,8 @@ def _probing(plan: Plan, jobs: Jobs, gpus: int) -> float:
     if "ablation" in stability.analyses:
         # Each head is taken away in a copy of its own: twice from excerpts, once from the prompts of one refit.
         texts = 2 * len(refits) * stability.ablation_excerpts * stability.ablation_tokens + sum(tokens)
-        seconds += shape.layers * _of_tokens(shape, shape.heads * texts, gpus)
+        read = shape.layers * shape.heads * texts
+        seconds += _of_tokens(shape, read, gpus) + _loss(shape, read, gpus)
     return seconds
 
 
