@@ -24,7 +24,7 @@ include: "workflow/rules/analyses.smk"
 # On a cluster, failures say what Slurm knows of them, and no job waits for what never comes.
 onstart:
     if CLUSTER:
-        attend(workflow.scheduler)
+        attend(workflow.scheduler, CLUSTER)
 
 
 rule all:

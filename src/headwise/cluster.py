@@ -1,6 +1,7 @@
 """What nodes of a cluster have and how long jobs may run, from `slurm/cluster.yaml`; what jobs may therefore ask for.
 
-The file is also the one that Snakemake's plugin for Slurm chooses partitions by, so its words are the plugin's.
+The words are those of Snakemake's plugin for Slurm, which chooses partitions by how closely a job fills them: jobs
+without a GPU then go to a partition with GPUs whose time is short. So the choice is made here.
 Imported by the profile and by the Snakefile, so nothing heavy is imported here.
 """
 
@@ -44,13 +45,12 @@ class Partition:
     minutes: int
     gpus: int
 
-    def has_room(self, memory_mb: int, minutes: int, gpus: int) -> bool:
-        """Whether a job of one CPU can run here."""
-        return memory_mb <= self.memory_mb and minutes <= self.minutes and gpus <= self.gpus
+    def has_room(self, memory_mb: int, minutes: int, gpus: int, cpus: int = 1) -> bool:
+        """Whether such a job can run here."""
+        return memory_mb <= self.memory_mb and minutes <= self.minutes and gpus <= self.gpus and cpus <= self.cpus
 
     def __str__(self) -> str:
-        gpus = f", {self.gpus} GPUs" if self.gpus else ""
-        return f"{self.name}: {self.memory_mb} MB, {self.minutes} minutes{gpus}"
+        return f"{self.name}: {amounts(self.memory_mb, self.minutes, self.gpus, self.cpus)}"
 
 
 @dataclass(frozen=True)
@@ -100,23 +100,31 @@ class Cluster:
         """Whether some partition can run a job of one CPU."""
         return any(partition.has_room(memory_mb, minutes, gpus) for partition in self.partitions)
 
-    def refuse_what_never_runs(self, memory_mb: int, minutes: int, gpus: int) -> None:
-        """Raise ClusterError for a job of one CPU that no partition has room for."""
-        if not self.has_room(memory_mb, minutes, gpus):
+    def partition_for(self, memory_mb: int, minutes: int, gpus: int, cpus: int = 1) -> str:
+        """Where a job is sent: of the partitions with room the one for the shortest and smallest jobs, and one with
+        GPUs only if it asks for some or fits nowhere else. Raises ClusterError where none has room."""
+        fitting = [each for each in self.partitions if each.has_room(memory_mb, minutes, gpus, cpus)]
+        if not fitting:
             raise ClusterError(
-                f"the job asks for {amounts(memory_mb, minutes, gpus)}, which no partition of {self} has: correct the "
-                "sizes there if nodes are larger, or change the study so that the job needs less (`headwise cost` "
-                "shows what asks for how much), or measure this model elsewhere"
+                f"the job asks for {amounts(memory_mb, minutes, gpus, cpus)}, which no partition of {self} has: "
+                "correct the sizes there if nodes are larger, or change the study so that the job needs less "
+                "(`headwise cost` shows what asks for how much), or measure this model elsewhere"
             )
+        return min(fitting, key=lambda each: (each.gpus > 0 and not gpus, each.minutes, each.memory_mb)).name
 
     def __str__(self) -> str:
         return f"{self.source} ({'; '.join(map(str, self.partitions))})"
 
 
-def amounts(memory_mb: int, minutes: int, gpus: int) -> str:
-    """What a job asks for, in words; minutes of 0 are not said."""
-    parts = [f"{memory_mb} MB", f"{minutes} minutes" if minutes else "", f"{gpus} GPU" if gpus else ""]
-    return ", ".join(filter(None, parts))
+def amounts(memory_mb: int, minutes: int, gpus: int, cpus: int = 1) -> str:
+    """What a job asks for, or a node has, in words; what is 0 is not said, nor a single CPU."""
+    counted = {
+        "CPUs": cpus if cpus > 1 else 0,
+        "MB": memory_mb,
+        "minutes": minutes,
+        "GPUs" if gpus > 1 else "GPU": gpus,
+    }
+    return ", ".join(f"{number} {unit}" for unit, number in counted.items() if number)
 
 
 def read_cluster(path: str | Path) -> Cluster:

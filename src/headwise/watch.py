@@ -4,11 +4,13 @@ Runs in the process of Snakemake, beside the plugin for Slurm.
 """
 
 import re
+import shlex
 import threading
 from typing import Any
 
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
+from headwise.cluster import Cluster
 from headwise.slurm import SlurmError, call, job_name_prefix
 
 # How often waiting jobs are looked at: once for all of them.
@@ -23,9 +25,9 @@ KILLED = 9
 UNFINISHED = ("PENDING", "RUNNING", "SUSPENDED", "COMPLETING", "UNKNOWN")
 
 
-def attend(scheduler: Any) -> None:
-    """Have the executor of a scheduler of Snakemake say of each failed job what Slurm knows, and end a job whose reason
-    to wait does not pass."""
+def attend(scheduler: Any, cluster: Cluster) -> None:
+    """Have the executor of a scheduler of Snakemake send jobs to partitions with room for them, say of each failed job
+    what Slurm knows, and end a job whose reason to wait does not pass."""
     reasons: dict[str, str] = {}
     executor = scheduler._executor  # where the plugin for Slurm submits jobs and reports what became of them
     report, submit = executor.report_job_error, executor.run_job
@@ -46,7 +48,13 @@ def attend(scheduler: Any) -> None:
             cause = error.__context__ or error
             executor._report_job_error_threadsafe(SubmittedJobInfo(job), f"not submitted to Slurm: {cause}")
 
+    def partition_argument(job: Any) -> str:
+        chosen = job.resources.get("slurm_partition")
+        memory, minutes, gpus = (int(job.resources.get(key) or 0) for key in ("mem_mb", "runtime", "gpu"))
+        return f" -p {shlex.quote(str(chosen or cluster.partition_for(memory, minutes, gpus, job.threads)))}"
+
     executor.report_job_error, executor.run_job = report_with_reason, submit_or_report
+    executor.get_partition_arg = partition_argument
     threading.Thread(target=_watch, args=(reasons,), daemon=True).start()
 
 

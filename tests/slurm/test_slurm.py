@@ -275,7 +275,7 @@ def test_what_no_node_can_run_is_refused_before_anything_is_submitted(study: Slu
     shutil.rmtree(study.results / "statistics")
     said = fails(study)
     assert "rule extract_attention" in said
-    assert re.search(r"asks for \d+ MB, \d+ minutes, which no partition of \S+cluster.yaml has \(cpu: 600 MB", said)
+    assert re.search(r"asks for \d+ MB, \d+ minutes, which no partition of \S+cluster.yaml \(cpu: 8 CPUs, 600 MB", said)
     assert study.jobs() == []
 
 

@@ -41,12 +41,30 @@ def test_the_file_that_ships_can_be_read(root: Path) -> None:
 
 def test_a_job_runs_where_one_partition_has_all_that_it_asks_for(tmp_path: Path) -> None:
     cluster = read_cluster(written(tmp_path))
-    cluster.refuse_what_never_runs(4000, 60, 0)
-    cluster.refuse_what_never_runs(32000, 30, 2)
+    assert cluster.partition_for(4000, 60, 0) == "cpu"
+    assert cluster.partition_for(32000, 30, 2) == "gpu"
     # Each number is somewhere, all together nowhere.
-    for memory, minutes, gpus in ((32000, 60, 0), (4000, 60, 1), (4000, 61, 0), (32001, 1, 0), (1, 1, 3)):
-        with pytest.raises(ClusterError, match=rf"{memory} MB, {minutes} minutes.*cpu: 4000 MB, 60 minutes; gpu: "):
-            cluster.refuse_what_never_runs(memory, minutes, gpus)
+    for memory, minutes, gpus, cpus in (
+        (32000, 60, 0, 1),
+        (4000, 60, 1, 1),
+        (4000, 61, 0, 1),
+        (32001, 1, 0, 1),
+        (1, 1, 3, 1),
+        (4000, 60, 0, 5),
+    ):
+        asked = rf"{memory} MB, {minutes} minutes.*cpu: 4 CPUs, 4000 MB, 60 minutes; gpu: 8 CPUs.* 2 GPUs\)"
+        with pytest.raises(ClusterError, match=asked):
+            cluster.partition_for(memory, minutes, gpus, cpus)
+
+
+def test_jobs_without_a_gpu_leave_partitions_with_gpus_alone_however_closely_they_fill_them() -> None:
+    cpu, gpu = Partition("cpu", 64, 256000, 10080, 0), Partition("gpu", 16, 64000, 60, 4)
+    short, long = Partition("short", 64, 128000, 60, 0), Partition("long", 64, 128000, 10080, 0)
+    assert Cluster("c", "lab", 4, (gpu, cpu)).partition_for(64000, 60, 0, 16) == "cpu"
+    assert Cluster("c", "lab", 4, (cpu, gpu)).partition_for(64000, 60, 1) == "gpu"
+    # But for what fits nowhere else; and a long partition is kept for what is long.
+    assert Cluster("c", "lab", 4, (gpu, Partition("cpu", 64, 1000, 60, 0))).partition_for(64000, 60, 0) == "gpu"
+    assert [Cluster("c", "lab", 4, (long, short)).partition_for(1, time, 0) for time in (60, 61)] == ["short", "long"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from headwise import watch
+from headwise.cluster import Cluster, ClusterError, Partition
 from headwise.slurm import job_name_prefix, seconds_until_first_look
 
 
@@ -99,7 +100,8 @@ def group() -> SimpleNamespace:
 def attended(monkeypatch: pytest.MonkeyPatch, submission: Exception | None = None) -> Executor:
     monkeypatch.setattr(watch, "SECONDS", 1e6)
     executor = Executor(submission)
-    watch.attend(SimpleNamespace(_executor=executor))
+    partitions = (Partition("cpu", 4, 4000, 60, 0), Partition("gpu", 4, 4000, 60, 2))
+    watch.attend(SimpleNamespace(_executor=executor), Cluster("cluster.yaml", "lab", 2, partitions))
     return executor
 
 
@@ -131,6 +133,20 @@ def test_a_job_that_can_be_submitted_is(monkeypatch: pytest.MonkeyPatch) -> None
     executor = attended(monkeypatch)
     executor.run_job("job")
     assert (executor.submitted, executor.printed) == (["job"], [])
+
+
+def test_jobs_go_to_a_partition_that_has_room_unless_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    partition = attended(monkeypatch).get_partition_arg  # type: ignore[attr-defined]
+
+    def job(threads: int = 1, **resources: object) -> SimpleNamespace:
+        return SimpleNamespace(threads=threads, resources={"mem_mb": 1000, "runtime": 10} | resources)
+
+    assert partition(job()) == " -p cpu"
+    assert partition(job(gpu=1)) == " -p gpu"
+    assert partition(job(slurm_partition="my own", mem_mb=10**6)) == " -p 'my own'"
+    for more in ({"threads": 5}, {"mem_mb": 4001}, {"runtime": 61}, {"gpu": 3}):
+        with pytest.raises(ClusterError, match="which no partition of"):
+            partition(job(**more))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("remembered", "seconds"), [("300 sec", 5), ("120 sec", 41), ("2 sec", 1), (None, 5)])

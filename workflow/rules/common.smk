@@ -261,7 +261,7 @@ def needed(field, needs):
     def request(wildcards, input, attempt):
         job = needs(wildcards, input)
         if CLUSTER and needs is not fetching:  # which runs where Snakemake does
-            CLUSTER.refuse_what_never_runs(job.memory_mb, job.minutes, job.gpus if CLUSTER.gpus else 0)
+            CLUSTER.partition_for(job.memory_mb, job.minutes, job.gpus if CLUSTER.gpus else 0)  # or an error
         amount = getattr(job, field)
         return amount if field == "gpus" else amount * 2 ** (attempt - 1)
 
