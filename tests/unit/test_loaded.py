@@ -90,6 +90,13 @@ REFUSED: dict[str, tuple[Callable[[Weights], Weights], dict[str, object], str]] 
         f"'{LAYER}.q_norm.weight' is in",
     ),
     "another embedding": (having(model__embed_positions__weight=(64, 32)), {}, "'model.embed_positions.weight' is in"),
+    "the body alone, and another embedding": (
+        lambda weights: {
+            n.removeprefix("model."): w for n, w in having(embed_places__weight=(64, 32))(weights).items()
+        },
+        {},
+        "'embed_places.weight' is in the weights",
+    ),
     "biases that config wants": (
         dict,
         {"attention_bias": True},
@@ -146,6 +153,11 @@ LOADED: dict[str, tuple[str, Callable[[Weights], Weights], dict[str, Any]]] = {
     "the body alone": (
         "llama",
         lambda weights: {n.removeprefix("model."): w for n, w in without("lm_head.weight")(weights).items()},
+        {},
+    ),
+    "the body alone, and a score": (
+        "llama",
+        lambda weights: {n.removeprefix("model."): w for n, w in having(score__weight=(1, 32))(weights).items()},
         {},
     ),
     "the body of GPT-2 alone": (
