@@ -85,7 +85,12 @@ def tiny_content() -> dict[str, Any]:
 
 
 def write_study(folder: Path, **changes: Any) -> Path:
-    """Write text, prompts and a tiny study file below `folder`; `changes` replace whole sections."""
+    """Write text, prompts and a tiny study file below `folder`; `changes` replace whole sections.
+
+    Raises ValueError where `folder` is a checkout, whose own prompts have their checksums in the same file.
+    """
+    if (folder / "pyproject.toml").exists():
+        raise ValueError(f"{folder} is a checkout: its prompts/SHA256SUMS would be overwritten: give another folder")
     write_text(folder / "text")
     write_prompts(folder / "prompts" / "tiny.jsonl")
     path = folder / "study.yaml"
