@@ -61,7 +61,14 @@ def test_all_controls_pass_on_the_tiny_study(
             "prompts": prompts[0],
         },
         output={"table": table},
-        settings={"study": study.model_dump(mode="json"), "model": "multi_head", "measured": "multi_head"},
+        settings={
+            "study": study.name,
+            "estimators": study.specialization.estimators,
+            "comparison": study.comparison.model_dump(mode="json"),
+            "controls": study.controls.model_dump(mode="json"),
+            "model": "multi_head",
+            "measured": "multi_head",
+        },
     )
     rows = pd.read_parquet(table).set_index("control")
     left_out = ["published indices from released matrices", "a learned circuit"]

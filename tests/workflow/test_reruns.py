@@ -81,6 +81,35 @@ def test_a_changed_value_reruns_what_depends_on_it(project: Project) -> None:
     }
 
 
+def test_a_new_title_computes_nothing_anew(project: Project) -> None:
+    content = yaml.safe_load(project.study.read_text())
+    project.study.write_text(yaml.safe_dump(content | {"title": "Another title"}, sort_keys=False))
+    assert project.planned() == {"aggregate", "draw_figures", "write_report"}
+
+
+def test_another_name_is_another_study(project: Project) -> None:
+    content = yaml.safe_load(project.study.read_text())
+    project.study.write_text(yaml.safe_dump(content | {"name": "other"}, sort_keys=False))
+    assert {"train_model", "extract_attention", "run_controls", "write_report"} <= project.planned()
+
+
+def test_results_of_another_name_are_refused_where_they_are_gathered(finished: Project, tmp_path: Path) -> None:
+    other = Project(tmp_path / "other", name="other")
+    shutil.copytree(finished.folder / "results/tiny", other.folder / "results/other")
+    other.run("--cores", "1", "--touch")
+    command = other.command("--cores", "1", "--forcerun", "aggregate")
+    done = subprocess.run(command, cwd=other.folder, env=other.environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "belongs to study 'tiny', not to 'other'" in done.stdout + done.stderr
+
+
+def test_results_are_taken_to_another_checkout_with_their_records(finished: Project, tmp_path: Path) -> None:
+    other = Project(tmp_path / "other")
+    for folder in ("results", ".snakemake"):
+        shutil.copytree(finished.folder / folder, other.folder / folder)
+    assert other.planned() == set()
+
+
 def test_a_changed_alignment_leaves_the_bases_alone(project: Project) -> None:
     project.change_study("alignment", sft={"steps": 4, "batch": 4})
     planned = project.planned()

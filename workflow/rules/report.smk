@@ -58,7 +58,7 @@ rule draw_figures:
         mem_mb=shared_memory(2000),
         runtime=shared_time(10),
     params:
-        settings=study.model_dump(mode="json"),
+        settings=study.model_dump(mode="json", exclude={"title"}),
     script:
         "../../scripts/draw_figures.py"
 

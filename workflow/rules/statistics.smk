@@ -67,7 +67,7 @@ rule calibrate:
         mem_mb=doubling(1000),
         runtime=doubling(20),
     params:
-        settings=study.model_dump(mode="json"),
+        settings=study.model_dump(mode="json", exclude={"title"}),
     script:
         "../../scripts/calibrate.py"
 
@@ -97,7 +97,10 @@ rule run_controls:
         runtime=shared_time(20),
     params:
         settings={
-            "study": study.model_dump(mode="json"),
+            "study": study.name,
+            "estimators": study.specialization.estimators,
+            "comparison": study.comparison.model_dump(mode="json"),
+            "controls": study.controls.model_dump(mode="json"),
             "measured": study.bases()[0].name,
             "model": controlled().name if controlled() else None,
         },

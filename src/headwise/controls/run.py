@@ -12,14 +12,18 @@ from headwise.controls.of_model import model_controls
 from headwise.controls.of_results import head_orders, itself
 from headwise.controls.released import released_control
 from headwise.provenance import write_table
-from headwise.study.study import Study
+from headwise.study.comparison import Comparison
+from headwise.study.controls import Controls
 
 if TYPE_CHECKING:
     import pyarrow
 
 
 def run_controls(
-    study: Study,
+    study: str,
+    estimators: list[str],
+    comparison: Comparison,
+    settings: Controls,
     models: Sequence[tuple[str, Path]],
     measured: tuple[str, Path],
     summaries: Sequence[Path],
@@ -28,21 +32,21 @@ def run_controls(
 ) -> None:
     """Run the controls and write one row each.
 
+    study      name of the study
     models     names and checkpoints of small models that controls may run
     measured   name and features.parquet of a model that is compared with itself
     summaries  summary.parquet of every model and seed
     prompts    prompts.jsonl
     """
-    names = study.specialization.estimators
     controls = [
-        itself(measured[1], prompts, measured[0], study.comparison),
-        *made_up_controls(names),
-        *head_orders(summaries, names),
+        itself(measured[1], prompts, measured[0], comparison),
+        *made_up_controls(estimators),
+        *head_orders(summaries, estimators),
         *(control for name, checkpoint in models for control in model_controls(checkpoint, prompts, name)),
-        released_control(study.controls.released_results),
-        *(circuit_controls() if study.controls.learned_circuit else [circuit_not_run()]),
+        released_control(settings.released_results),
+        *(circuit_controls() if settings.learned_circuit else [circuit_not_run()]),
     ]
-    write_table(_table(controls), table, {"study": study.name})
+    write_table(_table(controls), table, {"study": study})
 
 
 def _table(controls: Sequence[Control]) -> "pyarrow.Table":
