@@ -1,6 +1,7 @@
 """What jobs ask for, against the peak of memory that the same work takes in a process of its own."""
 
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -13,9 +14,14 @@ from models_examples import VOCABULARY, write_corpus, write_tokenizer
 from tiny import write_prompts
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from headwise.models.requests import perturbation_request, recursion_request, refits_request
+from headwise.cost.jobs import Jobs
+from headwise.cost.memory import request
+from headwise.cost.plan import Plan
+from headwise.cost.rates import RATES, job_seconds
+from headwise.cost.work import counted_seconds
 from headwise.models.resources import Needs, alignment_needs, extraction_needs, training_needs
 from headwise.models.shape import shape_of_decoder, shape_of_folder
+from headwise.provenance import file_digest
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
 from headwise.study.perturbation import perturbation_settings
@@ -56,6 +62,7 @@ EXTRACT = """
 import json, sys
 from pathlib import Path
 from headwise.attention.extract import extract_attention
+from headwise.provenance import file_digest
 from headwise.study.extraction import Extraction
 folder, settings, statistics = Path(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
 paths = {name: folder / f"{name}.parquet" for name in ("tensors", "heads", "pairs", "descriptors")}
@@ -174,9 +181,10 @@ def many_words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def study_of(folder: Path) -> Study:
+def plan_of(folder: Path) -> Plan:
     robustness = {
         "noise": {
+            "models": ["m"],
             "sites": ["residual", "attention_logits"],
             "absolute": [0.1],
             "relative": [],
@@ -192,30 +200,46 @@ def study_of(folder: Path) -> Study:
             "new_tokens": 4,
         },
     }
-    return Study.model_validate(
-        {
-            "name": "example",
-            "prompts": {"path": "p"},
-            "models": [{"name": "m", "source": "folder", "path": str(folder / "base")}],
-            "extraction": {"device": "cpu"},
-            "stability": {"random_refits": 2},
-            "robustness": robustness,
-        }
-    )
+    prompts = folder / "prompts.jsonl"
+    content = {
+        "name": "example",
+        "prompts": {"path": str(prompts), "sha256": file_digest(prompts)},
+        "models": [
+            {"name": name, "source": "folder", "path": str(folder / place)}
+            for name, place in (("m", "base"), ("other", "other"))
+        ],
+        "extraction": {"device": "cpu"},
+        "stability": {"random_refits": 2, "groups": [{"name": "g", "models": ["m", "other"]}]},
+        "robustness": robustness,
+    }
+    return Plan(Study.model_validate(content), "study.yaml")
 
 
-@pytest.mark.parametrize("job", ["perturb_model", "recurse_model", "probe_refits"])
-def test_jobs_of_a_model_with_many_words_ask_for_what_their_logits_take(many_words: Path, job: str) -> None:
-    study, shape = study_of(many_words), shape_of_folder(many_words / "base")
+@pytest.mark.parametrize(
+    ("rule", "subject", "code"),
+    [("perturb_model", "m", PERTURB), ("recurse_model", "a", RECURSE), ("probe_refits", "g", PROBE)],
+)
+def test_jobs_of_a_model_with_many_words_take_what_is_said_before(
+    many_words: Path, rule: str, subject: str, code: str
+) -> None:
+    plan, jobs = plan_of(many_words), Jobs(rule, subject, (1,))
+    study = plan.study
     assert study.robustness.recursion is not None
     assert study.stability is not None
-    code, settings, needs = {
-        "perturb_model": (PERTURB, perturbation_settings(study, "m"), perturbation_request(study, "m", 1, shape, 12)),
-        "recurse_model": (RECURSE, study.robustness.recursion.model_dump(), recursion_request(study, "m", shape, 12)),
-        "probe_refits": (PROBE, study.stability.model_dump(), refits_request(study, ["m", "m"], [shape, shape], 12)),
-    }[job]
+    settings = {
+        "perturb_model": perturbation_settings(study, "m"),
+        "recurse_model": study.robustness.recursion.model_dump(),
+        "probe_refits": study.stability.model_dump(),
+    }[rule]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     took = peak_megabytes(code, many_words, settings, reading(study, study.models[0]))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    needs = request(plan, jobs)
     assert took <= needs.memory_mb <= 2 * took
+    # Seconds depend on the machine and on what runs beside the test.
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    said = job_seconds(RATES, rule, counted_seconds(plan, jobs, needs.gpus))
+    assert seconds / 3 <= said <= 3 * seconds
 
 
 def peak_megabytes(code: str, folder: Path, *arguments: object) -> float:

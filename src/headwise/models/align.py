@@ -15,12 +15,12 @@ from headwise.models.excerpts import evaluate, spread_excerpts, texts_per_pass, 
 from headwise.models.load import load_checkpoint
 from headwise.models.optimization import adamw, descend, learning_rate_at, one_thread
 from headwise.models.pairs import (
-    RESPONSE_TOKENS,
     Pairs,
     pair_log_probabilities,
     preference_pairs,
     response_log_probabilities,
 )
+from headwise.models.resources import RESPONSE_TOKENS
 from headwise.models.save import save_checkpoint
 from headwise.progress import track
 from headwise.provenance import write_table

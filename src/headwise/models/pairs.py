@@ -15,10 +15,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.models.corpus import CorpusError, Document
 from headwise.models.encoding import Encoder, EncodingError
+from headwise.models.resources import RESPONSE_TOKENS
 from headwise.study.extraction import DATE
 
 PROMPT_TOKENS = 16
-RESPONSE_TOKENS = 32
 LOOP_TOKENS = 8
 # A passage is cut long enough to hold prompt and response, unless its tokens are longer than this.
 CHARACTERS_PER_TOKEN = 6

@@ -39,6 +39,8 @@ BYTES_PER_ENTRY = 12
 STORED_BYTES_PER_ENTRY = 4
 # In tiles: what is kept of every row of every head until a layer is done, and the mask that all heads share.
 BYTES_PER_ROW_OF_TILES, BYTES_PER_ENTRY_OF_MASK = 128, 4
+# Of a pair that a model is aligned with, what logits are made for.
+RESPONSE_TOKENS = 32
 # Noise in attention logits, drawn and scaled, beside the scores that it is added to.
 NOISE_BYTES_PER_ENTRY = 12
 # Logits, their logarithms of shares, and what lies between, in float32; of the last token alone, in float64, with sums.
@@ -249,7 +251,7 @@ def alignment_needs(shape: Shape, settings: Sft | Dpo, tokens: int, corpus_bytes
     sequences = settings.batch * (2 if pairs else 1)
     weights = shape.parameters * (TRAINING_BYTES + (REFERENCE_BYTES if pairs else 0))
     operations = (8 if pairs else 6) * shape.parameters * sequences * tokens
-    steps = max(_activations(shape, sequences, tokens, tokens), loss_bytes(shape, EVALUATION_BATCH, tokens))
+    steps = max(_activations(shape, sequences, tokens, RESPONSE_TOKENS), loss_bytes(shape, EVALUATION_BATCH, tokens))
     return Needs(
         memory_mb=_megabytes(weights + steps) + _corpus_mb(corpus_bytes) + LIBRARIES_MB,
         minutes=_minutes(settings.steps * (SECONDS_PER_STEP + operations / CORE_FLOPS)),
