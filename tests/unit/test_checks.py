@@ -248,6 +248,16 @@ def test_layers_that_predict_further_tokens_are_not_counted(tmp_path):
         ),
         ({"rope_parameters": {"full_attention": {"rope_type": "odd"}}}, "rope_parameters.rope_type is 'odd'"),
         ({"rope_scaling": "linear"}, "rope_scaling is 'linear', and must be an object"),
+        (
+            {"rope_scaling": {"type": "linear", "factor": 0}},
+            "rope_scaling of rope_type 'linear' needs factor, which is 0",
+        ),
+        ({"rope_theta": -1}, "rope_theta is -1, and must be a number above 0"),
+        ({"rope_parameters": {"rope_theta": float("nan")}}, r"rope_parameters\.rope_theta is nan, and must be"),
+        (
+            {"rope_parameters": {"full_attention": {"rope_theta": 1e4}, "sliding_attention": {"rope_theta": 0.0}}},
+            r"rope_parameters\.rope_theta is 0\.0, and must be",
+        ),
     ],
 )
 def test_a_field_of_config_that_cannot_be_is_named(tmp_path, changes, sentence):
@@ -260,7 +270,8 @@ def test_a_field_of_config_that_cannot_be_is_named(tmp_path, changes, sentence):
         {"num_key_value_heads": None},
         {"head_dim": 3, "num_attention_heads": 5, "num_key_value_heads": 1},
         {"rope_scaling": None, "rope_parameters": {"rope_theta": 10000.0}},
-        {"rope_scaling": {"type": "linear", "factor": 2}},
+        {"rope_scaling": {"type": "linear", "factor": 2}, "rope_theta": 10000},
+        {"rope_theta": None, "rope_parameters": {"rope_type": "default", "rope_theta": None}},
         {"model_type": "phi3", "rope_scaling": {"type": "su", "short_factor": [1.0], "long_factor": [1]}},
         {"rope_parameters": {"full_attention": {"rope_type": "default"}, "sliding_attention": {"rope_theta": 1e4}}},
         {"layer_types": ["full_attention"] * 2},
@@ -311,6 +322,11 @@ def test_a_quantization_that_transformers_does_not_read_is_refused(tmp_path, nam
     (folder / name).write_text("{}")
     refuse(folder, rf"{name}: says that the weights are quantized, and config.json has no quantization_config")
     refuse(write(tmp_path, {**CONFIG, "quantization": {"bits": 4}}), "`quantization` is not what transformers reads")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_numbers_of_any_precision_need_no_scales(tmp_path, dtype):
+    check_checkpoint(write(tmp_path, weights={name: each.astype(dtype) for name, each in weights().items()}))
 
 
 def test_quantized_weights_without_their_scales_are_refused(tmp_path):

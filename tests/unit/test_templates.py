@@ -105,6 +105,16 @@ def test_a_template_that_cannot_be_used_is_named(template, reason):
         render_chat(template, SPECIAL, "hi", DATE, "tiny")
 
 
+@pytest.mark.parametrize("template", ["", "{% for part in messages[0].content %}{{ part.text }}{% endfor %}"])
+def test_a_template_that_writes_nothing_is_named_and_not_the_prompt(template):
+    tokenizer = byte_tokenizer("{{ messages[0].content }}")
+    tokenizer.chat_template = template
+    with pytest.raises(
+        EncodingError, match="its chat template writes nothing for prompt 'a': correct it, or set `temp"
+    ):
+        encode([Prompt("a", "d", "one")], tokenizer, Extraction(template="chat"), Limits())
+
+
 def test_a_template_that_loses_what_is_said_is_refused():
     tokenizer = byte_tokenizer("<user>{{ messages[0].text }}")
     prompts = [Prompt("a", "d", "one"), Prompt("b", "d", "two")]

@@ -9,7 +9,7 @@ Imported by the Snakefile, so nothing heavy is imported here.
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from headwise.models.files import (
     CONFIG,
@@ -234,6 +234,20 @@ def _check_positions(content: Mapping[str, Any], config: Path) -> None:
         nested = [each for each in given.values() if isinstance(each, dict)]
         for parameters in nested or [given]:
             _check_rope(parameters, field, config, str(content.get("model_type")))
+            _check_rope_theta(parameters.get("rope_theta"), f"{field}.rope_theta", config)
+    _check_rope_theta(content.get("rope_theta"), "rope_theta", config)
+
+
+def _check_rope_theta(theta: Any, field: str, config: Path) -> None:
+    """Angles are powers of it, which are not finite at 0 and not real below."""
+    if theta is not None and not (_is_number(theta) and theta > 0):
+        raise CheckpointError(
+            f"{config}: {field} is {theta!r}, and must be a number above 0: give it as the model's authors do"
+        )
+
+
+def _is_number(value: Any) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_rope(parameters: Mapping[str, Any], field: str, config: Path, model_type: str) -> None:
@@ -247,7 +261,7 @@ def _check_rope(parameters: Mapping[str, Any], field: str, config: Path, model_t
     for name in ROPE_TYPES[kind]:
         value = parameters.get(name)
         numbers = value if isinstance(value, list) and name in ROPE_TYPES["longrope"] else [value]
-        if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
+        if not all(_is_number(number) and number > 0 for number in numbers):
             raise CheckpointError(
                 f"{config}: {field} of rope_type '{kind}' needs {name}, which is {value!r}: add it as the model's "
                 "authors give it"

@@ -137,6 +137,10 @@ def encode(
     for prompt in prompts:
         text = encoder.chat(prompt.text, settings.date) if settings.template == "chat" else prompt.text
         # Many templates strip what is said.
+        if settings.template == "chat" and prompt.text.strip() and not text.strip():
+            raise EncodingError(
+                f"{encoder.name}: its chat template writes nothing for prompt '{prompt.id}': correct it, or {RAW}"
+            )
         if settings.template == "chat" and first_of.setdefault(text, prompt).text.strip() != prompt.text.strip():
             raise EncodingError(
                 f"{encoder.name}: its chat template writes the same for the prompts '{first_of[text].id}' and "

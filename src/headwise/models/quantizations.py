@@ -42,7 +42,7 @@ UNQUANTIZED = "choose a checkpoint whose weights are not quantized"
 # Files in which other tools keep how they quantized the weights beside them; transformers reads none of them.
 FOREIGN_QUANTIZATIONS = ("hf_quant_config.json", "quantize_config.json", "quant_config.json")
 # A weight of these dtypes means nothing without the scales that a quantization_config speaks of.
-SCALED = ("F8", "F6", "F4", "I8", "U8", "I16", "U16", "I32", "U32")
+SCALED = ("F8_", "F6_", "F4", "I8", "U8", "I16", "U16", "I32", "U32")
 
 
 def check_quantization(content: Mapping[str, Any], config: Path) -> None:
