@@ -161,7 +161,7 @@ def test_aliases_that_make_a_few_lines_endless_are_a_sentence(tmp_path: Path, pl
     with pytest.raises(StudyError) as error:
         load_study(path)
     # Beside the path, which is as long as the folder of the tests.
-    assert all(len(line.removeprefix(str(path))) < 200 for line in str(error.value).splitlines())
+    assert all(len(line.removeprefix(str(path))) < 240 for line in str(error.value).splitlines())
 
 
 def test_the_lock_file_is_read_as_strictly(tmp_path: Path) -> None:
