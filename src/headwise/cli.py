@@ -192,10 +192,14 @@ def compare(
 
     known = known_estimators()
     chosen = list(dict.fromkeys(name.strip() for name in estimators.split(",") if name.strip())) or known
-    for option, names, choices in (("estimators", chosen, known), ("primary", [primary], chosen)):
+    for option, names in (("estimators", chosen), ("primary", [primary])):
         for name in names:
-            if name not in choices:
-                raise ValueError(f"--{option}: there is no estimator '{name}' here: choose from {', '.join(choices)}.")
+            if name not in known:
+                raise ValueError(f"--{option}: there is no estimator '{name}' here: choose from {', '.join(known)}.")
+    if primary not in chosen:
+        raise ValueError(
+            f"--primary: '{primary}' is not among --estimators: add it there, or give --primary {' or '.join(chosen)}."
+        )
     comparison = Comparison.model_validate({"primary": primary})
     extraction = Extraction(
         store="statistics", dtype=dtype, template=template, first_token=first_token, max_tokens=max_tokens

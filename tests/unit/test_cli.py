@@ -92,6 +92,10 @@ def test_help_names_the_commands_and_comes_at_once() -> None:
             "--primary: there is no estimator 'gini' here: choose from",
         ),
         (
+            ["compare", "a", "b", "--estimators", "entropy_profile"],
+            "--primary: 'hellinger' is not among --estimators: add it there, or give --primary entropy_profile.",
+        ),
+        (
             ["schema", "--markdown", "--output", "prompts.txt"],
             "prompts.txt: no place for the reference: add these",
         ),
