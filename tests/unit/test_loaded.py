@@ -76,6 +76,11 @@ REFUSED: dict[str, tuple[Callable[[Weights], Weights], dict[str, object], str]] 
         "'model.embed_tokens.weight' and 28 more are in no file of weights, and would be random numbers: they are "
         "there under the prefix 'student.': take it off",
     ),
+    "the prefix of another head": (
+        lambda weights: {name.replace("model.", "transformer."): value for name, value in weights.items()},
+        {},
+        "they are there as 'transformer.…' in place of 'model.…': rename them",
+    ),
     "no embedding": (without("embed_tokens.weight"), {}, "'model.embed_tokens.weight' is in no file of weights"),
     "no query": (without("1.self_attn.q_proj.weight"), {}, f"'{LAYER}.q_proj.weight' is in no file of weights"),
     "no last norm": (without("model.norm.weight"), {}, "'model.norm.weight' is in no file"),

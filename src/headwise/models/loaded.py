@@ -98,11 +98,16 @@ def _of_the_body(
 
 
 def _remedy(lost: list[str], unexpected: Iterable[str]) -> str:
-    """What to do about tensors that are missing: take a prefix off, where they are there under a longer name."""
+    """What to do about tensors that are missing: take a prefix off, or another one instead, where they are there under
+    another name."""
+    own, _, rest = lost[0].partition(".")
     for name in unexpected:
         if name.endswith(f".{lost[0]}"):
             prefix = name.removesuffix(lost[0])
             return f"they are there under the prefix '{prefix}': take it off the names and save the file again"
+        other, _, of_other = name.partition(".")
+        if rest and of_other == rest:
+            return f"they are there as '{other}.…' in place of '{own}.…': rename them and save the file again"
     return f"{FETCH_AGAIN}, or save the model again with `save_pretrained`"
 
 

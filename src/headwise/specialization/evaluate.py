@@ -71,7 +71,7 @@ def evaluate(heads: Path, pairs: Path, features: Path, summary: Path, settings: 
     tasks = [(each, sink) for each in chosen for sink in each.sinks]
     computed: dict[tuple[str, str], FloatArray] = {}
     rows: list[Summary] = []
-    for each, sink in track(tasks, f"specialization from {heads}", len(tasks)):
+    for each, sink in track(tasks, f"specialization of {measured.metadata.get('model', heads)}", len(tasks)):
         values = computed[each.name, sink] = each.features(measured, sink)
         rng = generator_for("head permutation", seed, each.name, sink)
         rows += summarize(each, sink, measured, values, settings.head_permutations, rng)
