@@ -254,6 +254,7 @@ def test_layers_that_predict_further_tokens_are_not_counted(tmp_path):
         ),
         ({"rope_theta": -1}, "rope_theta is -1, and must be a number above 0"),
         ({"rope_parameters": {"rope_theta": float("nan")}}, r"rope_parameters\.rope_theta is nan, and must be"),
+        ({"rope_parameters": {"rope_theta": "much"}}, r"rope_parameters\.rope_theta is 'much', and must be"),
         (
             {"rope_parameters": {"full_attention": {"rope_theta": 1e4}, "sliding_attention": {"rope_theta": 0.0}}},
             r"rope_parameters\.rope_theta is 0\.0, and must be",

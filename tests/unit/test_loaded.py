@@ -342,7 +342,6 @@ def test_what_is_known_of_transformers_is_what_it_has():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"rope_parameters": {"rope_theta": "much"}}, ""),
         ({"hidden_act": "no_such_function"}, "no_such_function"),
         ({"rms_norm_eps": "small"}, "rms_norm_eps"),
         ({"pad_token_id": [3]}, ""),
