@@ -233,7 +233,7 @@ def test_a_model_that_learned_to_repeat_has_an_induction_head_fed_by_a_previous_
         optimizer.step()
 
     means, scores = DescriptorMeans(), {}
-    ids = repeated_tokens(range(symbols), INDUCTION_PERIOD, np.random.default_rng(seed))
+    ids = repeated_tokens(range(symbols), symbols, INDUCTION_PERIOD, np.random.default_rng(seed))
 
     def receive(attention):
         means.add(attention.layer, statistics_of(attention, ()))
