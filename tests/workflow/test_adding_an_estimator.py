@@ -20,7 +20,7 @@ NAME = Path(PLACE).stem
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A checkout with the page's file, and a tiny study that names the estimator."""
-    models = [{**model, "seeds": [1]} for model in tiny_content()["models"] if model["name"].startswith("multi_head")]
+    models = [model for model in tiny_content()["models"] if model["name"] in ("multi_head", "multi_head-sft")]
     project = Project(
         tmp_path_factory.mktemp("adding") / "project",
         seeds=[1],
