@@ -8,12 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from headwise.models.checks import check_checkpoint
+from headwise.models.checks import check_checkpoint, stated_positions
 from headwise.models.encoding import encode
-from headwise.models.files import CONFIG
-from headwise.models.headers import CheckpointError, read_object
-from headwise.models.limits import Limits, usable_positions
-from headwise.models.shape import text_config
+from headwise.models.headers import CheckpointError
+from headwise.models.limits import Limits
 from headwise.models.vocabulary import encode_from_files, read_encoder
 from headwise.prompts import EncodedPrompt, Prompt, read_prompts
 from headwise.provenance import read_json, write_json
@@ -44,7 +42,7 @@ def check_study(study: Study, prompts: Sequence[Prompt], root: Path, source: str
         for folder in dict.fromkeys(_folders(study, model, root)):
             try:
                 check_folder(folder, prompts, study.extraction_of(model), study.loading_of(model).trust_remote_code)
-                if (most := usable_positions(text_config(read_object(folder / CONFIG)))) is not None:
+                if (most := stated_positions(folder)) is not None:
                     positions[model.name] = most
             except ValueError as error:  # all that a checkpoint, its tokenizer or its template is refused by
                 problems.append(f"{field}: {error}")

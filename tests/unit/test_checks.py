@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from headwise.models.checks import check_checkpoint, check_names, embedding_rows, stated_layers, stated_positions
+from headwise.models.checks import check_checkpoint, check_names, embedding_rows, stated_positions
 from headwise.models.headers import CheckpointError, read_header
 from headwise.models.shape import shape_of_folder
 
@@ -70,7 +70,7 @@ def refuse(folder: Path, sentence: str, **options: bool) -> None:
 def test_a_whole_checkpoint_passes_and_says_its_size(tmp_path):
     for folder in (write(tmp_path / "one"), write_shards(tmp_path / "two")):
         check_checkpoint(folder)
-        assert (embedding_rows(folder), stated_layers(folder), stated_positions(folder)) == (20, 2, 64)
+        assert (embedding_rows(folder), stated_positions(folder)) == (20, 64)
         assert shape_of_folder(folder).parameters == 20 * 8 + 2 * (8 + 4 + 4 + 8) * 8
     assert embedding_rows(write(tmp_path / "unnamed", weights={"w.weight": np.ones((4, 2), np.float32)})) == 20
 

@@ -16,7 +16,7 @@ from headwise.models.limits import Limits
 from headwise.models.load import load_checkpoint
 from headwise.models.templates import ChatTemplateError
 from headwise.models.tokenizer import read_tokenizer
-from headwise.models.vocabulary import check_tokenizer, encode_from_files, read_encoder, token_counts
+from headwise.models.vocabulary import check_tokenizer, encode_from_files, read_encoder
 from headwise.prompts import Prompt, PromptError
 from headwise.study.extraction import Extraction
 
@@ -99,8 +99,6 @@ def test_tokens_are_those_of_tokenizer_json(kind, class_name, tmp_path):
         expected = [plain.encode(text, add_special_tokens=template == "raw").ids for text in texts]
         for encoded in (encode(PROMPTS, tokenizer, settings, Limits()), encode_from_files(folder, PROMPTS, settings)):
             assert [prompt.token_ids for prompt in encoded] == expected
-        counts = {p.id: (len(ids), max(ids)) for p, ids in zip(PROMPTS, expected, strict=True)}
-        assert token_counts(folder, PROMPTS, settings) == counts
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -159,14 +157,14 @@ def test_what_takes_more_than_tokenizer_json_is_left_to_loading(tmp_path):
     assert encode_from_files(folder, PROMPTS, Extraction())
     # GPT2Tokenizer has a BOS token of its own where the files name none.
     assert encode_from_files(folder, PROMPTS, Extraction(first_token="bos")) is None
-    assert token_counts(folder, PROMPTS, Extraction(template="chat")) is None
+    assert encode_from_files(folder, PROMPTS, Extraction(template="chat")) is None
     save(folder, framed(), auto_map={"AutoTokenizer": ["own.Tokenizer", None]})
     assert read_encoder(folder) is None
     (folder / "tokenizer.json").unlink()
     save(folder / "words", framed())
     (folder / "tokenizer_config.json").write_text("{}")
     (folder / "tokenizer.model").write_bytes(b"\x0a\x0b")
-    assert token_counts(folder, PROMPTS, Extraction()) is None
+    assert encode_from_files(folder, PROMPTS, Extraction()) is None
 
 
 def test_limits_are_known_from_files(tmp_path):
@@ -187,12 +185,12 @@ def test_limits_are_known_from_files(tmp_path):
         (folder / "config.json").write_text(json.dumps(content))
         settings = Extraction(**{"max_tokens": 1000, **settings})
         if error is None:
-            assert len(token_counts(folder, PROMPTS, settings)) == 3
+            assert len(encode_from_files(folder, PROMPTS, settings)) == 3
             continue
         with pytest.raises(error, match=reason):
-            token_counts(folder, PROMPTS, settings)
+            encode_from_files(folder, PROMPTS, settings)
     with pytest.raises(ChatTemplateError, match="does not parse"):
-        token_counts(save(tmp_path / "other", framed(), template="{{"), PROMPTS, Extraction(template="chat"))
+        encode_from_files(save(tmp_path / "other", framed(), template="{{"), PROMPTS, Extraction(template="chat"))
 
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"

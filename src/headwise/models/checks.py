@@ -165,11 +165,6 @@ def stated_positions(folder: Path) -> int | None:
     return usable_positions(text_config(read_object(folder / CONFIG)))
 
 
-def stated_layers(folder: Path) -> int | None:
-    """The number of layers that config.json names; None where it names none. Raises CheckpointError as above."""
-    return stated(text_config(read_object(folder / CONFIG)), LAYERS)
-
-
 def _check_generation(path: Path) -> None:
     """Refuse settings of generation that transformers would ignore without a word, and with them where a text ends."""
     if not path.is_file():

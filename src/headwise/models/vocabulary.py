@@ -102,14 +102,6 @@ def encode_from_files(folder: Path, prompts: Sequence[Prompt], settings: Extract
     return encode(prompts, encoder, settings, Limits(embedding_rows(folder), stated_positions(folder)))
 
 
-def token_counts(folder: Path, prompts: Sequence[Prompt], settings: Extraction) -> dict[str, tuple[int, int]] | None:
-    """Tokens and largest token id of each prompt, by its id; see `encode_from_files`."""
-    encoded = encode_from_files(folder, prompts, settings)
-    if encoded is None:
-        return None
-    return {prompt.id: (len(prompt.token_ids), max(prompt.token_ids)) for prompt in encoded}
-
-
 def _needs_more(encoder: Encoder, folder: Path, settings: Extraction) -> bool:
     """Whether a special token is asked for that no file names, but that the tokenizer's class may have."""
     named = _object(folder / SETTINGS).get("tokenizer_class")
