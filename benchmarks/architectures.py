@@ -3,7 +3,8 @@
     python benchmarks/architectures.py
 
 Each is built from its configuration class with random weights, saved, loaded back, captured, and compared with the same
-checkpoint under eager attention without any hook. The architectures are those of tests/unit/test_architectures.py.
+checkpoint under eager attention without any hook. The architectures are those of
+tests/unit/attention/test_architectures.py.
 Memory is measured on the same architectures with every width multiplied, so that weights are what fills it (Linux).
 """
 

@@ -10,9 +10,9 @@ import argparse
 from collections import defaultdict
 from pathlib import Path
 
-from headwise.cost.estimate import Row, estimate
-from headwise.cost.plan import Plan
-from headwise.cost.rates import RATES, benchmark_files, processor_seconds, read_benchmark
+from headwise.planning.estimate import Row, estimate
+from headwise.planning.plan import Plan
+from headwise.planning.rates import RATES, benchmark_files, processor_seconds, read_benchmark
 from headwise.study.parse import load_study
 
 OUTPUTS = {

@@ -8,7 +8,7 @@ is 0. Printed are the shares of 1,000 simulated groups whose interval of nominal
 
 import numpy as np
 
-from headwise.stability.uncertainty import pair_means
+from headwise.analyses.stability.uncertainty import pair_means
 from headwise.statistics.intervals import Interval, bootstrap_intervals, jackknife_intervals
 
 REFITS, GROUPS, RESAMPLES, LEVEL = (3, 5, 10, 20, 40), 1_000, 1_000, 0.05

@@ -15,7 +15,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from headwise.cost.rates import benchmark_files, read_benchmark
+from headwise.planning.rates import benchmark_files, read_benchmark
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 

@@ -3,14 +3,14 @@
     snakemake --cores 1 --configfile benchmarks/pilot.yaml
     python benchmarks/rates.py benchmarks/pilot.yaml results/pilot
 
-Prints the table RATES of src/headwise/cost/rates.py.
+Prints the table RATES of src/headwise/planning/rates.py.
 """
 
 import argparse
 from pathlib import Path
 
-from headwise.cost.plan import Plan
-from headwise.cost.rates import measured_rates
+from headwise.planning.plan import Plan
+from headwise.planning.rates import measured_rates
 from headwise.study.parse import load_study
 
 

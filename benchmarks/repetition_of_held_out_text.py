@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from headwise.analyses.recursion.degradation import distinct, repeated_share
 from headwise.models.excerpts import token_stream
 from headwise.models.tokenizer import load_tokenizer
-from headwise.robustness.degradation import distinct, repeated_share
 
 RESULTS = Path("results/default")
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from measure import processor_seconds
 
-from headwise.arrays import FloatArray
+from headwise.statistics.arrays import FloatArray
 from headwise.statistics.intervals import bootstrap_intervals
 from headwise.statistics.permutation import sign_flip, two_sample
 

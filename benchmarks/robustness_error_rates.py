@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom
 
-from headwise.progress import track
-from headwise.robustness.degradation import onset
-from headwise.robustness.probe import best_of_cells
-from headwise.robustness.recursion_tables import arm_difference, refit_means
-from headwise.robustness.sensitivity import contrast
+from headwise.analyses.noise.probe import best_of_cells
+from headwise.analyses.noise.sensitivity import contrast
+from headwise.analyses.recursion.degradation import onset
+from headwise.analyses.recursion.rows import arm_difference, refit_means
+from headwise.runtime.progress import track
 from headwise.statistics.roc import roc_area
 from headwise.statistics.survival import restricted_mean_difference
 from headwise.study.comparison import Comparison

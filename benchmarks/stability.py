@@ -20,23 +20,23 @@ import numpy as np
 import torch
 import typer
 
+from headwise.analyses.stability.cka import LINEAR_DEBIASED, RBF_BIASED, cka, rbf_cka
+from headwise.analyses.stability.compare import compare_refits
+from headwise.analyses.stability.cosines import MEASURES, SAME, WHOLE, CosineSums, View
+from headwise.analyses.stability.group import GroupFiles
+from headwise.analyses.stability.heads import published_stability
+from headwise.analyses.stability.probe import Probes, probe_refits, write_attention
+from headwise.analyses.stability.summarize import summarize_stability
 from headwise.models.corpus import build_corpus
 from headwise.models.encoding import encode
 from headwise.models.limits import Limits
 from headwise.models.tokenizer import load_tokenizer, train_tokenizer
 from headwise.models.zoo import build_decoder
-from headwise.prompts import read_prompts
-from headwise.stability.cka import LINEAR_DEBIASED, RBF_BIASED, cka, rbf_cka
-from headwise.stability.compare import compare_refits
-from headwise.stability.cosines import MEASURES, SAME, WHOLE, CosineSums, View
-from headwise.stability.group import GroupFiles
-from headwise.stability.heads import published_stability
-from headwise.stability.probe import Probes, probe_refits, write_attention
-from headwise.stability.summarize import summarize_stability
 from headwise.study.comparison import Comparison
 from headwise.study.data import Corpus, Tokenizer
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
+from headwise.study.prompts import read_prompts
 from headwise.study.reading import Reading
 from headwise.study.stability import Stability
 from headwise.study.training import Decoder

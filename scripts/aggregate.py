@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.logs import logged
 from headwise.report.results import aggregate
 from headwise.report.tables import Inputs
+from headwise.runtime.logs import logged
 from headwise.study.study import Study
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.logs import logged
 from headwise.models.align import align_model
+from headwise.runtime.logs import logged
 from headwise.study.training import Dpo, Sft
 
 if TYPE_CHECKING:

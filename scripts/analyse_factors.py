@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.logs import logged
-from headwise.specialization.factors import analyse_factors
+from headwise.analyses.factors.analyse import analyse_factors
+from headwise.runtime.logs import logged
 from headwise.study.comparison import Comparison
 
 if TYPE_CHECKING:

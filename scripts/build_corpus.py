@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.logs import logged
 from headwise.models.corpus import build_corpus
+from headwise.runtime.logs import logged
 from headwise.study.data import Corpus
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.declaration import check_declaration
-from headwise.logs import logged
+from headwise.analyses.declaration.declare import check_declaration
+from headwise.runtime.logs import logged
 from headwise.study.comparison import Comparison
 
 if TYPE_CHECKING:

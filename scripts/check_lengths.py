@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.feasibility import check_lengths
-from headwise.logs import logged
+from headwise.planning.feasibility import check_lengths
+from headwise.runtime.logs import logged
 from headwise.study.parse import parse_study
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.logs import logged
-from headwise.specialization.compare import compare_pair
+from headwise.analyses.specialization.compare import compare_pair
+from headwise.runtime.logs import logged
 from headwise.study.comparison import Comparison
 
 if TYPE_CHECKING:

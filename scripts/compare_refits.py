@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.logs import logged
-from headwise.stability.compare import compare_refits
+from headwise.analyses.stability.compare import compare_refits
+from headwise.runtime.logs import logged
 from headwise.study.stability import Stability
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.logs import logged
-from headwise.specialization.contrast import contrast_models
+from headwise.analyses.specialization.contrast import contrast_models
+from headwise.runtime.logs import logged
 from headwise.study.comparison import Comparison
 
 if TYPE_CHECKING:

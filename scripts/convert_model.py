@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.logs import logged
 from headwise.models.convert import convert_model
+from headwise.runtime.logs import logged
 from headwise.study.models import TransformerLensModel
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.declaration import declare
-from headwise.logs import logged
+from headwise.analyses.declaration.declare import declare
+from headwise.runtime.logs import logged
 from headwise.study.comparison import Comparison
 
 if TYPE_CHECKING:

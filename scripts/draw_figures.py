@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.logs import logged
 from headwise.report.figures import draw_figures
+from headwise.runtime.logs import logged
 from headwise.study.study import Study
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.logs import logged
-from headwise.specialization.evaluate import evaluate
+from headwise.analyses.specialization.evaluate import evaluate
+from headwise.runtime.logs import logged
 from headwise.study.specialization import Specialization
 
 if TYPE_CHECKING:

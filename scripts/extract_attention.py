@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headwise.attention.extract import extract_attention
-from headwise.devices import own_devices
-from headwise.logs import logged
-from headwise.provenance import read_json
+from headwise.runtime.devices import own_devices
+from headwise.runtime.logs import logged
+from headwise.runtime.provenance import read_json
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
 

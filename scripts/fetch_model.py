@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.logs import logged
 from headwise.models.hub import fetch_model
+from headwise.runtime.logs import logged
 from headwise.study.models import Download
 
 if TYPE_CHECKING:

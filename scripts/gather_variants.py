@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.logs import logged
-from headwise.variants.confounds import gather_variants
+from headwise.analyses.variants.confounds import gather_variants
+from headwise.runtime.logs import logged
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.devices import own_devices
-from headwise.logs import logged
-from headwise.provenance import read_json
+from headwise.analyses.variants.measure import measure_variants
+from headwise.runtime.devices import own_devices
+from headwise.runtime.logs import logged
+from headwise.runtime.provenance import read_json
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
 from headwise.study.specialization import Specialization
 from headwise.study.variants import Variants
-from headwise.variants.measure import measure_variants
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

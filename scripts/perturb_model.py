@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.devices import own_devices
-from headwise.logs import logged
-from headwise.provenance import read_json
-from headwise.robustness.experiment import Outputs, Settings, perturb_refit
+from headwise.analyses.noise.experiment import Outputs, Settings, perturb_refit
+from headwise.runtime.devices import own_devices
+from headwise.runtime.logs import logged
+from headwise.runtime.provenance import read_json
 from headwise.study.reading import Reading
 
 if TYPE_CHECKING:

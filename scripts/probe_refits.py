@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.devices import own_devices
-from headwise.logs import logged
-from headwise.stability.probe import Probes, probe_refits
+from headwise.analyses.stability.probe import Probes, probe_refits
+from headwise.runtime.devices import own_devices
+from headwise.runtime.logs import logged
 from headwise.study.reading import Reading
 from headwise.study.stability import Stability
 

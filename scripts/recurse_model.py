@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.devices import own_devices
-from headwise.logs import logged
-from headwise.provenance import read_json
-from headwise.robustness.recursion import recurse
+from headwise.analyses.recursion.chain import recurse
+from headwise.runtime.devices import own_devices
+from headwise.runtime.logs import logged
+from headwise.runtime.provenance import read_json
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
 from headwise.study.robustness import Arm, Recursion

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.controls.run import run_controls
-from headwise.logs import logged
+from headwise.analyses.controls.run import run_controls
+from headwise.runtime.logs import logged
 from headwise.study.comparison import Comparison
 from headwise.study.controls import Controls
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.logs import logged
-from headwise.robustness.summarize import PerturbationFiles, PerturbationSettings, summarize_perturbations
+from headwise.analyses.noise.summarize import PerturbationFiles, PerturbationSettings, summarize_perturbations
+from headwise.runtime.logs import logged
 from headwise.study.comparison import Comparison
 from headwise.study.robustness import Probe
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.logs import logged
-from headwise.robustness.summarize import summarize_recursion
+from headwise.analyses.recursion.summarize import summarize_recursion
+from headwise.runtime.logs import logged
 from headwise.study.comparison import Comparison
 from headwise.study.robustness import Recursion
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.logs import logged
-from headwise.stability.group import GroupFiles
-from headwise.stability.summarize import summarize_stability
+from headwise.analyses.stability.group import GroupFiles
+from headwise.analyses.stability.summarize import summarize_stability
+from headwise.runtime.logs import logged
 from headwise.study.comparison import Comparison
 from headwise.study.stability import Stability
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.devices import own_devices
-from headwise.logs import logged
 from headwise.models.train import train_model
+from headwise.runtime.devices import own_devices
+from headwise.runtime.logs import logged
 from headwise.study.training import Decoder, Training
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.logs import logged
 from headwise.models.tokenizer import train_tokenizer
+from headwise.runtime.logs import logged
 from headwise.study.data import Tokenizer
 
 if TYPE_CHECKING:

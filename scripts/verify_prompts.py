@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.logs import logged
-from headwise.prompts import verify_prompts
+from headwise.runtime.logs import logged
 from headwise.study.data import Prompts
+from headwise.study.prompts import verify_prompts
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwise.logs import logged
 from headwise.report.page import write_page
+from headwise.runtime.logs import logged
 from headwise.study.study import Study
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from headwise.terminal import accept_every_character
+from headwise.runtime.terminal import accept_every_character
 
 if TYPE_CHECKING:
     from headwise.study.comparison import Comparison
@@ -71,9 +71,9 @@ def before_every_command() -> None:
 @errors_as_sentences()
 def verify(study_files: StudyFiles, config: Changes = None) -> None:
     """Check a study file and its prompts, and show what would run. Paths start from the current folder."""
-    from headwise.feasibility import check_study
-    from headwise.prompts import declared_in, load_verified
+    from headwise.planning.feasibility import check_study
     from headwise.study.parse import check_paths, load_study
+    from headwise.study.prompts import declared_in, load_verified
 
     study = load_study(*study_files, changes=config or [])
     source = ", ".join(map(str, study_files))
@@ -120,11 +120,11 @@ def cost(
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON")] = False,
 ) -> None:
     """Estimate what a study takes before anything runs: jobs, hours, memory and disk, rule by rule."""
-    from headwise.cluster import read_cluster
-    from headwise.cost.estimate import estimate, total
-    from headwise.cost.plan import Plan
-    from headwise.cost.rates import RATES, measured_rates
-    from headwise.cost.table import as_json_text, cost_table, on_cluster
+    from headwise.planning.estimate import estimate, total
+    from headwise.planning.plan import Plan
+    from headwise.planning.rates import RATES, measured_rates
+    from headwise.planning.table import as_json_text, cost_table, on_cluster
+    from headwise.runtime.cluster import read_cluster
     from headwise.study.parse import load_study
 
     plan = Plan(load_study(*study_files, changes=config or []), ", ".join(map(str, study_files)))
@@ -206,7 +206,7 @@ def compare(
     )
     prompts = checked_prompts(prompts)
     from headwise.pair import compare_checkpoints
-    from headwise.provenance import json_text
+    from headwise.runtime.provenance import json_text
 
     with tempfile.TemporaryDirectory(prefix="headwise-") as temporary:
         rows = compare_checkpoints(
@@ -232,8 +232,8 @@ def reanalyse(
     output: Annotated[Path, typer.Option(help="Folder for the table and the page")] = Path("reanalysis"),
 ) -> None:
     """Analyse the released result files of a study again: indices, changes, noise ratios, claimed p-values."""
-    from headwise.reanalysis.reanalyse import outcome
-    from headwise.reanalysis.reanalyse import reanalyse as analyse_again
+    from headwise.published.reanalyse import outcome
+    from headwise.published.reanalyse import reanalyse as analyse_again
 
     print(outcome(analyse_again(folder, output)))
     for path in sorted(output.glob("reanalysis.*")):
@@ -251,10 +251,10 @@ def schema(
     ] = None,
 ) -> None:
     """Print the JSON Schema of a study file, for editors; its reference, for readers; or the schema of results.json."""
-    from headwise.provenance import atomic
     from headwise.report.results import results_schema
+    from headwise.runtime.provenance import atomic
     from headwise.study.parse import study_schema
-    from headwise.study_reference import schema_text, study_reference, with_reference
+    from headwise.study.reference import schema_text, study_reference, with_reference
 
     if markdown and results:
         raise ValueError("--markdown and --results exclude each other: leave one out.")
@@ -281,7 +281,7 @@ def cancel_orphans(
     ] = None,
 ) -> None:
     """Cancel the Slurm jobs whose Snakemake was killed on this host. Jobs of a run that goes on are left alone."""
-    from headwise.slurm import cancel, host_name, orphans, unfinished_jobs
+    from headwise.runtime.slurm import cancel, host_name, orphans, unfinished_jobs
 
     jobs = unfinished_jobs()
     lost = orphans(jobs, host or [])
@@ -300,8 +300,8 @@ def checked_prompts(path: Path | None) -> Path:
 
     Raises ValueError where there is neither.
     """
-    from headwise.prompts import load_verified, read_prompts
     from headwise.study.data import Prompts
+    from headwise.study.prompts import load_verified, read_prompts
 
     if path is not None:
         read_prompts(path)

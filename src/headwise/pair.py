@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from headwise.feasibility import check_folder, check_pair
 from headwise.models.checkpoint import checkpoint_folder
-from headwise.prompts import read_prompts
-from headwise.provenance import file_digest, read_arrow
+from headwise.planning.feasibility import check_folder, check_pair
+from headwise.runtime.provenance import file_digest, read_arrow
 from headwise.study.comparison import Comparison
 from headwise.study.extraction import Extraction
+from headwise.study.prompts import read_prompts
 from headwise.study.specialization import PAIR_STATISTICS, Specialization
 
 # Of the random tokens of the induction score and the random orders of heads; prompts do not depend on it.
@@ -29,15 +29,15 @@ def compare_checkpoints(
 
     Everything on the way is written to `folder`: base/ and aligned/ with statistics, features and summary,
     and comparison.parquet. Returns the rows of the comparison that are about whole models, one per estimator
-    and treatment of the first key; their fields are those of `headwise.specialization.change.Change`.
+    and treatment of the first key; their fields are those of `headwise.analyses.specialization.change.Change`.
     """
     # Both, before hours are spent on the first: files before libraries are imported that take seconds, then weights.
     check_pair(checkpoint_folder(base), checkpoint_folder(aligned), read_prompts(prompts), extraction)
+    from headwise.analyses.specialization.compare import compare_pair
     from headwise.attention.layers import attention_layers
     from headwise.models.architecture import without_memory
     from headwise.models.configuration import read_config
     from headwise.models.load import verify_loading
-    from headwise.specialization.compare import compare_pair
 
     verify_loading(aligned)
     attention_layers(without_memory(read_config(checkpoint_folder(aligned))))
@@ -68,8 +68,8 @@ def measure_checkpoint(
     Writes heads, pairs, descriptors and, if `extraction` says so, attention; then features and summary (all .parquet).
     """
     check_folder(checkpoint_folder(checkpoint), read_prompts(prompts), extraction)
+    from headwise.analyses.specialization.evaluate import evaluate
     from headwise.attention.extract import extract_attention
-    from headwise.specialization.evaluate import evaluate
 
     metadata: Mapping[str, Any] = {
         "model": str(checkpoint),

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headwise.specialization.estimators import entropy_profile
-from headwise.specialization.evaluate import shuffled
+from headwise.analyses.specialization.estimators import entropy_profile
+from headwise.analyses.specialization.evaluate import shuffled
 
 VARIABLE = "HEADWISE_REFERENCE"
 LLAMA_2 = {"base": 0.3906282294127408, "instruct": 0.3110862734692479}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from headwise.reanalysis.reanalyse import reanalyse
+from headwise.published.reanalyse import reanalyse
 
 VARIABLE = "HEADWISE_REFERENCE"
 

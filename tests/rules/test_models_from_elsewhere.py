@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoXConfig
 
 from headwise.models.hooked import HookedGPT2Config, HookedGPT2LMHeadModel
 from headwise.models.hub import fetched_folder
-from headwise.provenance import file_digest, read_metadata
+from headwise.runtime.provenance import file_digest, read_metadata
 from headwise.study.extraction import Extraction
 from headwise.study.models import HubModel, Loading, TransformerLensModel
 

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from tiny import tiny_content
 
-from headwise.provenance import read_metadata
-from headwise.report.robustness.part import PART
+from headwise.analyses.noise.noise_rows import AS_MADE, DUPLICATED
+from headwise.analyses.noise.report.part import PART
 from headwise.report.tables import analysis_table, typed
-from headwise.robustness.noise_tables import AS_MADE, DUPLICATED
+from headwise.runtime.provenance import read_metadata
 from headwise.study.perturbation import perturbation_settings
 from headwise.study.reading import reading
 from headwise.study.study import Study

@@ -10,16 +10,16 @@ import pandas as pd
 import pytest
 import torch
 
+from headwise.analyses.stability.group import GroupFiles
+from headwise.analyses.stability.packed import StabilityError
+from headwise.analyses.stability.probe import Probes, probe_refits
+from headwise.analyses.stability.report.part import PART
 from headwise.models.load import load_checkpoint
-from headwise.prompts import read_prompts
-from headwise.provenance import read_metadata
-from headwise.report.stability.part import PART
 from headwise.report.tables import typed
-from headwise.stability.group import GroupFiles
-from headwise.stability.packed import StabilityError
-from headwise.stability.probe import Probes, probe_refits
+from headwise.runtime.provenance import read_metadata
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
+from headwise.study.prompts import read_prompts
 from headwise.study.reading import Reading, reading
 from headwise.study.stability import Stability
 from headwise.study.study import Study

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from headwise.provenance import read_json, read_metadata
+from headwise.runtime.provenance import read_json, read_metadata
 from headwise.study.study import Study
 
 Measure = Callable[[str, int], Any]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from headwise.provenance import read_metadata
+from headwise.runtime.provenance import read_metadata
 from headwise.study.models import Loading
 from headwise.study.study import Study
 from headwise.study.variants import Variants

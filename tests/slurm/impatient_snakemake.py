@@ -5,8 +5,8 @@ import sys
 from snakemake.cli import main
 from snakemake_executor_plugin_slurm import Executor
 
-import headwise.watch
+import headwise.runtime.watch
 
-headwise.watch.SECONDS = 1
+headwise.runtime.watch.SECONDS = 1
 Executor.next_seconds_between_status_checks = property(lambda self: 1, lambda self, value: None)
 main(sys.argv[1:])

@@ -45,7 +45,7 @@ def test_its_values_are_in_the_tables_and_in_the_report(project: Project) -> Non
 
 def test_the_tests_of_estimators_hold_for_it(project: Project) -> None:
     files = re.search(r"`pytest ([^`]+)`", PAGE)[1].split()
-    counting = ["tests/unit/test_variants.py::test_padding_alone_moves_no_estimator"]
+    counting = ["tests/unit/analyses/variants/test_measure.py::test_padding_alone_moves_no_estimator"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, *counting],
         cwd=ROOT,

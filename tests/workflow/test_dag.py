@@ -10,9 +10,9 @@ from subprocess import CompletedProcess
 import pytest
 from dry_run import job_counts, most_memory
 
-from headwise.cost.estimate import estimate
-from headwise.cost.plan import Plan
-from headwise.cost.rates import RATES
+from headwise.planning.estimate import estimate
+from headwise.planning.plan import Plan
+from headwise.planning.rates import RATES
 from headwise.study.parse import load_study
 
 Run = Callable[..., CompletedProcess[str]]
@@ -171,7 +171,9 @@ def test_planning_a_study_imports_neither_torch_nor_pandas(
     imported = re.findall(r"import time:.*\|\s*([\w.]+)$", snakemake(checkout, "-n").stderr, re.MULTILINE)
     assert "headwise.study" in imported
     assert not ({"torch", "transformers", "pandas", "scipy"} & set(imported)) - set(of_snakemake)
-    light = "import headwise.cost.plan, headwise.models.requests, headwise.study.merging, sys; print(*sys.modules)"
+    light = (
+        "import headwise.planning.plan, headwise.planning.requests, headwise.study.merging, sys; print(*sys.modules)"
+    )
     assert "pandas" not in subprocess.check_output([sys.executable, "-c", light], text=True).split()
 
 

@@ -20,7 +20,7 @@ rule measure:
 """
 JOB = """
 import json, sys, time
-from headwise.devices import own_devices
+from headwise.runtime.devices import own_devices
 with own_devices(int(sys.argv[2])) as devices:
     start = time.time()
     time.sleep(1)

@@ -47,7 +47,7 @@ def test_a_touch_of_source_files_reruns_nothing(project: Project) -> None:
 
 
 def test_an_edited_estimator_reruns_its_rule_and_what_follows(project: Project) -> None:
-    module = project.folder / "src/headwise/specialization/estimators/hellinger.py"
+    module = project.folder / "src/headwise/analyses/specialization/estimators/hellinger.py"
     module.write_text(module.read_text() + "\n# edited\n")
     assert project.planned() == {
         "evaluate_specialization",

@@ -14,10 +14,10 @@ from published import PUBLISHED_BILLIONS, published_config
 from tiny import write_prompts
 from transformers import Gemma2Config, LlamaConfig
 
-from headwise.cost.estimate import estimate
-from headwise.cost.plan import Plan
-from headwise.cost.rates import RATES
 from headwise.models.architecture import architecture_facts
+from headwise.planning.estimate import estimate
+from headwise.planning.plan import Plan
+from headwise.planning.rates import RATES
 from headwise.study.lock import read_lock
 from headwise.study.models import HubModel
 from headwise.study.parse import load_study

@@ -5,10 +5,10 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.io import contains_wildcard, sourcecache_entry
 
-from headwise.cluster import cluster_of_run
-from headwise.feasibility import check_study
+from headwise.runtime.cluster import cluster_of_run
+from headwise.planning.feasibility import check_study
 from headwise.models.files import checkpoint_files, corpus_files, tokenizer_files
-from headwise.models.requests import (
+from headwise.planning.requests import (
     alignment_request,
     extraction_request,
     fetching_request,
@@ -20,16 +20,16 @@ from headwise.models.requests import (
 )
 from headwise.models.resources import conversion_needs
 from headwise.models.shape import shape_of
-from headwise.prompts import PromptError, is_url, load_verified
-from headwise.provenance import file_digest
-from headwise.sources import PACKAGE, import_closure
+from headwise.study.prompts import PromptError, is_url, load_verified
+from headwise.runtime.provenance import file_digest
+from headwise.runtime.sources import PACKAGE, import_closure
 from headwise.study.lock import check_fetched, lock_path
 from headwise.study.merging import check_study_file
 from headwise.study.models import LoadedModel
 from headwise.study.parse import check_paths, parse_study
 from headwise.study.section import StudyError
 from headwise.study.specialization import ESTIMATOR_FOLDER
-from headwise.watch import attend
+from headwise.runtime.watch import attend
 
 # The checkout, also where another workflow uses this one as a module: this file's own place, not the main Snakefile's.
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]

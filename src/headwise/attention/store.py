@@ -24,7 +24,7 @@ from headwise.attention.capture import Support
 from headwise.attention.reduce import HeadStatistics, pair_columns
 from headwise.attention.sinks import SINKS, Sink
 from headwise.attention.tiles import row_tiles
-from headwise.provenance import atomic, open_parquet, read_arrow, read_metadata, reading, with_metadata
+from headwise.runtime.provenance import atomic, open_parquet, read_arrow, read_metadata, reading, with_metadata
 
 # A row group is written when so much is buffered; a tensor file also begins one with each prompt.
 BUFFER_BYTES = 64 * 2**20

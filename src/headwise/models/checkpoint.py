@@ -9,7 +9,7 @@ from typing import Any
 
 from headwise.models.files import CONFIG, fetched_sources, weight_files
 from headwise.models.headers import CheckpointError, read_object
-from headwise.provenance import file_digest, json_digest
+from headwise.runtime.provenance import file_digest, json_digest
 
 # What facts.json of a checkpoint that was made here says of its origin.
 ORIGIN = ("corpus_digest", "tokenizer_digest", "repository", "revision", "commit", "source_files")

@@ -15,8 +15,8 @@ from headwise.models.files import corpus_files
 from headwise.models.grammar import grammar_texts
 from headwise.models.near_copies import ALIKE, HeldOut
 from headwise.models.standard_library import standard_library_texts
-from headwise.progress import track
-from headwise.provenance import atomic, file_digest, write_json
+from headwise.runtime.progress import track
+from headwise.runtime.provenance import atomic, file_digest, write_json
 from headwise.study.data import Corpus
 
 Split = Literal["train", "held_out"]

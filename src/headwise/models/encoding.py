@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from headwise.models.limits import Limits
 from headwise.models.templates import RAW, chosen_template, render_chat
-from headwise.prompts import EncodedPrompt, Prompt, PromptError
 from headwise.study.extraction import Extraction, FirstToken
+from headwise.study.prompts import EncodedPrompt, Prompt, PromptError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -39,8 +39,8 @@ from headwise.models.files import (
     pickled_weights,
 )
 from headwise.models.headers import read_object
-from headwise.progress import track
-from headwise.provenance import file_digest, write_json
+from headwise.runtime.progress import track
+from headwise.runtime.provenance import file_digest, write_json
 from headwise.study.lock import lock_path, locked_commit
 from headwise.study.models import COMMIT, Download
 

@@ -28,7 +28,7 @@ from headwise.models.headers import CheckpointError, read_object
 from headwise.models.loaded import verify_loaded
 from headwise.models.quantizations import UNQUANTIZED
 from headwise.models.tokenizer import read_tokenizer
-from headwise.progress import no_bars_in_logs
+from headwise.runtime.progress import no_bars_in_logs
 from headwise.study.models import Loading
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -10,7 +10,7 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-from headwise.progress import track
+from headwise.runtime.progress import track
 
 # Folders that hold no documentation for users: test suites, bundled applications, tables of character codes,
 # and the topics themselves, which are read separately.

@@ -17,8 +17,8 @@ from headwise.models.files import tokenizer_files
 from headwise.models.headers import FETCH_AGAIN, CheckpointError, read_object, refuse_pointer
 from headwise.models.limits import Limits
 from headwise.models.templates import variables
-from headwise.prompts import EncodedPrompt, Prompt
 from headwise.study.extraction import Extraction
+from headwise.study.prompts import EncodedPrompt, Prompt
 
 TOKENIZER, SETTINGS, SPECIAL, ADDED = (
     "tokenizer.json",

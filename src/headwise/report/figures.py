@@ -7,14 +7,14 @@ from typing import Any
 
 import altair as alt
 
-from headwise.progress import track
-from headwise.provenance import atomic, json_text, write_json
 from headwise.report import charts, control_charts, parts
 from headwise.report.columns import Tables
 from headwise.report.labels import estimator_title
 from headwise.report.part import Chart
 from headwise.report.style import styled
 from headwise.report.tables import read_tables
+from headwise.runtime.progress import track
+from headwise.runtime.provenance import atomic, json_text, write_json
 from headwise.study.specialization import PAIR_STATISTICS
 from headwise.study.study import Study
 

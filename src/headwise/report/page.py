@@ -9,12 +9,12 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from headwise.provenance import atomic, read_json
+from headwise.analyses.declaration.report.part import why_undeclared
 from headwise.report import page_tables, parts
 from headwise.report.columns import Tables, records
-from headwise.report.declaration.part import why_undeclared
 from headwise.report.labels import amount, estimator_label, interval, marked_p, p_value, plain, signed
 from headwise.report.tables import read_tables
+from headwise.runtime.provenance import atomic, read_json
 from headwise.study.study import Study
 
 

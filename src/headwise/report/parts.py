@@ -1,14 +1,14 @@
 """The parts of the report beside specialization, in the order of the page, and the tables of all of them."""
 
-from headwise.report.calibration.part import PART as CALIBRATION
+from headwise.analyses.calibration.report.part import PART as CALIBRATION
+from headwise.analyses.controls.report.part import PART as CONTROLS
+from headwise.analyses.declaration.report.part import PART as DECLARATION
+from headwise.analyses.factors.report.part import PART as FACTORS
+from headwise.analyses.noise.report.part import PART as ROBUSTNESS
+from headwise.analyses.stability.report.part import PART as STABILITY
+from headwise.analyses.variants.report.part import PART as VARIANTS
 from headwise.report.columns import COLUMNS, Column
-from headwise.report.controls.part import PART as CONTROLS
-from headwise.report.declaration.part import PART as DECLARATION
-from headwise.report.factors.part import PART as FACTORS
 from headwise.report.part import Part
-from headwise.report.robustness.part import PART as ROBUSTNESS
-from headwise.report.stability.part import PART as STABILITY
-from headwise.report.variants.part import PART as VARIANTS
 
 PARTS: tuple[Part, ...] = (DECLARATION, FACTORS, VARIANTS, ROBUSTNESS, STABILITY, CALIBRATION, CONTROLS)
 

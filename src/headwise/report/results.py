@@ -7,13 +7,13 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from headwise.provenance import library_versions, read_json, write_json
 from headwise.report.columns import Tables, records
 from headwise.report.finding import Finding
 from headwise.report.findings import findings
 from headwise.report.parts import PARTS, TABLES
 from headwise.report.tables import Inputs, build_tables, study_digest, table_metadata, write_tables
 from headwise.report.verdicts import CONFIRMATORY, EXPLORATORY
+from headwise.runtime.provenance import library_versions, read_json, write_json
 from headwise.study.study import Study
 
 FORMAT_VERSION = 1

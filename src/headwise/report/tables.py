@@ -11,18 +11,18 @@ from typing import Any
 
 import pandas as pd
 
-from headwise.csv_text import text_for_csv
-from headwise.provenance import atomic, json_digest, read_json, read_metadata, read_table, write_table
+from headwise.analyses.calibration.report.marks import marked
+from headwise.analyses.controls.report.panel import control_panel
+from headwise.analyses.declaration.report.part import why_undeclared
 from headwise.report import parts
 from headwise.report.agreement import agreement_table
-from headwise.report.calibration.marks import marked
 from headwise.report.cells import TableError, check_cells
 from headwise.report.columns import COLUMNS, IDENTITY, TYPES, Tables
-from headwise.report.controls.panel import control_panel
-from headwise.report.declaration.part import why_undeclared
 from headwise.report.model_facts import models_table
 from headwise.report.tested import tested_tables
+from headwise.runtime.provenance import atomic, json_digest, read_json, read_metadata, read_table, write_table
 from headwise.study.study import Study
+from headwise.tables.csv_text import text_for_csv
 
 CHECKS = ("head_permutation", "head_permutation_largest_change", "without_layer")
 

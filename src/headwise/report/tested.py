@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from headwise.provenance import read_metadata, read_table
 from headwise.report.columns import Tables, records
 from headwise.report.verdicts import ADJUSTED, REPEAT, adjust, roles, verdicts
+from headwise.runtime.provenance import read_metadata, read_table
 from headwise.statistics.result import joined
 from headwise.study.study import Study
 

@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from headwise.arrays import FloatArray
+from headwise.statistics.arrays import FloatArray
 from headwise.statistics.permutation import Statistic
 from headwise.statistics.ties import rescaled, tolerance
 from headwise.statistics.values import codes, numbers

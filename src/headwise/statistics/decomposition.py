@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from headwise.arrays import FloatArray
+from headwise.statistics.arrays import FloatArray
 from headwise.statistics.intervals import FEW_CLUSTERS
 from headwise.statistics.result import Result, joined
 from headwise.statistics.shapley import columns_of, freedman_lane, r_squared, shapley_shares, subsets_of

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from headwise.arrays import FloatArray
+from headwise.statistics.arrays import FloatArray
 from headwise.statistics.result import Result, joined
 from headwise.statistics.ties import is_constant, largest, rescaled, restored, snapped, tolerance
 from headwise.statistics.values import codes, left_out, numbers

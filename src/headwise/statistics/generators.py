@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from headwise.provenance import json_digest
+from headwise.runtime.provenance import json_digest
 
 
 def generator_for(*identity: str | int) -> np.random.Generator:

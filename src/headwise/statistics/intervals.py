@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from headwise.arrays import FloatArray
+from headwise.statistics.arrays import FloatArray
 from headwise.statistics.clusters import ClusterMeans, times_drawn
 from headwise.statistics.permutation import CHUNK_VALUES, Statistic
 from headwise.statistics.result import Defined, finite_or_none, joined

@@ -16,7 +16,7 @@ from math import comb, prod
 import numpy as np
 import numpy.typing as npt
 
-from headwise.arrays import FloatArray
+from headwise.statistics.arrays import FloatArray
 from headwise.statistics.result import Defined, joined
 from headwise.statistics.ties import difference, is_constant, largest, rescaled, restored, snapped, tolerance
 from headwise.statistics.values import NO_CLUSTER, codes, left_out, numbers, support

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from headwise.arrays import FloatArray
+from headwise.statistics.arrays import FloatArray
 from headwise.statistics.intervals import finite_values
 from headwise.statistics.permutation import two_sample
 from headwise.statistics.result import Result, joined

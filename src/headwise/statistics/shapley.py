@@ -6,7 +6,7 @@ from math import factorial
 
 import numpy as np
 
-from headwise.arrays import FloatArray
+from headwise.statistics.arrays import FloatArray
 from headwise.statistics.ties import LEAST_TOLERANCE, is_constant, largest, rescaled, tolerance
 from headwise.statistics.values import is_missing, is_number, label_key, numbers
 

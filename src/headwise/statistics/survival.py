@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from headwise.arrays import FloatArray
+from headwise.statistics.arrays import FloatArray
 from headwise.statistics.permutation import two_sample
 from headwise.statistics.result import Result, joined
 from headwise.statistics.ties import merged, rescaled, restored, tolerance

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from headwise.arrays import FloatArray
+from headwise.statistics.arrays import FloatArray
 
 Size = TypeVar("Size", float, FloatArray)
 

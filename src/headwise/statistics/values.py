@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from headwise.arrays import FloatArray
+from headwise.statistics.arrays import FloatArray
 
 NO_NUMBER = "units without a finite value, left out: {}"
 NO_CLUSTER = "units without a cluster, left out: {}"

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 
 from headwise.study.section import Section, Whole
 
-ESTIMATOR_FOLDER = Path(__file__).parent.parent / "specialization" / "estimators"
+ESTIMATOR_FOLDER = Path(__file__).parents[1] / "analyses" / "specialization" / "estimators"
 # Statistics of pairs of heads that extraction computes when the estimator of the same name is selected.
 PAIR_STATISTICS = ("hellinger", "js_divergence", "pattern_correlation", "output_cka")
 

@@ -1,0 +1,179 @@
+"""Calibration of what is done over refits and families, where units are few."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from headwise.analyses.calibration.rates import (
+    CONFIRMATORY_SET,
+    FACTOR,
+    FAMILIES,
+    RANDOM_EFFECTS,
+    REFITS,
+    ROC_AREA,
+    TWO_SAMPLES,
+    Promise,
+    Rate,
+    attainable_level,
+    rate,
+)
+from headwise.analyses.calibration.shape import Shape
+from headwise.analyses.calibration.within import RESAMPLES, differences, swap_p
+from headwise.statistics.arrays import FloatArray
+from headwise.statistics.effects import random_effects
+from headwise.statistics.intervals import Interval, t_interval, welch_interval
+from headwise.statistics.multiplicity import holm
+from headwise.statistics.permutation import PermutationTest, sign_flip, two_sample
+from headwise.statistics.result import Result
+from headwise.statistics.roc import roc_area
+from headwise.statistics.shapley import columns_of, freedman_lane
+from headwise.statistics.survival import restricted_mean_difference
+from headwise.study.calibration import Calibration
+
+NORMAL, SKEWED = "normal deviations", "skewed deviations"
+WITHIN_FAMILY = 0.5  # deviation of refits, where families deviate by 1
+HORIZON = 50.0
+
+
+def decided(p: float | None, level: float) -> float:
+    return np.nan if p is None else float(p <= level)
+
+
+def covers(interval: Interval | Result, truth: float) -> float:
+    return np.nan if interval.low is None or interval.high is None else float(interval.low <= truth <= interval.high)
+
+
+def mean_tests(shape: Shape, settings: Calibration, level: float, rng: np.random.Generator) -> Iterator[Rate]:
+    """Sign flips and Student's t over refits, and over families."""
+    for procedure, unit, n in ((REFITS, "refits", shape.refits), (FAMILIES, "families", shape.families)):
+
+        def test(effect: float, n: int = n) -> tuple[PermutationTest, Interval]:
+            sample = effect + rng.normal(size=n)
+            return sign_flip(sample, rng, RESAMPLES), t_interval(sample, level)
+
+        yield from _with_power(test, procedure, "Student's t", f"{n} {unit}", settings, level)
+        skewed = [t_interval(rng.exponential(size=n) - 1, level) for _ in range(settings.simulations)]
+        yield rate(
+            [covers(interval, 0.0) for interval in skewed], 1 - level, "none", procedure=f"Student's t over {unit}",
+            quantity="coverage", scenario=SKEWED, units=f"{n} {unit}", reason="the interval assumes normal deviations",
+        )  # fmt: skip
+
+
+def difference_tests(shape: Shape, settings: Calibration, level: float, rng: np.random.Generator) -> Iterator[Rate]:
+    """Two-sample permutation tests and Welch's intervals between the refits of two models."""
+
+    def test(effect: float) -> tuple[PermutationTest, Interval]:
+        first, second = effect + rng.normal(size=shape.refits), rng.normal(size=shape.refits)
+        return two_sample(first, second, rng, RESAMPLES), welch_interval(first, second, level)
+
+    units = f"{shape.refits} + {shape.refits} refits"
+    yield from _with_power(test, TWO_SAMPLES, "Welch's t", units, settings, level)
+
+
+def _with_power(
+    test: Callable[[float], tuple[PermutationTest, Interval]],
+    procedure: str,
+    interval: str,
+    units: str,
+    settings: Calibration,
+    level: float,
+) -> Iterator[Rate]:
+    """Level and power of a test, and coverage of the interval beside it."""
+    null = [test(0.0) for _ in range(settings.simulations)]
+    smallest = null[0][0].p_attainable or 1.0
+    expected = attainable_level(smallest, level)
+    remark = f"the smallest attainable p is {smallest:.3g}: the test cannot reject" if expected == 0 else None
+    shared: dict[str, Any] = {"units": units, "scenario": NORMAL}
+    yield rate(
+        [decided(each.p, level) for each, _ in null], expected, "exactly",
+        procedure=procedure, quantity="rejection", reason=remark, **shared,
+    )  # fmt: skip
+    # Welch's degrees of freedom are estimated: with a handful of units the interval is somewhat too wide.
+    promise: Promise = "at least" if interval.startswith("Welch") else "exactly"
+    yield rate(
+        [covers(each, 0.0) for _, each in null], 1 - level, promise,
+        procedure=f"{interval} over {units.split()[-1]}", quantity="coverage", **shared,
+    )  # fmt: skip
+    for effect in settings.effects:
+        found = [decided(test(effect)[0].p, level) for _ in range(settings.simulations if expected else 0)]
+        yield rate(found, None, "none", procedure=procedure, quantity="power", effect=effect, reason=remark, **shared)
+
+
+def family_summaries(shape: Shape, settings: Calibration, level: float, rng: np.random.Generator) -> Iterator[Rate]:
+    """Random-effects mean and prediction interval."""
+    f, r = shape.families, shape.refits
+    rejected, covered, ahead = [], [], []
+    for _ in range(settings.simulations):
+        families = rng.normal(size=f + 1)
+        refits = families[:f, None] + WITHIN_FAMILY * rng.normal(size=(f, r))
+        errors = np.sqrt(refits.var(axis=1, ddof=1) / r) if r > 1 else np.full(f, np.nan)
+        found = random_effects(refits.mean(axis=1), errors, level)
+        rejected.append(decided(found.p, level))
+        covered.append(covers(found, 0.0))
+        predicted = None if found.prediction_low is None else (found.prediction_low, found.prediction_high or 0.0)
+        ahead.append(np.nan if predicted is None else float(predicted[0] <= families[f] <= predicted[1]))
+    shared: dict[str, Any] = {
+        "scenario": f"refits deviate by {WITHIN_FAMILY:g} of what families do",
+        "units": f"{f} families of {r} refits",
+    }
+    yield rate(rejected, level, "at most", procedure=RANDOM_EFFECTS, quantity="rejection", **shared)
+    yield rate(covered, 1 - level, "at least", procedure=RANDOM_EFFECTS, quantity="coverage", **shared)
+    yield rate(ahead, 1 - level, "at least", procedure="prediction for a further family", quantity="coverage", **shared)
+
+
+def confirmatory_set(shape: Shape, settings: Calibration, level: float, rng: np.random.Generator) -> Iterator[Rate]:
+    """Any rejection in the whole confirmatory set after Holm's adjustment: tests of pairs and of their pooled mean."""
+    simulations, tests = settings.simulations, max(1, shape.pairs) * shape.refits
+    within = [swap_p(differences(shape, 0.0, simulations, rng), rng) for _ in range(tests)]
+    pooled = [
+        sign_flip(sample, rng, RESAMPLES).p or np.nan for sample in rng.normal(size=(simulations, shape.families))
+    ]
+    rejected = [holm(p, level).rejected.any() for p in np.column_stack([*within, pooled])]
+    yield rate(
+        rejected, level, "at most", procedure=CONFIRMATORY_SET, quantity="rejection",
+        scenario="no model changes", units=f"{tests} tests over prompts, 1 over families",
+    )  # fmt: skip
+
+
+def further_tests(shape: Shape, settings: Calibration, level: float, rng: np.random.Generator) -> Iterator[Rate]:
+    """ROC area, restricted mean time and the test of a factor, on as many units as the study has models and refits."""
+    n = max(4, shape.pairs * shape.refits // 2)
+    areas = [
+        roc_area(rng.normal(size=n), rng.normal(size=n), rng, RESAMPLES // 10, level)
+        for _ in range(settings.simulations)
+    ]
+    yield from _level_and_coverage(ROC_AREA, areas, 0.5, "at least", f"{n} + {n} units", level)
+    times = []
+    for _ in range(settings.simulations):
+        groups = [_censored(n, rng) for _ in range(2)]
+        times.append(restricted_mean_difference(groups[0], groups[1], HORIZON, rng, RESAMPLES // 10, level))
+    name = "difference of restricted mean times"
+    yield from _level_and_coverage(name, times, 0.0, "at least", f"{n} + {n} units", level)
+    models = max(2, shape.families)
+    factor = [str(model % 2) for model in range(models) for _ in range(shape.refits)]
+    other = [str(model // 2) for model in range(models) for _ in range(shape.refits)]
+    blocks = {"factor": columns_of(factor), "other": columns_of(other)}
+    p_values = [
+        freedman_lane(sample, blocks, "factor", rng, RESAMPLES // 10)
+        for sample in 3.0 * blocks["other"].sum(axis=1) + rng.normal(size=(settings.simulations, len(factor)))
+    ]
+    yield rate(
+        [decided(p, level) for p in p_values], level, "at most", procedure=FACTOR, quantity="rejection",
+        scenario="another factor has an effect", units=f"{models} models of {shape.refits} refits",
+    )  # fmt: skip
+
+
+def _level_and_coverage(
+    name: str, results: list[Result], truth: float, coverage: Promise, units: str, level: float
+) -> Iterator[Rate]:
+    """Level of the test and coverage of the interval of results, one per simulated data set."""
+    shared: dict[str, Any] = {"procedure": name, "scenario": "one distribution", "units": units}
+    yield rate([decided(each.p, level) for each in results], level, "at most", quantity="rejection", **shared)
+    yield rate([covers(each, truth) for each in results], 1 - level, coverage, quantity="coverage", **shared)
+
+
+def _censored(n: int, rng: np.random.Generator) -> tuple[FloatArray, Any]:
+    """Times with a mean of half the horizon, followed to the horizon."""
+    times = rng.exponential(HORIZON / 2, size=n)
+    return np.minimum(times, HORIZON), times <= HORIZON

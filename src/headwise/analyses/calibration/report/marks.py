@@ -1,0 +1,110 @@
+"""Which procedure a p-value comes from, and a mark on every p-value whose procedure does not keep its promise."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from headwise.analyses.calibration.rates import (
+    BY_LAYER,
+    CONFIRMATORY_SET,
+    CORRELATION,
+    DOMAINS,
+    EQUIVALENCE,
+    FACTOR,
+    FAMILIES,
+    PROMPTS,
+    RANDOM_EFFECTS,
+    REFITS,
+    ROC_AREA,
+    TWO_SAMPLES,
+)
+from headwise.report.columns import records
+from headwise.report.labels import OUT_OF_BAND
+from headwise.report.verdicts import CONFIRMATORY
+from headwise.statistics.result import joined
+
+# By column: the procedure behind the number that stands in it.
+Procedures = dict[str, str | None]
+WORDS = {name: f"{name} is out of its calibration band" for name in ("p_domains", "p_equivalence", "p_adjusted")}
+OF_UNIT = {"prompt": PROMPTS, "refit": REFITS, "seed": REFITS, "family": FAMILIES}
+
+
+def of_comparison(row: Mapping[str, Any]) -> Procedures:
+    """Of an aligned model against its base."""
+    over_prompts = row["unit"] == "prompt"
+    return {
+        "p": OF_UNIT.get(row["unit"]),
+        "p_domains": DOMAINS,
+        "p_equivalence": EQUIVALENCE if over_prompts else None,
+        "p_adjusted": CONFIRMATORY_SET if row.get("role") == CONFIRMATORY else BY_LAYER if over_prompts else None,
+    }
+
+
+def of_contrast(row: Mapping[str, Any]) -> Procedures:
+    """Of models against each other."""
+    own = {
+        "alignment_random_effects": RANDOM_EFFECTS,
+        "architecture": TWO_SAMPLES,
+        "alignment_difference": TWO_SAMPLES,
+    }.get(row["kind"], OF_UNIT.get(row["unit"]))
+    return {"p": own, "p_adjusted": CONFIRMATORY_SET if row.get("role") == CONFIRMATORY else None}
+
+
+def of_durations(row: Mapping[str, Any]) -> Procedures:
+    """Of arms of recursive generation: refits in pairs where both arms have the same."""
+    return {"p": REFITS if "sign-flip" in (row["test"] or "") else TWO_SAMPLES}
+
+
+def of_stability(row: Mapping[str, Any]) -> Procedures:
+    """Of refits: correlations over layers, and no means of correlations over heads, which are not simulated."""
+    method = row["method"] or ""
+    return {"p": CORRELATION if "Pearson's r" in method and "mean of" not in method else None}
+
+
+OF_TABLE: dict[str, Callable[[Mapping[str, Any]], Procedures]] = {
+    "comparisons": of_comparison,
+    "contrasts": of_contrast,
+    "factors": lambda row: {"p": FACTOR},
+    "noise_contrasts": lambda row: {"p": TWO_SAMPLES},
+    "probe_discrimination": lambda row: {"p": ROC_AREA},
+    "recursion_durations": of_durations,
+    "stability": of_stability,
+}
+
+
+def broken(calibration: pd.DataFrame) -> dict[str, str]:
+    """By procedure: what it promised and did not keep, of rejections under the null."""
+    rows = calibration[calibration["quantity"].eq("rejection") & calibration["kept"].eq("no")]
+    return {
+        row["procedure"]: (
+            f"it rejects {100 * row['found']:.3g} % where it promises {row['promise']} "
+            f"{100 * row['expected']:.3g} % ({row['scenario']})"
+        )
+        for row in records(rows)
+    }
+
+
+def marked(table: str, tests: pd.DataFrame, calibration: pd.DataFrame) -> pd.DataFrame:
+    """The tests of a table; those of a procedure that does not keep its promise say so in `reason`.
+
+    Where there is a verdict, it says so as well, if it rests on such a number.
+    """
+    found = broken(calibration)
+    if not found or tests.empty or table not in OF_TABLE:
+        return tests
+    reasons, verdicts = [], []
+    for row in records(tests):
+        remarks = {
+            column: f"{WORDS.get(column, OUT_OF_BAND)}: {found[procedure]}"
+            for column, procedure in OF_TABLE[table](row).items()
+            if procedure in found and row.get(column) is not None
+        }
+        reasons.append(joined(row["reason"], *remarks.values()))
+        verdict = str(row.get("verdict"))
+        rests_on = {"p", "p_adjusted"} | (
+            {"p_equivalence"} if "by less than" in verdict or "within" in verdict else set()
+        )
+        verdicts.append(f"{verdict} ({OUT_OF_BAND})" if rests_on & set(remarks) else verdict)
+    added = {"verdict": verdicts} if "verdict" in tests else {}
+    return tests.assign(reason=pd.array(reasons, dtype="string"), **added)

@@ -1,0 +1,57 @@
+"""All controls that need nothing but the code, one model and the results of a study: controls.parquet."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headwise.analyses.controls.circuit import circuit_controls, circuit_not_run
+from headwise.analyses.controls.control import Control
+from headwise.analyses.controls.measured_results import head_orders, itself
+from headwise.analyses.controls.released import released_control
+from headwise.analyses.controls.trained_model import model_controls
+from headwise.analyses.controls.written_attention import written_attention_controls
+from headwise.runtime.provenance import write_table
+from headwise.study.comparison import Comparison
+from headwise.study.controls import Controls
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+def run_controls(
+    study: str,
+    estimators: list[str],
+    comparison: Comparison,
+    settings: Controls,
+    models: Sequence[tuple[str, Path]],
+    measured: tuple[str, Path],
+    summaries: Sequence[Path],
+    prompts: Path,
+    table: Path,
+) -> None:
+    """Run the controls and write one row each.
+
+    study      name of the study
+    models     names and checkpoints of small models that controls may run
+    measured   name and features.parquet of a model that is compared with itself
+    summaries  summary.parquet of every model and seed
+    prompts    prompts.jsonl
+    """
+    controls = [
+        itself(measured[1], prompts, measured[0], comparison),
+        *written_attention_controls(estimators),
+        *head_orders(summaries, estimators),
+        *(control for name, checkpoint in models for control in model_controls(checkpoint, prompts, name)),
+        released_control(settings.released_results),
+        *(circuit_controls() if settings.learned_circuit else [circuit_not_run()]),
+    ]
+    write_table(_table(controls), table, {"study": study})
+
+
+def _table(controls: Sequence[Control]) -> "pyarrow.Table":
+    import pyarrow
+
+    numbers = dict.fromkeys(("found", "tolerance"), pyarrow.float64())
+    types: dict[str, Any] = {field.name: numbers.get(field.name, pyarrow.string()) for field in fields(Control)}
+    return pyarrow.Table.from_pylist([asdict(control) for control in controls], schema=pyarrow.schema(types))

@@ -1,0 +1,245 @@
+"""Which factor of a set of models goes with how much specialization: effects, shares of variance, and their order.
+
+Where a study trains the models, factors are switched by design and effects are causal for its recipe; over models that
+others made, everything that goes with a factor is in its effect.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headwise.runtime.provenance import read_arrow, read_metadata, write_table
+from headwise.statistics.arrays import FloatArray
+from headwise.statistics.decomposition import decompose
+from headwise.statistics.generators import generator_for
+from headwise.statistics.intervals import jackknife_intervals
+from headwise.statistics.result import finite_or_none, joined
+from headwise.statistics.shapley import freedman_lane
+from headwise.statistics.values import left_out
+from headwise.study.comparison import Comparison
+from headwise.study.name_consistency import UNALIGNED, UNNAMED
+
+if TYPE_CHECKING:
+    import pyarrow
+
+# The order of shares that D'Elia 2026 claims in its title and abstract.
+CLAIMED = ("training", "window", "attention", "scale")
+RESAMPLES = 1999
+FEW_FAMILIES = 20
+MADE_HERE = ("train", "align")
+# Levels that others are compared with, where a factor has them; else the first in the alphabet.
+REFERENCES = {"training": UNALIGNED, "data": "corpus", "window": "none", "attention": "multi-head"}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One measured model and refit: its value, the levels of its factors, and the refit that it shares with others."""
+
+    value: float
+    levels: Mapping[str, str | float]
+    cluster: str
+    made_here: bool
+
+
+@dataclass(frozen=True)
+class FactorRow:
+    """One row of the table of factors.
+
+    quantity   "effect": of a level against the reference level, in the estimator's units (of scale: per tenfold
+               layers × width²); "share": of the variance; "explained": by all factors; "order": of the shares
+    factor     training, data, window, attention or scale; for "order" the factors by falling share
+    level      the level in question, and reference_level the one it is compared with; None for shares and scale
+    p          of an effect: that of its factor; of an order None
+    by_chance  mean share when values are shuffled over models
+    n          models and refits; clusters: refits that share a base
+    design     "by design" where the study made all models, else "descriptive"
+    """
+
+    estimator: str
+    sink: str
+    quantity: str
+    factor: str
+    level: str | None
+    reference_level: str | None
+    estimate: float | None
+    ci_low: float | None
+    ci_high: float | None
+    p: float | None
+    p_attainable: float | None
+    by_chance: float | None
+    n: int
+    clusters: int
+    design: str
+    method: str
+    reason: str | None
+
+
+def analyse_factors(summaries: Sequence[Path], output: Path, settings: Comparison) -> None:
+    """Effects and shares of every factor that varies, for every estimator with all keys kept; one row each.
+
+    summaries  summary.parquet of every model and refit; repeats of one refit's weights are not counted
+    """
+    units = read_units(summaries)
+    rows = [row for (name, sink), own in units.items() for row in factor_rows(name, sink, own, settings)]
+    metadata = read_metadata(summaries[0])
+    write_table(_table(rows), output, {key: metadata.get(key) for key in ("study", "prompts_digest")})
+
+
+def read_units(summaries: Sequence[Path]) -> dict[tuple[str, str], list[Unit]]:
+    """Units by (estimator, sink), with all keys kept, of models whose architecture is recorded."""
+    import pyarrow.compute
+
+    field = pyarrow.compute.field
+    chosen = (field("scope") == "model") & (field("sink") == "kept")
+    units: dict[tuple[str, str], list[Unit]] = {}
+    seen = set()
+    for path in summaries:
+        metadata = read_metadata(path)
+        weights = (metadata["model"], metadata.get("weights_digest", str(path)))
+        if weights in seen or not metadata.get("architecture"):
+            continue
+        seen.add(weights)
+        levels = levels_of(metadata)
+        cluster = f"{metadata['base'] or metadata['model']} seed {metadata['seed']}"
+        for row in read_arrow(path, ["estimator", "sink", "scope", "value"], chosen).to_pylist():
+            value = np.nan if row["value"] is None else row["value"]
+            unit = Unit(value, levels, cluster, metadata["source"] in MADE_HERE)
+            units.setdefault((row["estimator"], row["sink"]), []).append(unit)
+    return units
+
+
+def levels_of(metadata: Mapping[str, Any]) -> dict[str, str | float]:
+    """Levels of the factors of a model, from what its measurement recorded."""
+    architecture = metadata["architecture"]
+    windows = [window for window in architecture.get("windows", []) if window is not None]
+    return {
+        "training": UNALIGNED if metadata.get("base") is None else metadata.get("method") or UNNAMED,
+        "data": str(metadata.get("data") or "corpus"),
+        "window": f"{min(windows)} tokens" if windows else "none",
+        "attention": str(architecture.get("attention")),
+        # Not the number of parameters, which sharing of keys and values changes as well.
+        "scale": float(np.log10(architecture["layers"] * architecture["hidden"] ** 2)),
+    }
+
+
+def factor_rows(name: str, sink: str, units: Sequence[Unit], settings: Comparison) -> Iterator[FactorRow]:
+    """All rows of one estimator. Factors of one level only are left out; with none left there are no rows."""
+    values = np.array([unit.value for unit in units])
+    defined = [unit for unit, value in zip(units, values, strict=True) if np.isfinite(value)]
+    factors = {
+        factor: [unit.levels[factor] for unit in defined]
+        for factor in (defined[0].levels if defined else ())
+        if len({unit.levels[factor] for unit in defined}) > 1
+    }
+    if not factors:
+        return
+    outcome = np.array([unit.value for unit in defined])
+    clusters = [unit.cluster for unit in defined]
+    rng = generator_for("factors", name, sink)
+    found = decompose(outcome, factors, rng, RESAMPLES, settings.level, clusters)
+    count, by_design = len(set(clusters)), all(unit.made_here for unit in defined)
+    few = joined(
+        left_out(len(units) - len(defined), "models and refits without a value, left out: {}"),
+        f"{count} clusters: descriptive" if not by_design and count < FEW_FAMILIES else None,
+    )
+    shared: dict[str, Any] = {
+        "estimator": name, "sink": sink, "n": len(defined), "clusters": count,
+        "design": "by design" if by_design else "descriptive",
+    }  # fmt: skip
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("level", "reference_level", "estimate", "ci_low", "ci_high", "p", "p_attainable", "by_chance")
+    )
+    for result, factor, quantity in [
+        (found.explained, "all", "explained"),
+        *((share, factor, "share") for factor, share in found.shares.items()),
+    ]:
+        yield FactorRow(
+            **{
+                **nothing, **shared, "quantity": quantity, "factor": factor, "estimate": result.estimate,
+                "ci_low": result.low, "ci_high": result.high, "p": result.p, "p_attainable": result.p_attainable,
+                "by_chance": getattr(result, "by_chance", None), "method": result.method,
+                "reason": joined(result.reason, few),
+            }
+        )  # fmt: skip
+    yield FactorRow(
+        **{
+            **nothing, **shared, "quantity": "order", "factor": " > ".join(found.order), "estimate": found.order_kept,
+            "method": "share of resamples with this order",
+            "reason": order_sentence(found.order, found.distinguishable()),
+        }
+    )  # fmt: skip
+    for row in _effects(outcome, factors, clusters, settings, rng):
+        yield FactorRow(**{**nothing, **shared, **row, "reason": joined(row.get("reason"), few)})
+
+
+def order_sentence(order: Sequence[str], distinguishable: bool) -> str:
+    """Whether the order of shares can be told from chance, and whether it is the claimed one."""
+    compared = [factor for factor in order if factor in CLAIMED]
+    claimed = [factor for factor in CLAIMED if factor in order]
+    same = "is" if compared == claimed else "is not"
+    chance = "can be told from chance" if distinguishable else "cannot be told from chance"
+    return f"the order {chance}; among {', '.join(claimed)} it {same} the claimed one ({' > '.join(claimed)})"
+
+
+def _effects(
+    outcome: FloatArray,
+    factors: Mapping[str, Sequence[str | float]],
+    clusters: Sequence[str],
+    settings: Comparison,
+    rng: np.random.Generator,
+) -> Iterator[dict[str, Any]]:
+    """Least-squares effects given all other factors, with the jackknife over clusters."""
+    kinds = {factor: _kinds(factor, levels) for factor, levels in factors.items()}
+    blocks = {
+        factor: np.array(levels, dtype=np.float64)[:, None]
+        if factor == "scale"
+        else np.array([[level == kind for kind in kinds[factor][1:]] for level in levels], dtype=np.float64)
+        for factor, levels in factors.items()
+    }
+    design = np.concatenate([np.ones((len(outcome), 1)), *blocks.values()], axis=1)
+    size = design.shape[1]
+    moments = np.einsum("ni,nj->nij", design, design).reshape(len(outcome), -1)
+    features = np.concatenate([moments, design * outcome[:, None]], axis=1)
+
+    def coefficients(means: FloatArray) -> FloatArray:
+        squares, products = means[:, : size * size].reshape(-1, size, size), means[:, size * size :]
+        # A level that a left-out cluster held alone leaves its effect undefined.
+        full = np.linalg.matrix_rank(squares, hermitian=True) == size
+        solved = np.einsum("rij,rj->ri", np.linalg.pinv(squares, hermitian=True), products)
+        return np.where(full[:, None], solved, np.nan)
+
+    intervals = jackknife_intervals(features, coefficients, settings.level, clusters)[1:]
+    p_values = {factor: freedman_lane(outcome, blocks, factor, rng, RESAMPLES) for factor in blocks}
+    names = [(factor, kind, own[0]) for factor, own in kinds.items() for kind in own[1:]]
+    for (factor, level, reference), interval in zip(names, intervals, strict=True):
+        p = p_values[factor]
+        yield {
+            "quantity": "effect", "factor": factor, "level": level, "reference_level": reference,
+            "estimate": None if interval.estimate is None else finite_or_none(interval.estimate),
+            "ci_low": interval.low, "ci_high": interval.high, "p": p,
+            "p_attainable": None if p is None else 1 / (RESAMPLES + 1),
+            "method": f"least squares given the other factors; {interval.method} over clusters; p: Freedman–Lane",
+            "reason": interval.reason,
+        }  # fmt: skip
+
+
+def _kinds(factor: str, levels: Sequence[str | float]) -> list[str | None]:
+    """The reference level, then all others in the order of the alphabet; of scale its unit alone."""
+    if factor == "scale":
+        return [None, "tenfold layers × width²"]
+    kinds = sorted({str(level) for level in levels})
+    reference = REFERENCES.get(factor, kinds[0])
+    first = reference if reference in kinds else kinds[0]
+    return [first, *(kind for kind in kinds if kind != first)]
+
+
+def _table(rows: Sequence[FactorRow]) -> "pyarrow.Table":
+    import pyarrow
+
+    numbers = ("estimate", "ci_low", "ci_high", "p", "p_attainable", "by_chance")
+    types = dict.fromkeys(numbers, pyarrow.float64()) | dict.fromkeys(("n", "clusters"), pyarrow.int64())
+    schema = pyarrow.schema([(field.name, types.get(field.name, pyarrow.string())) for field in fields(FactorRow)])
+    return pyarrow.Table.from_pylist([asdict(row) for row in rows], schema=schema)

@@ -1,0 +1,63 @@
+"""One dose of noise: where, in which layers, how much; and a model under it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from headwise.analyses.noise.draws import NoiseRow, standard_noise
+from headwise.analyses.noise.sites import clean_rms, perturbing, region_layers
+from headwise.study.robustness import Region, Scale, Site
+
+
+@dataclass(frozen=True)
+class Dose:
+    """Normal noise of standard deviation `sigma` at a site in a region; `scale` says in which unit sigma is."""
+
+    site: Site
+    scale: Scale
+    region: Region
+    sigma: float
+
+    def __str__(self) -> str:
+        return f"{self.scale} σ {self.sigma:g} at {self.site}, region {self.region}"
+
+
+@dataclass
+class Subject:
+    """A model that is perturbed.
+
+    name: of the model, for messages. seed: of the noise. reference: token ids (texts, T) that relative doses take the
+    RMS of clean activations from; it is computed once per site.
+    """
+
+    name: str
+    model: PreTrainedModel
+    seed: int
+    reference: Tensor
+    _rms: dict[Site, dict[int, float]] = field(default_factory=dict)
+
+    @contextmanager
+    def under(self, dose: Dose, rows: tuple[NoiseRow, ...]) -> Iterator[None]:
+        """Within the block the model computes under that dose; `rows` are those of every batch that it is given.
+
+        Draws are made anew in each layer of each pass, the same for the same text, and not kept: those of all layers
+        can take more memory than the model. The model must attend eagerly. Raises PerturbationError where
+        the site cannot be reached or the region holds no layer.
+        """
+        layers = region_layers(self.model, dose.region)
+        factor = dict.fromkeys(layers, 1.0) if dose.scale == "absolute" else self.rms(dose.site)
+
+        def noise(layer: int, shape: tuple[int, ...]) -> Tensor:
+            return dose.sigma * factor[layer] * standard_noise(self.seed, rows, layer, shape)
+
+        with perturbing(self.model, dose.site, layers, noise):
+            yield
+
+    def rms(self, site: Site) -> dict[int, float]:
+        """RMS of the site's clean activations on the reference texts, by layer."""
+        if site not in self._rms:
+            self._rms[site] = clean_rms(self.model, site, self.reference)
+        return self._rms[site]

@@ -1,0 +1,240 @@
+"""What noise, duplicated heads, the probe and recursive generation showed, in sentences computed from their tables."""
+
+from collections.abc import Iterator
+from math import log
+
+import numpy as np
+import pandas as pd
+
+from headwise.analyses.noise.noise_rows import ARCHITECTURE
+from headwise.published.robustness import RATIO_OF_MEANS, published_slopes
+from headwise.report.columns import Tables, records
+from headwise.report.finding import Finding, described
+from headwise.report.labels import (
+    amount,
+    estimator_label,
+    marked_p,
+    missing,
+    number,
+    p_value,
+    plain,
+    share,
+    signed,
+    titled,
+    up_to_one,
+)
+from headwise.report.verdicts import side
+from headwise.report.view import Row
+from headwise.statistics.ratio import unbounded_because
+from headwise.study.study import Study
+
+# The published site; both units of the dose are told, since residual norms differ between models.
+SITE, REGION = "attention_output", "all"
+SHARED = ("grouped-query", "multi-query")
+# Differences of the change of the loss that rounding of float32 explains, nats per token.
+ROUNDING = 1e-4
+
+
+def findings(study: Study, tables: Tables) -> Iterator[Finding]:
+    """All findings of the part; none where nothing was measured."""
+    yield from _architectures(study, tables)
+    yield from _duplication(tables["key_value_duplication"])
+    yield from _published(study, tables["published_robustness"])
+    yield from _discrimination(study, tables["probe_discrimination"])
+    yield from _selection(tables["probe_selection"])
+    yield from _recursion(tables["recursion_durations"])
+
+
+def ratio_words(row: Row) -> str:
+    """A contrast in numbers: ratio of geometric means with its interval, and p; or that it is unbounded.
+
+    Where the interval holds 1, or there is none, it says that the ratio is not told from it.
+    """
+    if str(row["verdict"]).startswith("un"):
+        return str(row["verdict"])
+    ratio = row["geometric_mean"] if not missing(row["geometric_mean"]) else row["ratio_of_means"]
+    ends, told = "", 0
+    if not missing(row["geometric_low"]):
+        ends = f", interval {number(row['geometric_low'], 2)} to {number(row['geometric_high'], 2)}"
+        told = side(ratio - 1, row["geometric_low"] - 1, row["geometric_high"] - 1)
+    ends += "" if told else ", not told from 1"
+    p = f"p = {marked_p(row)}, smallest attainable {p_value(row['p_attainable'])}"
+    return f"{number(ratio, 2)} times as sensitive{ends}, {p}"
+
+
+def _architectures(study: Study, tables: Tables) -> Iterator[Finding]:
+    """Is a base more sensitive than the reference, when it differs in one factor alone?"""
+    rows = tables["noise_contrasts"]
+    rows = rows[rows["kind"].eq(ARCHITECTURE) & rows["site"].eq(SITE) & rows["region"].eq(REGION)]
+    attention = tables["models"].drop_duplicates("model").set_index("model")["attention"]
+    for (group, reference), own in rows.groupby(["group", "reference"], sort=False):
+        told = records(own)
+        words = "; ".join(f"at {row['scale']} doses {ratio_words(row)}" for row in told)
+        shares = attention.get(group) in SHARED and attention.get(reference) == "multi-head"
+        question = "more sensitive to noise when only the sharing of keys and values differs? " if shares else ""
+        subject = titled(plain(str(group)))
+        opening = f"Is {plain(str(group))} {question}" if question else ""
+        first = told[0]
+        attainable = [row["p_attainable"] for row in told if not missing(row["p_attainable"])]
+        hopeless = bool(attainable) and min(attainable) > study.comparison.level
+        verdict = " No data could have shown it: the smallest attainable p is above the level." if hopeless else ""
+        yield described(
+            first["reason"] or "exploratory",
+            id=f"noise:{group}",
+            topic="architecture",
+            headline=bool(question),
+            sentence=(
+                f"{opening}{subject} against {plain(str(reference))}, area under the change of the loss with noise "
+                "after "
+                f"the output projections: {words} ({first['n']} + {first['n_reference']} units).{verdict}"
+            ),
+            estimate=None if missing(first["geometric_mean"]) else log(first["geometric_mean"]),
+            interval=None
+            if missing(first["geometric_low"])
+            else (log(first["geometric_low"]), log(first["geometric_high"])),
+            p=first["p"],
+            p_attainable=first["p_attainable"],
+            n=first["n"],
+            unit="refit",
+        )
+
+
+def _duplication(rows: pd.DataFrame) -> Iterator[Finding]:
+    """Does a model respond as before when every query head has its own copy of its key and value head?"""
+    if rows.empty:
+        return
+    largest = rows["largest_delta_nll_difference"].max()
+    same = not missing(largest) and largest <= ROUNDING
+    reading = (
+        "The same function responds alike however its heads are stored: sharing keys and values cannot by itself "
+        "amplify noise."
+        if same
+        else "That is more than rounding: the two models do not respond alike."
+    )
+    yield described(
+        "a control, not a test",
+        id="noise:duplication",
+        topic="check",
+        headline=True,
+        sentence=(
+            f"Key and value heads duplicated ({amount(rows['model'].nunique(), 'model')}, {len(rows)} refits): as many "
+            f"as query heads, and logits differ by {_small(rows['largest_logit_difference'].max())} at most, "
+            "attention by "
+            f"{_small(rows['largest_attention_difference'].max())}, the change of the loss under any noise by "
+            f"{_small(largest)} nats (the change itself reaches {number(rows['largest_delta_nll'].max(), 2)}). "
+            f"{reading}"
+        ),
+        estimate=None if missing(largest) else float(largest),
+        n=len(rows),
+        unit="refit",
+    )
+
+
+def _published(study: Study, rows: pd.DataFrame) -> Iterator[Finding]:
+    """What the published ratio is, when it is tested whether its denominator differs from zero."""
+    own = rows[rows["quantity"].eq(RATIO_OF_MEANS)]
+    why = unbounded_because(np.array(list(published_slopes("Llama-2").values())), study.comparison.level)
+    if own.empty or why is None:
+        return
+    row = records(own)[0]
+    ours = (
+        ""
+        if missing(row["ours"])
+        else f" Here {plain(row['our_subject'])} is {number(row['ours'], 2)} ({row['reason']})."
+    )
+    yield described(
+        "from published values, not from this study",
+        id="published:noise-ratio",
+        topic="check",
+        headline=False,
+        sentence=(
+            f"The published ratio of noise slopes, {row['published']:,.0f} ({row['subject']}), is unbounded: {why}."
+            f"{ours}"
+        ),
+        n=3,
+        unit="seed",
+    )
+
+
+def _discrimination(study: Study, rows: pd.DataFrame) -> Iterator[Finding]:
+    """What the response of the primary estimator tells apart."""
+    for row in records(rows[rows["estimator"].eq(study.comparison.primary)]):
+        if missing(row["area"]):
+            continue
+        ends = (
+            "no interval"
+            if missing(row["ci_low"])
+            else f"interval {number(row['ci_low'], 2)} to {number(row['ci_high'], 2)}"
+        )
+        yield described(
+            str(row["reason"]),
+            id=f"probe:{str(row['task']).replace(' ', '-')}",
+            topic="check",
+            headline=False,
+            sentence=(
+                f"The probe ({estimator_label(row['estimator'])}, one declared dose), {row['task']}: ROC area "
+                f"{up_to_one(row['area'])}, {ends}, p = {marked_p(row)} ({row['n']} against {row['n_reference']} "
+                "models, each refit counted); 0.5 would tell nothing apart."
+            ),
+            estimate=row["area"],
+            interval=None if missing(row["ci_low"]) else (row["ci_low"], row["ci_high"]),
+            p=row["p"],
+            p_attainable=row["p_attainable"],
+            n=row["n"],
+            unit="model",
+        )
+
+
+def _selection(rows: pd.DataFrame) -> Iterator[Finding]:
+    """The demonstration: what the best of many cells finds between random halves of the same models."""
+    for row in records(rows):
+        yield described(
+            "a demonstration on random halves, not a result about models",
+            id="probe:selection",
+            topic="check",
+            headline=False,
+            sentence=(
+                f"Demonstration: between random halves of {amount(row['units'], 'refit')} of bases a cell fixed "
+                f"beforehand differs at the level of {100 * row['level']:g} % in {share(row['declared_rate'])} of "
+                f"splits; the best of {row['cells']} cells in the expected direction in {share(row['best_rate'])}, by "
+                f"{signed(row['best_percent'], 1)} percentage points on average. Selection alone makes that effect."
+            ),
+            estimate=row["best_rate"],
+            n=row["splits"],
+            unit="split",
+        )
+
+
+def _recursion(rows: pd.DataFrame) -> Iterator[Finding]:
+    """How long each arm lasts, and against the first."""
+    for row in records(rows[rows["seed"].isna()]):
+        against = ""
+        if not missing(row["difference"]):
+            against = (
+                f"; {signed(row['difference'], 2)} against {plain(row['reference'])}, p = {marked_p(row)} "
+                "(smallest "
+                f"attainable {p_value(row['p_attainable'])}; unit: refit)"
+            )
+        ended = f", {row['ended_chains']} end before" if row["ended_chains"] else ""
+        mean = "undefined" if missing(row["mean_generations"]) else f"{number(row['mean_generations'], 2)}"
+        yield described(
+            row["reason"] or "exploratory",
+            id=f"recursion:{row['arm']}",
+            topic="model",
+            headline=False,
+            sentence=(
+                f"Fed back to itself, {plain(row['arm'])}: {row['degraded_chains']} of "
+                f"{amount(row['chains'], 'chain')} "
+                f"degrade{ended}; mean generation of onset, restricted to {row['horizon']}: {mean}{against}."
+            ),
+            estimate=row["mean_generations"],
+            interval=None if missing(row["ci_low"]) else (row["ci_low"], row["ci_high"]),
+            p=row["p"],
+            p_attainable=row["p_attainable"],
+            n=row["n"],
+            unit=row["unit"],
+        )
+
+
+def _small(value: object) -> str:
+    return "–" if missing(value) else f"{float(str(value)):.1g}"

@@ -1,0 +1,25 @@
+"""Perturbed models and recursive generation in the report."""
+
+from headwise.analyses.noise.report.charts import charts
+from headwise.analyses.noise.report.columns import COLUMNS
+from headwise.analyses.noise.report.findings import findings
+from headwise.analyses.noise.report.views import passages
+from headwise.report.part import Part
+
+PART = Part(
+    name="robustness",
+    title="Robustness: noise, duplicated heads, recursive generation",
+    columns=COLUMNS,
+    in_results=(
+        "noise_sensitivity",
+        "noise_contrasts",
+        "key_value_duplication",
+        "probe_discrimination",
+        "probe_selection",
+        "recursion_durations",
+        "published_robustness",
+    ),
+    charts=charts,
+    findings=findings,
+    passages=passages,
+)

@@ -1,0 +1,162 @@
+"""What the section about robustness says: passages with tables for people."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from headwise.analyses.noise.report.findings import REGION, ratio_words
+from headwise.report.columns import Tables
+from headwise.report.labels import estimator_title, marked_p, missing, number, p_value, plain, signed, up_to_one
+from headwise.report.part import Passage
+from headwise.report.view import NAME, NUMBER, TEXT, Row, View, view
+from headwise.statistics.ratio import UNBOUNDED
+from headwise.study.study import Study
+
+
+def passages(study: Study, tables: Tables) -> Iterator[Passage]:
+    """A passage per experiment that the study has run."""
+    if len(tables["noise_contrasts"]):
+        yield Passage(
+            "Noise",
+            [
+                "Gaussian noise is added inside the models while they read held-out text; the outcome is the change of "
+                "the loss per token, summarised by the area under it. Doses are absolute, or relative to the size of "
+                "each "
+                "layer's clean activations: models whose activations differ in size get different doses at the same "
+                "absolute σ.",
+                "Ratios are of geometric means over refits with Welch's interval. Three refits against three cannot "
+                "reach "
+                "a two-sided p below 0.1.",
+            ],
+            [(_contrasts(tables), "Sensitivity against the reference, noise in all layers")],
+        )
+    if len(tables["key_value_duplication"]):
+        yield Passage(
+            "Duplicated key and value heads",
+            [
+                "Each query head gets its own copy of the key and value head that it reads. The model then has no "
+                "shared "
+                "heads and computes the same function. If sharing amplified noise, it would now respond less."
+            ],
+            [(_duplication(tables), "Largest differences from the model as made")],
+        )
+    if len(tables["probe_discrimination"]):
+        yield Passage(
+            "The perturbation probe",
+            [
+                "Response of each estimator to one dose that the study declares. The area is the chance that a model "
+                "of "
+                "the first group responds more than one of the second."
+            ],
+            [(_discrimination(tables), "What responses tell apart")],
+        )
+    if len(tables["recursion_durations"]):
+        yield Passage(
+            "Recursive generation",
+            ["What a model writes is what it reads next. Onset is the first of a run of degraded generations."],
+            [(_durations(tables), "Generations until degradation began")],
+        )
+    if len(tables["published_robustness"]):
+        yield Passage(
+            "Published values",
+            ["Numbers of other models and data: beside ours, not compared with them."],
+            [(_published(tables), "Published values and the nearest quantity of this study")],
+        )
+
+
+def _contrasts(tables: Tables) -> View:
+    rows = tables["noise_contrasts"]
+    return view(
+        rows[rows["region"].eq(REGION)],
+        [
+            ("Model", lambda row: plain(row["group"]), NAME),
+            ("Against", _reference, NAME),
+            ("Site", lambda row: plain(row["site"]), NAME),
+            ("σ", lambda row: row["scale"], NAME),
+            ("Ratio", ratio_words, TEXT),
+            ("Ratio of means", partial(_bounded, "ratio_of_means"), NUMBER),
+            ("Median of ratios", partial(_bounded, "median_of_ratios"), NUMBER),
+        ],
+    )
+
+
+def _bounded(column: str, row: Row) -> str:
+    """A ratio; one whose denominator cannot be told from 0 says that it has no bounds."""
+    text = number(row[column], 3)
+    return f"{text} (unbounded)" if row["verdict"].startswith(UNBOUNDED) and not missing(row[column]) else text
+
+
+def _reference(row: Row) -> str:
+    return "itself as made" if row["kind"] == "duplication" else plain(row["reference"])
+
+
+def _duplication(tables: Tables) -> View:
+    columns = {
+        "Logits": "largest_logit_difference",
+        "Attention": "largest_attention_difference",
+        "Change of the loss": "largest_delta_nll_difference",
+        "Estimators": "largest_specialization_difference",
+    }
+    return view(
+        tables["key_value_duplication"],
+        [
+            ("Model", lambda row: plain(row["model"]), NAME),
+            ("Refit", lambda row: str(row["seed"]), NUMBER),
+            *((head, partial(_power, column), NUMBER) for head, column in columns.items()),
+        ],
+    )
+
+
+def _power(column: str, row: Row) -> str:
+    return "–" if missing(row[column]) else f"{row[column]:.1e}"
+
+
+def _discrimination(tables: Tables) -> View:
+    return view(
+        tables["probe_discrimination"],
+        [
+            ("Estimator", lambda row: estimator_title(row["estimator"]), NAME),
+            ("Task", lambda row: row["task"], NAME),
+            ("ROC area", lambda row: up_to_one(row["area"]), NUMBER),
+            ("Interval", lambda row: _ends(row["ci_low"], row["ci_high"], 2), NUMBER),
+            ("p", marked_p, NUMBER),
+            ("Smallest p", lambda row: p_value(row["p_attainable"]), NUMBER),
+            ("Models", lambda row: f"{row['n']} + {row['n_reference']}", NUMBER),
+        ],
+    )
+
+
+def _durations(tables: Tables) -> View:
+    rows = tables["recursion_durations"]
+    return view(
+        rows[rows["seed"].isna()],
+        [
+            ("Arm", lambda row: plain(row["arm"]), NAME),
+            ("Degraded chains", lambda row: f"{row['degraded_chains']} of {row['chains']}", NUMBER),
+            ("Ended chains", lambda row: str(row["ended_chains"]), NUMBER),
+            ("Mean onset", lambda row: number(row["mean_generations"], 2), NUMBER),
+            ("Interval", lambda row: _ends(row["ci_low"], row["ci_high"], 2), NUMBER),
+            ("Against the first arm", lambda row: signed(row["difference"], 2), NUMBER),
+            ("p", marked_p, NUMBER),
+            ("Smallest p", lambda row: p_value(row["p_attainable"]), NUMBER),
+        ],
+    )
+
+
+def _published(tables: Tables) -> View:
+    return view(
+        tables["published_robustness"],
+        [
+            ("Quantity", lambda row: row["quantity"], NAME),
+            ("Model", lambda row: row["subject"], NAME),
+            ("Seed", lambda row: "–" if missing(row["seed"]) else str(row["seed"]), NUMBER),
+            ("Published", lambda row: f"{row['published']:,.4g}", NUMBER),
+            ("Here", lambda row: "–" if missing(row["ours"]) else f"{row['ours']:.6g}", NUMBER),
+            ("Of", lambda row: "–" if missing(row["our_subject"]) else plain(row["our_subject"]), NAME),
+            ("Remark", lambda row: "" if missing(row["reason"]) else row["reason"], TEXT),
+            ("Source", lambda row: row["source"], TEXT),
+        ],
+    )
+
+
+def _ends(low: object, high: object, digits: int) -> str:
+    return "–" if missing(low) else f"{number(low, digits)} to {number(high, digits)}"

@@ -1,0 +1,147 @@
+"""What a group's models say beside their attention: residual stream, importance of heads, norms of weights."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from headwise.analyses.stability.cka import LINEAR_DEBIASED, RBF_BIASED, RBF_DEBIASED
+from headwise.analyses.stability.cosines import SAME, WHOLE
+from headwise.analyses.stability.group import Group
+from headwise.analyses.stability.head_rows import layer_values
+from headwise.analyses.stability.names import (
+    BEFORE,
+    CORRECTED,
+    HEAD_STABILITY,
+    HELD_OUT,
+    IMPORTANCE,
+    MATRICES,
+    MEAN,
+    PROMPTS,
+    PUBLISHED,
+    RANDOM,
+    RESIDUAL,
+    SITES,
+    VALUE_BIAS,
+    WEIGHT_NORM,
+    ZERO,
+)
+from headwise.analyses.stability.rows import Row, adjusted
+from headwise.analyses.stability.uncertainty import (
+    chance_corrected,
+    correlation_test,
+    mean_correlation_test,
+    pair_means,
+    refit_intervals,
+)
+from headwise.statistics.generators import generator_for
+from headwise.statistics.intervals import t_interval
+from headwise.statistics.permutation import FloatArray
+from headwise.study.comparison import Comparison
+
+NO_VARIATION = "the residual stream does not vary, or half of its tokens are the same"
+NOT_FOUND = "this matrix was not found in the model"
+
+
+def residual_rows(group: Group, settings: Comparison) -> Iterator[Row]:
+    """Similarity of the residual streams of all pairs of refits, layer by layer; chance: models with random weights."""
+    if group.residual.empty:
+        return
+    has_random = bool(group.residual["weights"].eq(RANDOM).any())
+    for site in SITES:
+        for kernel in (RBF_BIASED, RBF_DEBIASED, LINEAR_DEBIASED):
+            pairs = group.residual_values(kernel, site)
+            chance = (
+                _means(group.residual_values(kernel, site, RANDOM)) if has_random else np.full(pairs.shape[2], np.nan)
+            )
+            if kernel == RBF_BIASED and site == BEFORE:
+                yield from _published_residual(group, pairs, chance)
+            rng = generator_for("stability", group.name, kernel, site)
+
+            def outcomes(means: FloatArray, level: FloatArray = chance) -> FloatArray:
+                whole = np.column_stack([means, means.mean(axis=1)])
+                return np.column_stack([whole, chance_corrected(whole, np.append(level, level.mean()))])
+
+            intervals = refit_intervals(pairs, outcomes, rng, settings.resamples, settings.level)
+            for place, layer in enumerate([*group.layers, None]):
+                interval, corrected = intervals[place], intervals[place + pairs.shape[2] + 1]
+                row = Row(group.name, RESIDUAL, CORRECTED, measure=kernel, part=site, layer=layer)
+                row = (
+                    row.with_interval(interval)
+                    if interval.estimate is not None
+                    else row.with_value(np.nan, NO_VARIATION)
+                )
+                level = float(chance[place] if layer is not None else chance.mean())
+                yield row.with_chance(level, corrected)
+
+
+def _published_residual(group: Group, pairs: FloatArray, chance: FloatArray) -> Iterator[Row]:
+    """Mean over all ordered pairs, those of a refit with itself, which are 1, included."""
+    refits = len(pairs)
+
+    def with_itself(means: FloatArray) -> FloatArray:
+        mixed: FloatArray = (1 + (refits - 1) * means) / refits
+        return mixed
+
+    values = with_itself(_means(pairs))
+    for place, layer in enumerate([*group.layers, None]):
+        value = values[place] if layer is not None else values.mean()
+        level = chance[place] if layer is not None else chance.mean()
+        row = Row(group.name, RESIDUAL, PUBLISHED, measure=RBF_BIASED, part=BEFORE, layer=layer, n=refits)
+        row = row.with_value(float(value), NO_VARIATION)
+        yield row.with_chance(float(with_itself(level)), float(chance_corrected(value, with_itself(level))))
+
+
+def importance_rows(group: Group, settings: Comparison) -> Iterator[Row]:
+    """What a head's ablation costs, and whether stable heads cost less, layer by layer and over depth."""
+    if group.importance.empty:
+        return
+    for version, column, text, replacement in (
+        (PUBLISHED, "delta_perplexity", PROMPTS, VALUE_BIAS),
+        (CORRECTED, "delta_loss_nats", HELD_OUT, ZERO),
+        (CORRECTED, "delta_loss_nats", HELD_OUT, MEAN),
+    ):
+        values = group.importance_values(column, text, replacement)
+        row = Row(group.name, IMPORTANCE, version, measure=f"{replacement}_ablation", part=text)
+        for refit, place, head in np.ndindex(*values.shape):
+            single = replace(row, refit=refit, layer=group.layers[place], head=head)
+            yield single.with_value(float(values[refit, place, head]), "the loss is not finite")
+        stability = group.head_values(HEAD_STABILITY, version, WHOLE.measure, SAME)
+        rng = generator_for("stability", group.name, IMPORTANCE, version, replacement)
+        row = replace(row, analysis="importance_correlation")
+        tests = []
+        for place, layer in enumerate(group.layers):
+            test = mean_correlation_test(values[:, place], stability[: len(values), place], rng, settings.resamples)
+            tests.append(replace(row, layer=layer).with_test(test))
+        yield from adjusted(tests, settings.level)
+        over_layers = np.array([np.nan if test.value is None else test.value for test in tests])
+        depth = np.arange(len(over_layers), dtype=np.float64)
+        trend = correlation_test(over_layers, depth, rng, settings.resamples)
+        yield replace(row, analysis="importance_trend").with_test(trend)
+
+
+def weight_rows(group: Group, settings: Comparison) -> Iterator[Row]:
+    """Norms of each layer's matrices, and whether they go with stability over layers."""
+    if group.norms.empty:
+        return
+    for version in (PUBLISHED, CORRECTED):
+        stability = layer_values(group, version)
+        tests = []
+        for matrix in MATRICES:
+            norms = group.norm_values(matrix, version)
+            row = Row(group.name, WEIGHT_NORM, version, measure="frobenius", part=matrix)
+            if not norms.size:
+                yield row.with_value(np.nan, NOT_FOUND)
+                continue
+            used = norms[:1] if version == PUBLISHED else norms
+            for place, layer in enumerate(group.layers):
+                yield replace(row, layer=layer).with_interval(t_interval(used[:, place], settings.level))
+            rng = generator_for("stability", group.name, WEIGHT_NORM, version, matrix)
+            test = correlation_test(used.mean(axis=0), stability, rng, settings.resamples)
+            tests.append(replace(row, analysis="weight_norm_correlation").with_test(test))
+        yield from adjusted(tests, settings.level)
+
+
+def _means(pairs: FloatArray) -> FloatArray:
+    means: FloatArray = pair_means(pairs, np.ones((1, len(pairs))))[0]
+    return means

@@ -1,0 +1,17 @@
+"""Stability of heads across refits in the report."""
+
+from headwise.analyses.stability.report.charts import charts
+from headwise.analyses.stability.report.columns import COLUMNS
+from headwise.analyses.stability.report.findings import findings
+from headwise.analyses.stability.report.views import passages
+from headwise.report.part import Part
+
+PART = Part(
+    name="stability",
+    title="How stable heads are across refits",
+    columns=COLUMNS,
+    in_results=("stability_claims",),
+    charts=charts,
+    findings=findings,
+    passages=passages,
+)

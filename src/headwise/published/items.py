@@ -1,0 +1,114 @@
+"""What a released file can hold, each item with its place."""
+
+from dataclasses import dataclass
+
+from headwise.statistics.arrays import FloatArray
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something stands: file, keys that lead to it, and the model and seed that it is about, as far as is said.
+
+    seed  as written: seeds are names of runs, and may be larger than any exact float
+    """
+
+    file: str
+    keys: tuple[str, ...] = ()
+    model: str | None = None
+    side: str | None = None
+    seed: str | None = None
+
+    def __str__(self) -> str:
+        # A slash within a key is marked, so that two places never have one name.
+        return "/".join(key.replace("/", "\\/") for key in self.keys) or "(top)"
+
+    def below(self, *keys: str) -> "Place":
+        """The place of something inside."""
+        return Place(self.file, (*self.keys, *keys), self.model, self.side, self.seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """A specialization index.
+
+    entropies     (layers, heads) normalised entropies, from which it was computed: its own, or the mean of its seeds';
+                  NaN where one is missing or not finite
+    correlations  (heads, heads) correlations of heads over layers
+    Each is None where the file does not hold it.
+    """
+
+    place: Place
+    printed: float | None
+    entropies: FloatArray | None
+    correlations: FloatArray | None
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A base and its aligned descendant, with the changes printed for them: absolute, and relative in per cent."""
+
+    place: Place
+    base: Index
+    aligned: Index
+    absolute: float | None
+    relative_percent: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseCurve:
+    """Perplexity over the size of noise: (k,) each; `slope` as printed, None where it is not.
+
+    left_out  points of the file's that cannot be used
+    """
+
+    place: Place
+    sigmas: FloatArray
+    perplexities: FloatArray
+    slope: float | None
+    left_out: int = 0
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A printed ratio of slopes of perplexity."""
+
+    place: Place
+    printed: float
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A printed p-value, or a printed verdict "significant", with what is said about its design.
+
+    units  observations behind it, None where the file does not say
+    """
+
+    place: Place
+    quantity: str
+    p: float | None
+    units: int | None
+    design: str
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """One number for several seeds.
+
+    repeated  seeds that stand there more than once
+    """
+
+    place: Place
+    quantity: str
+    values: tuple[float, ...]
+    repeated: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A file, or a part of one, that could not be used, and why."""
+
+    place: Place
+    reason: str
+
+
+Item = Index | Pair | NoiseCurve | Ratio | Claim | Seeds | Unread

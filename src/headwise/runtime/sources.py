@@ -1,0 +1,70 @@
+"""Which library files a script depends on, read from its source without running it.
+
+Imported by the Snakefile: standard library only.
+"""
+
+import ast
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1]
+# Where statements hold statements.
+STATEMENTS = ("body", "orelse", "handlers", "finalbody", "cases")
+
+
+def import_closure(path: Path, package: Path = PACKAGE) -> list[Path]:
+    """The files of `package` that a Python file imports, directly or through others, sorted.
+
+    Counted are absolute and relative imports, at the top or inside functions, and the `__init__.py` of every
+    package on the way; not counted are imports for type checking alone and modules that are loaded by name
+    at run time. Files are read once per process. Raises SyntaxError for a file that is no Python.
+    """
+    closure: set[Path] = set()
+    waiting = [path]
+    while waiting:
+        found = _imported_files(waiting.pop(), package)
+        waiting += found - closure
+        closure |= found
+    return sorted(closure)
+
+
+@cache
+def _imported_files(path: Path, package: Path) -> frozenset[Path]:
+    """The files of `package` that one file imports itself."""
+    files: set[Path] = set()
+    for module in _imported_modules(path, package):
+        parts = module.split(".")
+        if parts[0] != package.name:
+            continue
+        # `import a.b` runs a/__init__.py before a/b.py. A last part that is no file is a name within a.
+        for depth in range(len(parts)):
+            place = package.joinpath(*parts[1 : depth + 1])
+            files.update(file for file in (place / "__init__.py", place.with_suffix(".py")) if file.is_file())
+    return frozenset(files)
+
+
+def _imported_modules(path: Path, package: Path) -> Iterator[str]:
+    """Absolute names of what a file imports; `from a import b` yields a.b, module or not."""
+    tree = ast.parse(path.read_bytes(), filename=str(path))
+    for node in _executed_imports(tree.body):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+            continue
+        origin = node.module or ""
+        if node.level:
+            folder = path.parents[node.level - 1].relative_to(package.parent)
+            origin = ".".join([*folder.parts, *filter(None, [origin])])
+        yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def _executed_imports(nodes: Iterable[ast.AST]) -> Iterator[ast.Import | ast.ImportFrom]:
+    # Through statements alone, which imports are: expressions are most of a file.
+    for node in nodes:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            yield from _executed_imports(node.orelse)
+        else:
+            for field in STATEMENTS:
+                yield from _executed_imports(getattr(node, field, ()))

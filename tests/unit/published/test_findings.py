@@ -1,0 +1,67 @@
+"""Sentences of a re-analysis say what its rows hold, and nothing of what they do not."""
+
+from headwise.published.findings import findings
+from headwise.published.row import Row, figure
+
+
+def made(kind: str, place: str = "a", **values: object) -> Row:
+    return Row(kind, "file.json", place, "model", "1", str(values.pop("quantity", "index")), **values)
+
+
+def test_no_rows_say_nothing() -> None:
+    assert findings([]) == []
+    assert findings([made("not used")]) == []
+
+
+def test_indices_are_counted_by_what_became_of_them() -> None:
+    rows = [
+        made("index", "a", printed=0.5, value=0.5, agreement="yes"),
+        made("index", "b", printed=0.5, value=0.6, agreement="no"),
+        made("index", "c", printed=0.5, agreement="not recomputed"),
+        made("head order", "a", value=0.4),
+        made("head order", "b", value=0.61),
+    ]
+    reproduced, missing, order = findings(rows)
+    assert reproduced == "Of 2 printed indices whose matrix of entropies is there, 1 are reproduced."
+    assert missing.startswith("1 printed indices cannot")
+    assert "2 indices move by 0.1 at most" in order
+
+
+def test_a_ratio_has_bounds_or_is_called_unbounded() -> None:
+    rows = [
+        made("noise ratio", quantity="denominator of a over b", value=3.0),
+        made("noise ratio", quantity="ratio of slopes, a over b", value=2494.7, printed=2494.7),
+        made("noise ratio", quantity="ratio of slopes, c over d", value=0.5, low=-0.25, high=2.0),
+        made("noise ratio", quantity="ratio without a curve", printed=2.0),
+    ]
+    assert findings(rows) == [
+        "Ratio of slopes, a over b: 2,495, interval unbounded (printed: 2,495).",
+        "Ratio of slopes, c over d: 0.5, interval −0.25 to 2.",
+    ]
+
+
+def test_claims_and_seeds_are_counted() -> None:
+    impossible = "called significant, but 3 units can give no p below 0.25"
+    rows = [
+        made("claimed p", p_attainable=0.25, remark=impossible),
+        made("claimed p", p=0.01, p_attainable=0.003),
+        made("claimed p", remark="the design of the test cannot be read from the file"),
+        made("seeds", value=0.0),
+        made("seeds", value=2.0),
+        made("absolute change", printed=0.1, value=0.1),
+        made("relative change", printed=10.0, value=10.0),
+    ]
+    assert findings(rows) == [
+        "Changes are printed in two units: 1 in those of the index, 1 in per cent of the base.",
+        "Of 2 claims of significance, 1 rest on designs that can give no p below 0.05.",
+        "In 1 of 2 sets of seeds all seeds have one result: they were no repetitions.",
+    ]
+
+
+def test_figures_have_their_digits() -> None:
+    assert [figure(None), figure(-0.123456), figure(1234567.8), figure(0.00001234, 2)] == [
+        "–",
+        "−0.12346",
+        "1,234,568",
+        "1.2e−05",
+    ]
