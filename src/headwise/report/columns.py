@@ -1,25 +1,12 @@
 """Every column of every table: type, meaning, unit. Tables, results.json and its schema follow this list."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
+from headwise.tables.row import Column
+
 Tables = Mapping[str, pd.DataFrame]
-
-TYPES: dict[type, Any] = {str: "string", int: "Int64", float: "float64"}
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column; `nullable` says whether a value may be missing."""
-
-    name: str
-    type: type[str] | type[int] | type[float]
-    description: str
-    nullable: bool = False
-
 
 ROUNDING = 1e-9  # values of an estimator that differ by less are equal but for rounding
 
@@ -231,9 +218,3 @@ def counted(rows: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     repeats = models.loc[models["repeats_seed"].notna(), ["model", "seed"]]
     keys = pd.MultiIndex.from_frame(rows[["model", "seed"]])
     return rows[~keys.isin(pd.MultiIndex.from_frame(repeats))]
-
-
-def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as dictionaries of Python values; an empty cell is None."""
-    plain = rows.astype(object).where(rows.notna(), None)
-    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]

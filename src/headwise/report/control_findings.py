@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from headwise.report.columns import ROUNDING, Tables, counted, records
+from headwise.report.columns import ROUNDING, Tables, counted
 from headwise.report.finding import Finding, described
 from headwise.report.labels import (
     amount,
@@ -21,6 +21,7 @@ from headwise.report.labels import (
 )
 from headwise.report.tested import within_refits
 from headwise.study.study import Study
+from headwise.tables.frame import records
 
 # Standard deviations within which a value is like that of heads in random orders.
 LIKE_RANDOM = 2.0

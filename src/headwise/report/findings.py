@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from headwise.report import parts
-from headwise.report.columns import Tables, counted, records
+from headwise.report.columns import Tables, counted
 from headwise.report.control_findings import control_findings
 from headwise.report.finding import Finding, described, said, tested, units
 from headwise.report.labels import (
@@ -29,6 +29,7 @@ from headwise.report.labels import (
 from headwise.report.tested import within_refits
 from headwise.report.verdicts import CONFIRMATORY, REPEAT, shown
 from headwise.study.study import Study
+from headwise.tables.frame import records
 
 MOST_HEADLINES_OF_A_KIND = 4
 MOST_NAMED = 6

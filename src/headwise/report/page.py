@@ -11,11 +11,12 @@ from markupsafe import Markup
 
 from headwise.analyses.declaration.report.part import why_undeclared
 from headwise.report import page_tables, parts
-from headwise.report.columns import Tables, records
+from headwise.report.columns import Tables
 from headwise.report.labels import amount, estimator_label, interval, marked_p, p_value, plain, signed
 from headwise.report.tables import read_tables
 from headwise.runtime.provenance import atomic, read_json
 from headwise.study.study import Study
+from headwise.tables.frame import records
 
 
 def write_page(study: Study, *, tables: Path, results: Path, figures: Path, page: Path) -> None:

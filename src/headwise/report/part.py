@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from headwise.report.columns import Column, Tables
+from headwise.report.columns import Tables
 from headwise.report.finding import Finding
 from headwise.report.view import View
 from headwise.study.study import Study
+from headwise.tables.row import Column, Row, columns_of
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,9 @@ class Part:
 
     name       id of its section on the page
     title      heading of that section
-    columns    its tables: the analysis writes each to analyses/{table}.parquet
-    in_results tables whose rows stand in results.json; the others are in the folder of tables alone
+    tables     its tables: the analysis writes each to analyses/{table}.parquet
+    columns    those that have no row class yet, with their columns
+    in_results those of the latter whose rows stand in results.json; the others are in the folder of tables alone
     charts     its figures, in order
     findings   what it found, in sentences
     passages   what its section says, in order, above its figures
@@ -47,8 +49,19 @@ class Part:
 
     name: str
     title: str
-    columns: Mapping[str, tuple[Column, ...]]
+    tables: Sequence[type[Row]] = ()
+    columns: Mapping[str, tuple[Column, ...]] = field(default_factory=dict)
     in_results: tuple[str, ...] = ()
     charts: Callable[[Study], Sequence[Chart]] = field(default=lambda study: ())
     findings: Callable[[Study, Tables], Iterable[Finding]] = field(default=lambda study, tables: ())
     passages: Callable[[Study, Tables], Iterable[Passage]] = field(default=lambda study, tables: ())
+
+    @property
+    def columns_by_table(self) -> dict[str, tuple[Column, ...]]:
+        """The columns of each of its tables."""
+        return {row.table: columns_of(row) for row in self.tables} | dict(self.columns)
+
+    @property
+    def tables_in_results(self) -> tuple[str, ...]:
+        """The tables whose rows stand in results.json."""
+        return (*(row.table for row in self.tables if row.in_results), *self.in_results)

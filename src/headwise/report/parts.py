@@ -7,12 +7,13 @@ from headwise.analyses.factors.report.part import PART as FACTORS
 from headwise.analyses.noise.report.part import PART as ROBUSTNESS
 from headwise.analyses.stability.report.part import PART as STABILITY
 from headwise.analyses.variants.report.part import PART as VARIANTS
-from headwise.report.columns import COLUMNS, Column
+from headwise.report.columns import COLUMNS
 from headwise.report.part import Part
+from headwise.tables.row import Column
 
 PARTS: tuple[Part, ...] = (DECLARATION, FACTORS, VARIANTS, ROBUSTNESS, STABILITY, CALIBRATION, CONTROLS)
 
 
 TABLES: dict[str, tuple[Column, ...]] = COLUMNS | {
-    table: columns for part in PARTS for table, columns in part.columns.items()
+    table: columns for part in PARTS for table, columns in part.columns_by_table.items()
 }

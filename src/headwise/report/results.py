@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, Field, create_model
 
-from headwise.report.columns import Tables, records
+from headwise.report.columns import Tables
 from headwise.report.finding import Finding
 from headwise.report.findings import findings
 from headwise.report.parts import PARTS, TABLES
@@ -15,25 +15,14 @@ from headwise.report.tables import Inputs, build_tables, study_digest, table_met
 from headwise.report.verdicts import CONFIRMATORY, EXPLORATORY
 from headwise.runtime.provenance import library_versions, read_json, write_json
 from headwise.study.study import Study
+from headwise.tables.files import STRICT, row_model
+from headwise.tables.frame import records
 
 FORMAT_VERSION = 1
-STRICT = ConfigDict(extra="forbid", frozen=True)
-
-
-def _row_model(table: str) -> type[BaseModel]:
-    """The rows of a table as a strict model; every field is present, an empty one is null."""
-    fields: dict[str, Any] = {
-        column.name: (
-            (column.type | None) if column.nullable else column.type,
-            Field(description=column.description),
-        )
-        for column in TABLES[table]
-    }
-    return create_model(f"{table.title().replace('_', '')}Row", __config__=STRICT, **fields)
 
 
 def _rows(table: str) -> Any:
-    return list[_row_model(table)]  # type: ignore[misc]  # a type that is made while running
+    return list[row_model(table, TABLES[table])]  # type: ignore[misc]  # a type that is made while running
 
 
 class StudyFacts(BaseModel):
@@ -80,7 +69,7 @@ class Measured(BaseModel):
 
 ROWS = (
     *("models", "estimators", "specialization", "checks", "comparisons", "contrasts", "agreement"),
-    *(table for part in PARTS for table in part.in_results),
+    *(table for part in PARTS for table in part.tables_in_results),
 )
 
 _FIELDS: dict[str, Any] = {

@@ -16,13 +16,13 @@ from headwise.analyses.controls.report.panel import control_panel
 from headwise.analyses.declaration.report.part import why_undeclared
 from headwise.report import parts
 from headwise.report.agreement import agreement_table
-from headwise.report.cells import TableError, check_cells
-from headwise.report.columns import COLUMNS, IDENTITY, TYPES, Tables
+from headwise.report.columns import COLUMNS, IDENTITY, Tables
 from headwise.report.model_facts import models_table
 from headwise.report.tested import tested_tables
 from headwise.runtime.provenance import atomic, json_digest, read_json, read_metadata, read_table, write_table
 from headwise.study.study import Study
-from headwise.tables.csv_text import text_for_csv
+from headwise.tables.files import write_csv
+from headwise.tables.frame import typed_columns
 
 CHECKS = ("head_permutation", "head_permutation_largest_change", "without_layer")
 
@@ -84,7 +84,7 @@ def build_tables(study: Study, inputs: Inputs) -> dict[str, pd.DataFrame]:
         tables = {name: marked(name, table, calibration) for name, table in tables.items()}
     if "controls" in tables:
         tables["controls"] = control_panel(tables)
-    return {name: typed(name, tables.get(name, pd.DataFrame())) for name in parts.TABLES}
+    return {name: typed_columns(name, parts.TABLES[name], tables.get(name, pd.DataFrame())) for name in parts.TABLES}
 
 
 def write_tables(tables: Tables, folder: Path, metadata: Mapping[str, Any]) -> None:
@@ -97,40 +97,18 @@ def write_tables(tables: Tables, folder: Path, metadata: Mapping[str, Any]) -> N
             if table.empty and name not in COLUMNS:
                 continue
             write_table(table, temporary / f"{name}.parquet", {**metadata, "table": name})
-            text_for_csv(table).to_csv(temporary / f"{name}.csv", index=False, lineterminator="\n")
+            write_csv(table, temporary / f"{name}.csv")
 
 
 def read_tables(folder: Path) -> dict[str, pd.DataFrame]:
     """The tables that `write_tables` wrote, by name, with their types; those that it left out are empty."""
     paths = {name: folder / f"{name}.parquet" for name in parts.TABLES}
     return {
-        name: typed(name, read_table(path) if name in COLUMNS or path.is_file() else pd.DataFrame())
+        name: typed_columns(
+            name, parts.TABLES[name], read_table(path) if name in COLUMNS or path.is_file() else pd.DataFrame()
+        )
         for name, path in paths.items()
     }
-
-
-def typed(table: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with the columns of the table, in their order and with nullable types.
-
-    A frame without rows gets all columns, and a nullable column that is missing is empty. Raises TableError
-    when another column is missing, or one is there that should not be, and, naming the row as well, for a cell that is
-    not of its column's type, that is infinite, or a whole number that JSON and spreadsheets would round.
-    """
-    columns = parts.TABLES[table]
-    if frame.empty:
-        return pd.DataFrame({column.name: pd.Series(dtype=TYPES[column.type]) for column in columns})
-    frame = frame.assign(**{column.name: None for column in columns if column.nullable and column.name not in frame})
-    expected = {column.name for column in columns}
-    if wrong := sorted(expected.symmetric_difference(frame.columns)):
-        problem = "is missing" if wrong[0] in expected else "is unknown"
-        raise TableError(
-            f"table '{table}': column '{wrong[0]}' {problem}: the columns are listed in "
-            "headwise.report; compute the inputs of the table again, or change the list"
-        )
-    frame = frame[[column.name for column in columns]].reset_index(drop=True)
-    for column in columns:
-        check_cells(table, column, frame)
-    return frame.astype({column.name: TYPES[column.type] for column in columns})
 
 
 def table_metadata(study: Study, inputs: Inputs) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from headwise.report.columns import Tables, records
+from headwise.report.columns import Tables
 from headwise.report.verdicts import ADJUSTED, REPEAT, adjust, roles, verdicts
 from headwise.runtime.provenance import read_metadata, read_table
 from headwise.statistics.result import joined
 from headwise.study.study import Study
+from headwise.tables.frame import records
 
 # Exploratory tests that agree in these columns are adjusted together: of the comparisons, and of the contrasts.
 WITHIN = ["estimator", "level", "scope", "sink"]

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from headwise.report.columns import records
 from headwise.report.labels import amount, missing, p_value
 from headwise.statistics.multiplicity import benjamini_hochberg, holm
 from headwise.study.comparison import Comparison
+from headwise.tables.frame import records
 
 CONFIRMATORY = "confirmatory"
 EXPLORATORY = "exploratory"

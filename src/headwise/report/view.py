@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from headwise.report.columns import records
 from headwise.report.labels import amount
+from headwise.tables.frame import records
 
 Row = Mapping[str, Any]
 # Heading, text of a row's cell, and how the column is set.

@@ -20,9 +20,11 @@ from headwise.report import tested
 from headwise.report.columns import COLUMNS
 from headwise.report.model_facts import models_table
 from headwise.report.results import aggregate
-from headwise.report.tables import Inputs, TableError, build_tables, table_metadata, typed, write_tables
+from headwise.report.tables import Inputs, build_tables, table_metadata, write_tables
 from headwise.runtime.provenance import json_text, read_json, read_metadata, read_table, table_of, write_table
 from headwise.study.robustness import Arm, Recursion
+from headwise.tables.cells import TableError
+from headwise.tables.frame import typed_columns
 
 STUDY = example_study(bases=("multi_head",), methods=("sft",))
 FAR = 2**53  # from here on floating-point numbers have no odd neighbours
@@ -138,7 +140,7 @@ def agreement(**cells: Any) -> pd.DataFrame:
 def test_a_wrong_cell_is_refused_by_table_column_and_row(cells: dict[str, Any], words: str) -> None:
     pattern = words.replace("(", r"\(", 1).replace("): inf", r"\): inf")
     with pytest.raises(TableError, match=f"table 'agreement', column {pattern}"):
-        typed("agreement", agreement(**cells))
+        typed_columns("agreement", COLUMNS["agreement"], agreement(**cells))
 
 
 @pytest.mark.parametrize(
@@ -156,7 +158,7 @@ def test_a_wrong_cell_is_refused_by_table_column_and_row(cells: dict[str, Any], 
     ],
 )
 def test_what_a_column_declares_passes_unchanged(cells: dict[str, Any]) -> None:
-    (found,) = typed("agreement", agreement(**cells)).tail(1).to_dict("records")
+    (found,) = typed_columns("agreement", COLUMNS["agreement"], agreement(**cells)).tail(1).to_dict("records")
     for name, cell in cells.items():
         assert pd.isna(found[name]) if pd.isna(cell) else found[name] == cell
 

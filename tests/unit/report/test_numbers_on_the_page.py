@@ -16,7 +16,7 @@ from headwise.analyses.noise.report.views import _bounded
 from headwise.analyses.noise.sensitivity import contrast
 from headwise.cli import comparison_table, primary_sentence, terminal
 from headwise.report.agreement import agreement_table
-from headwise.report.columns import Tables, records
+from headwise.report.columns import Tables
 from headwise.report.findings import findings
 from headwise.report.labels import (
     interval,
@@ -32,6 +32,7 @@ from headwise.report.page_tables import models_view
 from headwise.report.tables import build_tables
 from headwise.report.verdicts import DIRECTIONS, side, verdict
 from headwise.study.comparison import Comparison
+from headwise.tables.frame import records
 
 STUDY = example_study(bases=("multi_head", "grouped_query"), methods=("sft", "dpo"), seeds=(1, 2))
 

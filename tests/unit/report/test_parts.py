@@ -10,16 +10,18 @@ import pytest
 from report_examples import example_study, write_inputs
 
 from headwise.report import parts
-from headwise.report.columns import Column, Tables
+from headwise.report.columns import Tables
 from headwise.report.figures import draw_figures
 from headwise.report.finding import described
 from headwise.report.page import write_page
 from headwise.report.part import Chart, Part, Passage
 from headwise.report.results import aggregate
-from headwise.report.tables import ReportError, TableError, build_tables, read_tables
+from headwise.report.tables import ReportError, build_tables, read_tables
 from headwise.report.view import NAME, NUMBER, view
 from headwise.runtime.provenance import read_json, write_table
 from headwise.study.study import Study
+from headwise.tables.cells import TableError
+from headwise.tables.row import Column
 
 STUDY = example_study(bases=("solo",), methods=(), seeds=(7,))
 COLUMNS = (Column("model", str, "Name"), Column("echo", float, "What came back"), Column("why", str, "Reason", True))

@@ -9,11 +9,12 @@ import pytest
 from project import ROOT
 from report_examples import PROMPTS, example_study, write_inputs
 
-from headwise.report.columns import Tables, records
+from headwise.report.columns import Tables
 from headwise.report.results import ROWS, Results, aggregate, main_rows, results_schema, summarize
 from headwise.report.tables import build_tables, read_tables
 from headwise.runtime.provenance import read_json
 from headwise.study.study import Study
+from headwise.tables.frame import records
 
 SCHEMA_FILE = ROOT / "workflow" / "schemas" / "results.schema.json"
 STUDIES = {

@@ -14,23 +14,23 @@ from hypothesis import strategies as st
 from report_examples import ESTIMATORS, example_study, write_inputs
 from scipy.stats import spearmanr
 
-from headwise.report.columns import COLUMNS, TYPES
+from headwise.report.columns import COLUMNS
 from headwise.report.model_facts import models_table
 from headwise.report.parts import TABLES
 from headwise.report.tables import (
     Inputs,
     ReportError,
-    TableError,
     build_tables,
     read_tables,
     table_metadata,
-    typed,
     write_tables,
 )
 from headwise.report.verdicts import DIRECTIONS, adjust, verdict
 from headwise.runtime.provenance import file_digest, read_metadata, write_table
 from headwise.study.comparison import Comparison
 from headwise.study.study import Study
+from headwise.tables.cells import TableError
+from headwise.tables.frame import DTYPES, typed_columns
 
 STUDY = example_study()
 HYBRID = {"name": "hybrid", "source": "folder", "path": "models/hybrid"}
@@ -278,7 +278,7 @@ def test_csv_equals_parquet(inputs: Inputs, tables: dict[str, pd.DataFrame], tmp
             assert table.empty
             assert not (tmp_path / "tables" / f"{name}.csv").exists()
             continue
-        types: dict[Any, Any] = {column.name: TYPES[column.type] for column in COLUMNS[name]}
+        types: dict[Any, Any] = {column.name: DTYPES[column.type] for column in COLUMNS[name]}
         csv = pd.read_csv(tmp_path / "tables" / f"{name}.csv", dtype=types)
         pd.testing.assert_frame_equal(csv, table, rtol=1e-14)
         metadata = read_metadata(tmp_path / "tables" / f"{name}.parquet")
@@ -355,11 +355,12 @@ def test_files_that_do_not_belong_together_are_refused(
 
 
 def test_a_table_with_the_wrong_columns_is_refused(tables: dict[str, pd.DataFrame]) -> None:
+    columns, training = TABLES["training"], tables["training"]
     with pytest.raises(TableError, match="table 'training': column 'step' is missing"):
-        typed("training", tables["training"].drop(columns="step"))
+        typed_columns("training", columns, training.drop(columns="step"))
     with pytest.raises(TableError, match="table 'training': column 'surprise' is unknown"):
-        typed("training", tables["training"].assign(surprise=1))
-    assert typed("training", tables["training"].drop(columns="accuracy"))["accuracy"].isna().all()
+        typed_columns("training", columns, training.assign(surprise=1))
+    assert typed_columns("training", columns, training.drop(columns="accuracy"))["accuracy"].isna().all()
 
 
 def test_a_window_acts_where_it_is_shorter_than_the_longest_prompt() -> None:

@@ -78,10 +78,10 @@ def test_a_file_that_is_no_python_is_named(package: Path) -> None:
     assert error.value.filename == str(package / "broken.py")
 
 
-@pytest.mark.parametrize("stem", ["cli", "logs", "prompts", "provenance", "study_reference"])
-def test_closure_holds_what_python_imports(stem: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("module", ["cli", "runtime.logs", "study.prompts", "runtime.provenance", "study.reference"])
+def test_closure_holds_what_python_imports(module: str, tmp_path: Path) -> None:
     """What the interpreter has loaded after importing a module is the lower bound of its closure."""
-    name = f"headwise.{stem}"
+    name = f"headwise.{module}"
     script = tmp_path / "script.py"
     script.write_text(f"import {name}\n")
     code = (
@@ -89,5 +89,5 @@ def test_closure_holds_what_python_imports(stem: str, tmp_path: Path) -> None:
         "print(*(m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'headwise'), sep='\\n')"
     )
     loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split("\n")[:-1]
-    assert PACKAGE / f"{stem}.py" in import_closure(script)
+    assert PACKAGE / f"{module.replace('.', '/')}.py" in import_closure(script)
     assert {Path(file) for file in loaded} <= set(import_closure(script))

@@ -1,6 +1,6 @@
 """The calibration table: see `headwise.analyses.calibration.rates.Rate`, whose fields are its columns."""
 
-from headwise.report.columns import Column
+from headwise.tables.row import Column
 
 CALIBRATION = (
     Column("procedure", str, "Test or interval"),

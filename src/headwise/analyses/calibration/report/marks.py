@@ -19,10 +19,10 @@ from headwise.analyses.calibration.rates import (
     ROC_AREA,
     TWO_SAMPLES,
 )
-from headwise.report.columns import records
 from headwise.report.labels import OUT_OF_BAND
 from headwise.report.verdicts import CONFIRMATORY
 from headwise.statistics.result import joined
+from headwise.tables.frame import records
 
 # By column: the procedure behind the number that stands in it.
 Procedures = dict[str, str | None]

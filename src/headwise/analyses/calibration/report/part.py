@@ -8,13 +8,14 @@ import altair as alt
 import pandas as pd
 
 from headwise.analyses.calibration.report.columns import CALIBRATION
-from headwise.report.columns import Tables, records
+from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
 from headwise.report.labels import DAGGER, amount, share
 from headwise.report.part import Chart, Part, Passage
 from headwise.report.style import COLOURS, GREY, ROW
 from headwise.report.view import NAME, NUMBER, TEXT, View, view
 from headwise.study.study import Study
+from headwise.tables.frame import records
 
 rate = partial(share, digits=1)
 KEPT = {"yes": "keeps its promise", "no": "does not keep its promise", "no promise": "promises nothing here"}

@@ -6,8 +6,9 @@ from dataclasses import asdict
 import pandas as pd
 
 from headwise.analyses.controls.control import FAIL, PASS, Control, not_run
-from headwise.report.columns import Tables, records
+from headwise.report.columns import Tables
 from headwise.report.labels import amount
+from headwise.tables.frame import records
 
 # Largest relative difference of logits, and difference of a noise response as a share of the largest response, that
 # float32 rounding explains.

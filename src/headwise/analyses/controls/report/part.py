@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 
 from headwise.analyses.controls.control import FAIL, NOT_RUN, PASS
-from headwise.report.columns import Column, Tables, records
+from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
 from headwise.report.labels import amount, missing
 from headwise.report.part import Part, Passage
 from headwise.report.view import NAME, NUMBER, TEXT, view
 from headwise.study.study import Study
+from headwise.tables.frame import records
+from headwise.tables.row import Column
 
 COLUMNS = (
     Column("control", str, "What is asked"),

@@ -4,12 +4,14 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from headwise.report.columns import Column, Tables, records
+from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
 from headwise.report.labels import plain
 from headwise.report.part import Part, Passage
 from headwise.report.view import NAME, TEXT, view
 from headwise.study.study import Study
+from headwise.tables.frame import records
+from headwise.tables.row import Column
 
 COLUMNS = (
     Column("field", str, "Field of the section comparison"),

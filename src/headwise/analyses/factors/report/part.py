@@ -6,13 +6,15 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from headwise.report.columns import Column, Tables, records
+from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
 from headwise.report.labels import amount, estimator_label, interval, marked_p, missing, number, plain, signed, titled
 from headwise.report.part import Chart, Part, Passage
 from headwise.report.style import COLOURS, GREY, ROW
 from headwise.report.view import NAME, NUMBER, TEXT, view
 from headwise.study.study import Study
+from headwise.tables.frame import records
+from headwise.tables.row import Column
 
 COLUMNS = (
     Column("estimator", str, "Estimator of specialization"),

@@ -1,6 +1,6 @@
 """The tables about perturbed models and recursive generation."""
 
-from headwise.report.columns import Column
+from headwise.tables.row import Column
 
 _MODEL = (
     Column("model", str, "Name of the model in the study file"),

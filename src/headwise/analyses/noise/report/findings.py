@@ -8,7 +8,7 @@ import pandas as pd
 
 from headwise.analyses.noise.noise_rows import ARCHITECTURE
 from headwise.published.robustness import RATIO_OF_MEANS, published_slopes
-from headwise.report.columns import Tables, records
+from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
 from headwise.report.labels import (
     amount,
@@ -27,6 +27,7 @@ from headwise.report.verdicts import side
 from headwise.report.view import Row
 from headwise.statistics.ratio import unbounded_because
 from headwise.study.study import Study
+from headwise.tables.frame import records
 
 # The published site; both units of the dose are told, since residual norms differ between models.
 SITE, REGION = "attention_output", "all"

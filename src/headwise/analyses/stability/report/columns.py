@@ -1,6 +1,6 @@
 """The tables about the stability of heads across refits."""
 
-from headwise.report.columns import Column
+from headwise.tables.row import Column
 
 _GROUP = Column("group", str, "Group of refits, or the two groups of a contrast")
 _VERSION = Column("version", str, "published: as Bali et al. (2026) compute it; corrected: ours")

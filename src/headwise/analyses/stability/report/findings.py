@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-from headwise.report.columns import Tables, records
+from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
 from headwise.report.labels import amount, missing, number, plain, titled
 from headwise.study.study import Study
+from headwise.tables.frame import records
 
 TOPIC, UNIT = "model", "refit"
 AGREEING = {"supported"}

@@ -1,6 +1,6 @@
 """The tables about variants of the extraction."""
 
-from headwise.report.columns import Column
+from headwise.tables.row import Column
 
 _CHOICE = (
     Column("variant", str, "Name of the variant in the study file"),

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from headwise.report.columns import Tables, records
+from headwise.report.columns import Tables
 from headwise.report.labels import missing
+from headwise.tables.frame import records
 
 # What is recorded of every measurement, and is a second factor where a pair differs in it.
 FACTORS = ("template", "first_token", "dtype")

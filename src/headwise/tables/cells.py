@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_float_dtype, is_integer_dtype, is_string_dtype
+from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype, is_string_dtype
 
-from headwise.report.columns import Column
+from headwise.tables.row import Column
 
 LARGEST_WHOLE = 2**53 - 1  # of JavaScript's numbers, and of spreadsheets': the one after it may be another
-WORDS = {str: "text", int: "a whole number", float: "a number"}
+WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 COMPUTE_AGAIN = "compute the inputs of the table again"
 MOST_NAMED = 4
 
@@ -20,9 +20,10 @@ class TableError(ValueError):
 
 
 def check_cells(table: str, column: Column, frame: pd.DataFrame) -> None:
-    """Raise TableError where a cell of a column is not of its type, infinite, or whole and beyond LARGEST_WHOLE.
+    """Raise TableError where a cell of a column is not of its type, no choice of it, infinite, or a whole number beyond
+    LARGEST_WHOLE.
 
-    Empty cells pass; whether text stands for a number, or 1 for "1", nobody guesses.
+    An empty cell passes where the column may have them; whether text stands for a number, or 1 for "1", nobody guesses.
     """
     cells = frame[column.name]
     filled = cells.notna()
@@ -30,6 +31,12 @@ def check_cells(table: str, column: Column, frame: pd.DataFrame) -> None:
     if wrong.any():
         remedy = f"the column holds {WORDS[column.type]} in every row: {COMPUTE_AGAIN}"
         raise _refused(table, column.name, frame, wrong, remedy)
+    if not column.nullable and (empty := ~filled).any():
+        remedy = f"the column holds {WORDS[column.type]} in every row: {COMPUTE_AGAIN}"
+        raise _refused(table, column.name, frame, empty, remedy)
+    if column.choices and (unknown := filled & ~cells.isin(column.choices)).any():
+        remedy = f"the column holds one of {', '.join(column.choices)}: {COMPUTE_AGAIN}"
+        raise _refused(table, column.name, frame, unknown, remedy)
     if column.type is float and (infinite := filled & np.isinf(cells.astype("float64"))).any():
         remedy = f"an infinite number is no measurement: {COMPUTE_AGAIN}, or leave out the model that it comes from"
         raise _refused(table, column.name, frame, infinite, remedy)
@@ -40,15 +47,15 @@ def check_cells(table: str, column: Column, frame: pd.DataFrame) -> None:
 
 def _of_type(cells: "pd.Series[Any]", kind: type) -> "pd.Series[bool]":
     """Which cells are of a type; floating-point numbers are whole where they are exactly that."""
-    fits = {str: is_string_dtype, int: is_integer_dtype, float: is_float_dtype}[kind]
+    fits = {str: is_string_dtype, int: is_integer_dtype, float: is_float_dtype, bool: is_bool_dtype}[kind]
     if fits(cells.dtype) and cells.dtype != object:
         return pd.Series(True, index=cells.index)
     return cells.astype(object).map(lambda cell: _is(cell, kind)).astype(bool)
 
 
 def _is(cell: object, kind: type) -> bool:
-    if kind is str or isinstance(cell, str | bool | np.bool_):
-        return kind is str and isinstance(cell, str)
+    if kind in (str, bool) or isinstance(cell, str | bool | np.bool_):
+        return isinstance(cell, bool | np.bool_) if kind is bool else kind is str and isinstance(cell, str)
     if kind is float:
         return isinstance(cell, Real)
     return isinstance(cell, Integral) or (isinstance(cell, Real) and float(cell).is_integer())
