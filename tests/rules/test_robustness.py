@@ -10,11 +10,13 @@ from tiny import tiny_content
 
 from headwise.analyses.noise.noise_rows import AS_MADE, DUPLICATED
 from headwise.analyses.noise.report.part import PART
-from headwise.report.tables import analysis_table, typed
+from headwise.report.parts import TABLES
+from headwise.report.tables import analysis_table
 from headwise.runtime.provenance import read_metadata
 from headwise.study.perturbation import perturbation_settings
 from headwise.study.reading import reading
 from headwise.study.study import Study
+from headwise.tables.frame import typed_columns
 from rules.conftest import Measurement, RunScript, describe
 
 SECTION = {
@@ -155,7 +157,7 @@ def robustness(
             "comparison": study.comparison.model_dump(),
         },
     )
-    tables = {name: typed(name, analysis_table(study, path)) for name, path in analyses.items()}
+    tables = {name: typed_columns(name, TABLES[name], analysis_table(study, path)) for name, path in analyses.items()}
     return Robustness(study, refits, tables)
 
 
@@ -249,7 +251,7 @@ def test_the_report_draws_and_says_what_was_found(robustness):
 
 
 def test_a_study_without_the_section_has_no_trace_of_it(robustness):
-    empty = {name: typed(name, pd.DataFrame()) for name in PART.columns}
+    empty = {name: typed_columns(name, TABLES[name], pd.DataFrame()) for name in PART.columns}
     empty["models"] = pd.DataFrame({"model": ["multi_head"], "attention": ["multi-head"]})
     assert [chart.draw(robustness.study, empty) for chart in PART.charts(robustness.study)] == [None] * 4
     assert not list(PART.findings(robustness.study, empty))

@@ -15,7 +15,7 @@ from headwise.analyses.stability.packed import StabilityError
 from headwise.analyses.stability.probe import Probes, probe_refits
 from headwise.analyses.stability.report.part import PART
 from headwise.models.load import load_checkpoint
-from headwise.report.tables import typed
+from headwise.report import parts
 from headwise.runtime.provenance import read_metadata
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
@@ -23,6 +23,7 @@ from headwise.study.prompts import read_prompts
 from headwise.study.reading import Reading, reading
 from headwise.study.stability import Stability
 from headwise.study.study import Study
+from headwise.tables.frame import typed_columns
 
 from .conftest import Measurement, RunScript
 
@@ -99,7 +100,7 @@ def test_the_finished_tables_have_the_columns_of_the_report(products: Products) 
     }
     for file, table in names.items():
         path = products.analyses / f"{file}.parquet"
-        assert not typed(table, pd.read_parquet(path)).empty
+        assert not typed_columns(table, parts.TABLES[table], pd.read_parquet(path)).empty
         assert read_metadata(path)["study"] == "tiny"
     assert set(names.values()) == set(PART.columns)
 

@@ -26,7 +26,7 @@ def test_the_declaration_is_kept_and_compared(tmp_path: Path, study: Study, run_
         settings={"study": study.name, "comparison": changed},
     )
     rows = pd.read_parquet(table).set_index("field")
-    assert rows.index[rows["changed"] == "yes"].tolist() == ["equivalence_margin"]
+    assert rows.index[rows["changed"]].tolist() == ["equivalence_margin"]
     assert read_metadata(table)["study"] == study.name
 
 

@@ -5,19 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from headwise.analyses.calibration.rates import (
-    CONFIRMATORY_SET,
-    FACTOR,
-    FAMILIES,
-    RANDOM_EFFECTS,
-    REFITS,
-    ROC_AREA,
-    TWO_SAMPLES,
-    Promise,
-    Rate,
-    attainable_level,
-    rate,
-)
+from headwise.analyses.calibration.rates import Promise, Quantity, Rate, attainable_level, rate
 from headwise.analyses.calibration.shape import Shape
 from headwise.analyses.calibration.within import RESAMPLES, differences, swap_p
 from headwise.statistics.arrays import FloatArray
@@ -25,6 +13,7 @@ from headwise.statistics.effects import random_effects
 from headwise.statistics.intervals import Interval, t_interval, welch_interval
 from headwise.statistics.multiplicity import holm
 from headwise.statistics.permutation import PermutationTest, sign_flip, two_sample
+from headwise.statistics.procedures import Procedure
 from headwise.statistics.result import Result
 from headwise.statistics.roc import roc_area
 from headwise.statistics.shapley import columns_of, freedman_lane
@@ -46,18 +35,27 @@ def covers(interval: Interval | Result, truth: float) -> float:
 
 def mean_tests(shape: Shape, settings: Calibration, level: float, rng: np.random.Generator) -> Iterator[Rate]:
     """Sign flips and Student's t over refits, and over families."""
-    for procedure, unit, n in ((REFITS, "refits", shape.refits), (FAMILIES, "families", shape.families)):
+    for procedure, interval, unit, n in (
+        (Procedure.REFITS, Procedure.REFITS_INTERVAL, "refits", shape.refits),
+        (Procedure.FAMILIES, Procedure.FAMILIES_INTERVAL, "families", shape.families),
+    ):
 
         def test(effect: float, n: int = n) -> tuple[PermutationTest, Interval]:
             sample = effect + rng.normal(size=n)
             return sign_flip(sample, rng, RESAMPLES), t_interval(sample, level)
 
-        yield from _with_power(test, procedure, "Student's t", f"{n} {unit}", settings, level)
+        yield from _with_power(test, procedure, interval, Promise.EXACTLY, f"{n} {unit}", settings, level)
         skewed = [t_interval(rng.exponential(size=n) - 1, level) for _ in range(settings.simulations)]
         yield rate(
-            [covers(interval, 0.0) for interval in skewed], 1 - level, "none", procedure=f"Student's t over {unit}",
-            quantity="coverage", scenario=SKEWED, units=f"{n} {unit}", reason="the interval assumes normal deviations",
-        )  # fmt: skip
+            [covers(each, 0.0) for each in skewed],
+            1 - level,
+            Promise.NONE,
+            procedure=interval,
+            quantity=Quantity.COVERAGE,
+            scenario=SKEWED,
+            units=f"{n} {unit}",
+            reason="the interval assumes normal deviations",
+        )
 
 
 def difference_tests(shape: Shape, settings: Calibration, level: float, rng: np.random.Generator) -> Iterator[Rate]:
@@ -68,13 +66,16 @@ def difference_tests(shape: Shape, settings: Calibration, level: float, rng: np.
         return two_sample(first, second, rng, RESAMPLES), welch_interval(first, second, level)
 
     units = f"{shape.refits} + {shape.refits} refits"
-    yield from _with_power(test, TWO_SAMPLES, "Welch's t", units, settings, level)
+    # Welch's degrees of freedom are estimated: with a handful of units the interval is somewhat too wide.
+    own = (Procedure.TWO_SAMPLES, Procedure.TWO_SAMPLES_INTERVAL, Promise.AT_LEAST)
+    yield from _with_power(test, *own, units, settings, level)
 
 
 def _with_power(
     test: Callable[[float], tuple[PermutationTest, Interval]],
-    procedure: str,
-    interval: str,
+    procedure: Procedure,
+    interval: Procedure,
+    coverage: Promise,
     units: str,
     settings: Calibration,
     level: float,
@@ -86,18 +87,34 @@ def _with_power(
     remark = f"the smallest attainable p is {smallest:.3g}: the test cannot reject" if expected == 0 else None
     shared: dict[str, Any] = {"units": units, "scenario": NORMAL}
     yield rate(
-        [decided(each.p, level) for each, _ in null], expected, "exactly",
-        procedure=procedure, quantity="rejection", reason=remark, **shared,
-    )  # fmt: skip
-    # Welch's degrees of freedom are estimated: with a handful of units the interval is somewhat too wide.
-    promise: Promise = "at least" if interval.startswith("Welch") else "exactly"
+        [decided(each.p, level) for each, _ in null],
+        expected,
+        Promise.EXACTLY,
+        procedure=procedure,
+        quantity=Quantity.REJECTION,
+        reason=remark,
+        **shared,
+    )
     yield rate(
-        [covers(each, 0.0) for _, each in null], 1 - level, promise,
-        procedure=f"{interval} over {units.split()[-1]}", quantity="coverage", **shared,
-    )  # fmt: skip
+        [covers(each, 0.0) for _, each in null],
+        1 - level,
+        coverage,
+        procedure=interval,
+        quantity=Quantity.COVERAGE,
+        **shared,
+    )
     for effect in settings.effects:
         found = [decided(test(effect)[0].p, level) for _ in range(settings.simulations if expected else 0)]
-        yield rate(found, None, "none", procedure=procedure, quantity="power", effect=effect, reason=remark, **shared)
+        yield rate(
+            found,
+            None,
+            Promise.NONE,
+            procedure=procedure,
+            quantity=Quantity.POWER,
+            effect=effect,
+            reason=remark,
+            **shared,
+        )
 
 
 def family_summaries(shape: Shape, settings: Calibration, level: float, rng: np.random.Generator) -> Iterator[Rate]:
@@ -117,9 +134,15 @@ def family_summaries(shape: Shape, settings: Calibration, level: float, rng: np.
         "scenario": f"refits deviate by {WITHIN_FAMILY:g} of what families do",
         "units": f"{f} families of {r} refits",
     }
-    yield rate(rejected, level, "at most", procedure=RANDOM_EFFECTS, quantity="rejection", **shared)
-    yield rate(covered, 1 - level, "at least", procedure=RANDOM_EFFECTS, quantity="coverage", **shared)
-    yield rate(ahead, 1 - level, "at least", procedure="prediction for a further family", quantity="coverage", **shared)
+    yield rate(
+        rejected, level, Promise.AT_MOST, procedure=Procedure.RANDOM_EFFECTS, quantity=Quantity.REJECTION, **shared
+    )
+    yield rate(
+        covered, 1 - level, Promise.AT_LEAST, procedure=Procedure.RANDOM_EFFECTS, quantity=Quantity.COVERAGE, **shared
+    )
+    yield rate(
+        ahead, 1 - level, Promise.AT_LEAST, procedure=Procedure.FAMILY_PREDICTION, quantity=Quantity.COVERAGE, **shared
+    )
 
 
 def confirmatory_set(shape: Shape, settings: Calibration, level: float, rng: np.random.Generator) -> Iterator[Rate]:
@@ -131,9 +154,14 @@ def confirmatory_set(shape: Shape, settings: Calibration, level: float, rng: np.
     ]
     rejected = [holm(p, level).rejected.any() for p in np.column_stack([*within, pooled])]
     yield rate(
-        rejected, level, "at most", procedure=CONFIRMATORY_SET, quantity="rejection",
-        scenario="no model changes", units=f"{tests} tests over prompts, 1 over families",
-    )  # fmt: skip
+        rejected,
+        level,
+        Promise.AT_MOST,
+        procedure=Procedure.CONFIRMATORY_SET,
+        quantity=Quantity.REJECTION,
+        scenario="no model changes",
+        units=f"{tests} tests over prompts, 1 over families",
+    )
 
 
 def further_tests(shape: Shape, settings: Calibration, level: float, rng: np.random.Generator) -> Iterator[Rate]:
@@ -143,13 +171,12 @@ def further_tests(shape: Shape, settings: Calibration, level: float, rng: np.ran
         roc_area(rng.normal(size=n), rng.normal(size=n), rng, RESAMPLES // 10, level)
         for _ in range(settings.simulations)
     ]
-    yield from _level_and_coverage(ROC_AREA, areas, 0.5, "at least", f"{n} + {n} units", level)
+    yield from _level_and_coverage(Procedure.ROC_AREA, areas, 0.5, Promise.AT_LEAST, f"{n} + {n} units", level)
     times = []
     for _ in range(settings.simulations):
         groups = [_censored(n, rng) for _ in range(2)]
         times.append(restricted_mean_difference(groups[0], groups[1], HORIZON, rng, RESAMPLES // 10, level))
-    name = "difference of restricted mean times"
-    yield from _level_and_coverage(name, times, 0.0, "at least", f"{n} + {n} units", level)
+    yield from _level_and_coverage(Procedure.MEAN_TIMES, times, 0.0, Promise.AT_LEAST, f"{n} + {n} units", level)
     models = max(2, shape.families)
     factor = [str(model % 2) for model in range(models) for _ in range(shape.refits)]
     other = [str(model // 2) for model in range(models) for _ in range(shape.refits)]
@@ -159,18 +186,25 @@ def further_tests(shape: Shape, settings: Calibration, level: float, rng: np.ran
         for sample in 3.0 * blocks["other"].sum(axis=1) + rng.normal(size=(settings.simulations, len(factor)))
     ]
     yield rate(
-        [decided(p, level) for p in p_values], level, "at most", procedure=FACTOR, quantity="rejection",
-        scenario="another factor has an effect", units=f"{models} models of {shape.refits} refits",
-    )  # fmt: skip
+        [decided(p, level) for p in p_values],
+        level,
+        Promise.AT_MOST,
+        procedure=Procedure.FACTOR,
+        quantity=Quantity.REJECTION,
+        scenario="another factor has an effect",
+        units=f"{models} models of {shape.refits} refits",
+    )
 
 
 def _level_and_coverage(
-    name: str, results: list[Result], truth: float, coverage: Promise, units: str, level: float
+    procedure: Procedure, results: list[Result], truth: float, coverage: Promise, units: str, level: float
 ) -> Iterator[Rate]:
     """Level of the test and coverage of the interval of results, one per simulated data set."""
-    shared: dict[str, Any] = {"procedure": name, "scenario": "one distribution", "units": units}
-    yield rate([decided(each.p, level) for each in results], level, "at most", quantity="rejection", **shared)
-    yield rate([covers(each, truth) for each in results], 1 - level, coverage, quantity="coverage", **shared)
+    shared: dict[str, Any] = {"procedure": procedure, "scenario": "one distribution", "units": units}
+    yield rate(
+        [decided(each.p, level) for each in results], level, Promise.AT_MOST, quantity=Quantity.REJECTION, **shared
+    )
+    yield rate([covers(each, truth) for each in results], 1 - level, coverage, quantity=Quantity.COVERAGE, **shared)
 
 
 def _censored(n: int, rng: np.random.Generator) -> tuple[FloatArray, Any]:

@@ -1,20 +1,16 @@
 """Do tests reject as rarely as they promise, and do intervals cover? On simulated data of the study's own shape."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from headwise.analyses.calibration import between, refits, within
 from headwise.analyses.calibration.rates import Rate
 from headwise.analyses.calibration.shape import Shape, shape_of
 from headwise.runtime.progress import track
-from headwise.runtime.provenance import read_json, write_table
+from headwise.runtime.provenance import read_json
 from headwise.statistics.generators import generator_for
 from headwise.study.study import Study
-
-if TYPE_CHECKING:
-    import pyarrow
+from headwise.tables.files import write_rows
 
 CHECKS = (
     within.prompt_tests,
@@ -34,13 +30,13 @@ CHECKS = (
 
 
 def calibrate(study: Study, prompts: Path, table: Path) -> None:
-    """Simulate, test, count; write one row per procedure, scenario and effect (columns: `Rate`).
+    """Simulate, test, count; write one row per procedure, scenario and effect (`Rate`).
 
     prompts  facts about the prompt set (prompts.json), for the sizes of its domains
     """
     facts = read_json(prompts)
     rows = list(rates(study, shape_of(study, facts["domains"])))
-    write_table(_table(rows), table, {"study": study.name, "prompts_digest": facts["sha256"]})
+    write_rows(Rate, rows, table, {"study": study.name, "prompts_digest": facts["sha256"]})
 
 
 def rates(study: Study, shape: Shape) -> Iterator[Rate]:
@@ -48,12 +44,3 @@ def rates(study: Study, shape: Shape) -> Iterator[Rate]:
     for check in track(CHECKS, "calibration", len(CHECKS)):
         rng = generator_for("calibration", check.__name__)
         yield from check(shape, study.calibration, study.comparison.level, rng)
-
-
-def _table(rows: list[Rate]) -> "pyarrow.Table":
-    import pyarrow
-
-    types: dict[str, Any] = dict.fromkeys(("effect", "found", "expected", "band_low", "band_high"), pyarrow.float64())
-    types["simulations"] = pyarrow.int64()
-    schema = pyarrow.schema([(field.name, types.get(field.name, pyarrow.string())) for field in fields(Rate)])
-    return pyarrow.Table.from_pylist([asdict(row) for row in rows], schema=schema)

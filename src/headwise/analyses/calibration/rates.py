@@ -1,60 +1,67 @@
 """How often something happened in simulations, against how often it was promised to."""
 
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from headwise.statistics.procedures import Procedure
 from headwise.statistics.ties import tolerance
-
-# Procedures behind the p-values of the study's tables.
-PROMPTS, DOMAINS = "label swap over prompts", "label swap over prompt domains"
-REFITS, FAMILIES = "sign flip over refits", "sign flip over families"
-TWO_SAMPLES, RANDOM_EFFECTS = "two samples of refits", "random effects over families"
-EQUIVALENCE, ROC_AREA = "equivalence over prompt domains", "ROC area"
-FACTOR, CORRELATION = "share of a factor", "correlation over layers"
-CONFIRMATORY_SET, BY_LAYER = "Holm over the confirmatory set", "Benjamini–Hochberg over layers"
+from headwise.tables.row import Row, column
 
 OUTSIDE = 1e-3  # chance that a procedure which keeps its promise falls outside of its band
-Quantity = Literal["rejection", "coverage", "power"]
-Promise = Literal["exactly", "at most", "at least", "none"]
 
 
-@dataclass(frozen=True)
-class Rate:
-    """One row of the calibration table.
+class Quantity(StrEnum):
+    """What was counted in simulations."""
 
-    procedure    name of the test or interval, in words
-    quantity     "rejection" of a true null at the level of the study; "coverage" of the truth; "power": rejection
-                 where there is an effect
-    scenario     how the data were simulated
-    effect       in standard deviations of a unit's difference; 0 under the null
-    units        how many of what, in words
-    simulations  data sets for which the procedure gave a result
-    found        share of them, within 0…1; None where there was never a result
-    expected     the rate that is promised; None for power
-    promise      whether the rate is to be met exactly, or is a bound; "none" where the scenario breaks an assumption
-                 of the procedure, or for power
-    band_low     the exact binomial band of found rates, which a procedure that keeps its promise leaves once in a
-    band_high    thousand times; None where nothing is promised
-    kept         "yes", "no", or "no promise"
-    reason       what is special; None where nothing is
-    """
+    REJECTION = "rejection"
+    COVERAGE = "coverage"
+    POWER = "power"
 
-    procedure: str
-    quantity: Quantity
-    scenario: str
-    effect: float
-    units: str
-    simulations: int
-    found: float | None
-    expected: float | None
-    promise: Promise
-    band_low: float | None
-    band_high: float | None
-    kept: str
-    reason: str | None = None
+
+class Promise(StrEnum):
+    """Whether a rate is to be met exactly or is a bound; none for power, and where an assumption is broken."""
+
+    EXACTLY = "exactly"
+    AT_MOST = "at most"
+    AT_LEAST = "at least"
+    NONE = "none"
+
+
+class Kept(StrEnum):
+    """Whether the found rate lies in the band of the promised one."""
+
+    YES = "yes"
+    NO = "no"
+    NO_PROMISE = "no promise"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate(Row):
+    """How often a procedure rejected or covered in simulations, and how often it was promised to."""
+
+    table: ClassVar[str] = "calibration"
+    in_results: ClassVar[bool] = True
+    procedure: Procedure = column("Test or interval")
+    quantity: Quantity = column("rejection: of a true null; coverage: of the truth; power: rejection of a false null")
+    scenario: str = column("How the data were simulated")
+    effect: float = column("In standard deviations of a unit's difference; 0 under the null")
+    units: str = column("How many of what")
+    simulations: int = column("Data sets for which the procedure gave a result")
+    found: float | None = column("Share of them", default=None)
+    expected: float | None = column("The share that is promised; null for power", heading="Promised", default=None)
+    promise: Promise = column("exactly, at most, at least; none where the scenario breaks an assumption, and for power")
+    band_low: float | None = column(
+        "Lower end of the exact binomial band of found shares, which a procedure that keeps its promise leaves once in "
+        "a thousand times",
+        default=None,
+    )
+    band_high: float | None = column("Upper end of that band", default=None)
+    kept: Kept = column("yes, no, or no promise", heading="Verdict")
+    reason: str | None = column("What is special", heading="Remark", default=None)
 
 
 def rate(
@@ -62,7 +69,7 @@ def rate(
     expected: float | None,
     promise: Promise,
     *,
-    procedure: str,
+    procedure: Procedure,
     quantity: Quantity,
     scenario: str,
     units: str,
@@ -77,15 +84,27 @@ def rate(
     n = len(outcomes)
     found = float(outcomes.mean()) if n else None
     low = high = None
-    kept = "no promise"
-    if expected is not None and promise != "none" and found is not None:
+    kept = Kept.NO_PROMISE
+    if expected is not None and promise != Promise.NONE and found is not None:
         low, high = (float(end) / n for end in binom.interval(1 - OUTSIDE, n, expected))
-        low, high = (0.0 if promise == "at most" else low), (1.0 if promise == "at least" else high)
-        kept = "yes" if low <= found <= high else "no"
+        low = 0.0 if promise == Promise.AT_MOST else low
+        high = 1.0 if promise == Promise.AT_LEAST else high
+        kept = Kept.YES if low <= found <= high else Kept.NO
     return Rate(
-        procedure, quantity, scenario, effect, units, n, found, expected, promise, low, high, kept,
-        reason if n or reason else "the design is too small for the procedure",
-    )  # fmt: skip
+        procedure=procedure,
+        quantity=quantity,
+        scenario=scenario,
+        effect=effect,
+        units=units,
+        simulations=n,
+        found=found,
+        expected=expected,
+        promise=promise,
+        band_low=low,
+        band_high=high,
+        kept=kept,
+        reason=reason if n or reason else "the design is too small for the procedure",
+    )
 
 
 def attainable_level(smallest: float, level: float) -> float:

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 
 from headwise.analyses.calibration.between import NORMAL, SKEWED, covers, decided
-from headwise.analyses.calibration.rates import CORRELATION, Promise, Rate, rate
+from headwise.analyses.calibration.rates import Promise, Quantity, Rate, rate
 from headwise.analyses.calibration.shape import Shape
 from headwise.analyses.calibration.within import RESAMPLES
 from headwise.analyses.stability.uncertainty import correlation_test, difference_intervals, refit_intervals
 from headwise.statistics.arrays import FloatArray
 from headwise.statistics.decomposition import decompose
+from headwise.statistics.procedures import Procedure
 from headwise.study.calibration import Calibration
 
 OF_PAIRS = 0.5  # deviation that pairs have of their own, where refits deviate by 1
@@ -31,16 +32,20 @@ def pair_intervals(shape: Shape, settings: Calibration, level: float, rng: np.ra
             one.append(covers(own, 0.0))
             two.append(covers(between, 0.0))
         # The jackknife counts what pairs have of their own too often: with a handful of refits it is somewhat too wide.
-        promise: Promise = "at least" if scenario == NORMAL else "none"
+        promise: Promise = Promise.AT_LEAST if scenario == NORMAL else Promise.NONE
         shared: dict[str, Any] = {
-            "quantity": "coverage", "scenario": scenario,
-            "reason": None if promise != "none" else "the interval assumes normal deviations",
+            "quantity": Quantity.COVERAGE, "scenario": scenario,
+            "reason": None if promise != Promise.NONE else "the interval assumes normal deviations",
         }  # fmt: skip
-        yield rate(one, 1 - level, promise, procedure="mean over pairs of refits", units=f"{r} refits", **shared)
+        yield rate(one, 1 - level, promise, procedure=Procedure.PAIRS_INTERVAL, units=f"{r} refits", **shared)
         yield rate(
-            two, 1 - level, promise,
-            procedure="difference of means over pairs of refits", units=f"{r} + {r} refits", **shared,
-        )  # fmt: skip
+            two,
+            1 - level,
+            promise,
+            procedure=Procedure.PAIRS_DIFFERENCE,
+            units=f"{r} + {r} refits",
+            **shared,
+        )
 
 
 def whole(means: FloatArray) -> FloatArray:
@@ -61,9 +66,14 @@ def layer_trends(shape: Shape, settings: Calibration, level: float, rng: np.rand
     sample = rng.normal(size=(settings.simulations, 2, shape.layers))
     p_values = [correlation_test(one, two, rng, RESAMPLES).p for one, two in sample]
     yield rate(
-        [decided(p, level) for p in p_values], level, "at most", procedure=CORRELATION, quantity="rejection",
-        scenario="no correlation", units=f"{shape.layers} layers",
-    )  # fmt: skip
+        [decided(p, level) for p in p_values],
+        level,
+        Promise.AT_MOST,
+        procedure=Procedure.CORRELATION,
+        quantity=Quantity.REJECTION,
+        scenario="no correlation",
+        units=f"{shape.layers} layers",
+    )
 
 
 def factor_orders(shape: Shape, settings: Calibration, level: float, rng: np.random.Generator) -> Iterator[Rate]:
@@ -79,7 +89,11 @@ def factor_orders(shape: Shape, settings: Calibration, level: float, rng: np.ran
             order = decompose(outcome, factors, rng, FEW_RESAMPLES, level)
             found.append(float(order.distinguishable()))
         yield rate(
-            found, level, "at most", procedure="order of the shares of factors", quantity="rejection",
+            found,
+            level,
+            Promise.AT_MOST,
+            procedure=Procedure.FACTOR_ORDER,
+            quantity=Quantity.REJECTION,
             scenario="both factors have an effect" if effect else "no factor has an effect",
             units=f"{models} models of {shape.refits} refits",
-        )  # fmt: skip
+        )

@@ -1,9 +1,7 @@
 """All controls that need nothing but the code, one model and the results of a study: controls.parquet."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from headwise.analyses.controls.circuit import circuit_controls, circuit_not_run
 from headwise.analyses.controls.control import Control
@@ -11,12 +9,9 @@ from headwise.analyses.controls.measured_results import head_orders, itself
 from headwise.analyses.controls.released import released_control
 from headwise.analyses.controls.trained_model import model_controls
 from headwise.analyses.controls.written_attention import written_attention_controls
-from headwise.runtime.provenance import write_table
 from headwise.study.comparison import Comparison
 from headwise.study.controls import Controls
-
-if TYPE_CHECKING:
-    import pyarrow
+from headwise.tables.files import write_rows
 
 
 def run_controls(
@@ -46,12 +41,4 @@ def run_controls(
         released_control(settings.released_results),
         *(circuit_controls() if settings.learned_circuit else [circuit_not_run()]),
     ]
-    write_table(_table(controls), table, {"study": study})
-
-
-def _table(controls: Sequence[Control]) -> "pyarrow.Table":
-    import pyarrow
-
-    numbers = dict.fromkeys(("found", "tolerance"), pyarrow.float64())
-    types: dict[str, Any] = {field.name: numbers.get(field.name, pyarrow.string()) for field in fields(Control)}
-    return pyarrow.Table.from_pylist([asdict(control) for control in controls], schema=pyarrow.schema(types))
+    write_rows(Control, controls, table, {"study": study})

@@ -1,4 +1,4 @@
-"""Controls on made-up attention, where every estimator of a pair of heads has a known value."""
+"""Controls on attention that is written down, where every estimator of a pair of heads has a known value."""
 
 from collections.abc import Iterator
 

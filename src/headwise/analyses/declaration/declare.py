@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from headwise.runtime.provenance import json_digest, read_json, write_json, write_table
+from headwise.analyses.declaration.rows import DeclaredField
+from headwise.runtime.provenance import json_digest, read_json, write_json
 from headwise.study.comparison import Comparison
+from headwise.tables.files import write_rows
 
 DECLARED = ("primary", "confirmatory", "equivalence_margin", "level", "reference")
 
@@ -27,24 +29,18 @@ def declare(settings: Comparison, results: Path, declaration: Path) -> None:
 
 
 def check_declaration(declaration: Path, settings: Comparison, study: str, table: Path) -> None:
-    """Compare the declaration with today's study file; write one row per declared field.
-
-    Columns: field; declared and now, as JSON; changed ("yes" or "no"); declared_digest, current_digest;
-    results_existed ("yes" where results were there before the declaration).
-    """
-    import pyarrow
-
+    """Compare the declaration with today's study file; write one row per declared field."""
     kept, current = read_json(declaration), declaration_of(settings)
     rows = [
-        {
-            "field": field,
-            "declared": json.dumps(kept["declared"].get(field), ensure_ascii=False),
-            "now": json.dumps(current[field], ensure_ascii=False),
-            "changed": "no" if kept["declared"].get(field) == current[field] else "yes",
-            "declared_digest": kept["digest"],
-            "current_digest": json_digest(current),
-            "results_existed": "yes" if kept["results_existed"] else "no",
-        }
+        DeclaredField(
+            field=field,
+            declared=json.dumps(kept["declared"].get(field), ensure_ascii=False),
+            now=json.dumps(current[field], ensure_ascii=False),
+            changed=kept["declared"].get(field) != current[field],
+            declared_digest=kept["digest"],
+            current_digest=json_digest(current),
+            results_existed=kept["results_existed"],
+        )
         for field in DECLARED
     ]
-    write_table(pyarrow.Table.from_pylist(rows), table, {"study": study, "declaration_digest": kept["digest"]})
+    write_rows(DeclaredField, rows, table, {"study": study, "declaration_digest": kept["digest"]})

@@ -4,14 +4,15 @@ Where a study trains the models, factors are switched by design and effects are 
 others made, everything that goes with a factor is in its effect.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from headwise.runtime.provenance import read_arrow, read_metadata, write_table
+from headwise.analyses.factors.rows import Design, FactorRow, Quantity
+from headwise.runtime.provenance import read_arrow, read_metadata
 from headwise.statistics.arrays import FloatArray
 from headwise.statistics.decomposition import decompose
 from headwise.statistics.generators import generator_for
@@ -21,9 +22,7 @@ from headwise.statistics.shapley import freedman_lane
 from headwise.statistics.values import left_out
 from headwise.study.comparison import Comparison
 from headwise.study.name_consistency import UNALIGNED, UNNAMED
-
-if TYPE_CHECKING:
-    import pyarrow
+from headwise.tables.files import write_rows
 
 # The order of shares that D'Elia 2026 claims in its title and abstract.
 CLAIMED = ("training", "window", "attention", "scale")
@@ -44,39 +43,6 @@ class Unit:
     made_here: bool
 
 
-@dataclass(frozen=True)
-class FactorRow:
-    """One row of the table of factors.
-
-    quantity   "effect": of a level against the reference level, in the estimator's units (of scale: per tenfold
-               layers × width²); "share": of the variance; "explained": by all factors; "order": of the shares
-    factor     training, data, window, attention or scale; for "order" the factors by falling share
-    level      the level in question, and reference_level the one it is compared with; None for shares and scale
-    p          of an effect: that of its factor; of an order None
-    by_chance  mean share when values are shuffled over models
-    n          models and refits; clusters: refits that share a base
-    design     "by design" where the study made all models, else "descriptive"
-    """
-
-    estimator: str
-    sink: str
-    quantity: str
-    factor: str
-    level: str | None
-    reference_level: str | None
-    estimate: float | None
-    ci_low: float | None
-    ci_high: float | None
-    p: float | None
-    p_attainable: float | None
-    by_chance: float | None
-    n: int
-    clusters: int
-    design: str
-    method: str
-    reason: str | None
-
-
 def analyse_factors(summaries: Sequence[Path], output: Path, settings: Comparison) -> None:
     """Effects and shares of every factor that varies, for every estimator with all keys kept; one row each.
 
@@ -85,7 +51,7 @@ def analyse_factors(summaries: Sequence[Path], output: Path, settings: Compariso
     units = read_units(summaries)
     rows = [row for (name, sink), own in units.items() for row in factor_rows(name, sink, own, settings)]
     metadata = read_metadata(summaries[0])
-    write_table(_table(rows), output, {key: metadata.get(key) for key in ("study", "prompts_digest")})
+    write_rows(FactorRow, rows, output, {key: metadata.get(key) for key in ("study", "prompts_digest")})
 
 
 def read_units(summaries: Sequence[Path]) -> dict[tuple[str, str], list[Unit]]:
@@ -146,42 +112,45 @@ def factor_rows(name: str, sink: str, units: Sequence[Unit], settings: Compariso
         f"{count} clusters: descriptive" if not by_design and count < FEW_FAMILIES else None,
     )
     shared: dict[str, Any] = {
-        "estimator": name, "sink": sink, "n": len(defined), "clusters": count,
-        "design": "by design" if by_design else "descriptive",
-    }  # fmt: skip
-    nothing: dict[str, Any] = dict.fromkeys(
-        ("level", "reference_level", "estimate", "ci_low", "ci_high", "p", "p_attainable", "by_chance")
-    )
+        "estimator": name,
+        "sink": sink,
+        "n": len(defined),
+        "clusters": count,
+        "design": Design.BY_DESIGN if by_design else Design.DESCRIPTIVE,
+    }
     for result, factor, quantity in [
-        (found.explained, "all", "explained"),
-        *((share, factor, "share") for factor, share in found.shares.items()),
+        (found.explained, "all", Quantity.EXPLAINED),
+        *((share, factor, Quantity.SHARE) for factor, share in found.shares.items()),
     ]:
         yield FactorRow(
-            **{
-                **nothing, **shared, "quantity": quantity, "factor": factor, "estimate": result.estimate,
-                "ci_low": result.low, "ci_high": result.high, "p": result.p, "p_attainable": result.p_attainable,
-                "by_chance": getattr(result, "by_chance", None), "method": result.method,
-                "reason": joined(result.reason, few),
-            }
-        )  # fmt: skip
+            **shared,
+            quantity=quantity,
+            factor=factor,
+            estimate=result.estimate,
+            ci_low=result.low,
+            ci_high=result.high,
+            p=result.p,
+            p_attainable=result.p_attainable,
+            by_chance=getattr(result, "by_chance", None),
+            method=result.method,
+            reason=joined(result.reason, few),
+        )
     yield FactorRow(
-        **{
-            **nothing, **shared, "quantity": "order", "factor": " > ".join(found.order), "estimate": found.order_kept,
-            "method": "share of resamples with this order",
-            "reason": order_sentence(found.order, found.distinguishable()),
-        }
-    )  # fmt: skip
+        **shared,
+        quantity=Quantity.ORDER,
+        factor=" > ".join(found.order),
+        estimate=found.order_kept,
+        distinguishable=found.distinguishable(),
+        claimed=[factor for factor in found.order if factor in CLAIMED] == claimed_order(found.order),
+        method="share of resamples with this order",
+    )
     for row in _effects(outcome, factors, clusters, settings, rng):
-        yield FactorRow(**{**nothing, **shared, **row, "reason": joined(row.get("reason"), few)})
+        yield FactorRow(**shared, **row | {"reason": joined(row["reason"], few)})
 
 
-def order_sentence(order: Sequence[str], distinguishable: bool) -> str:
-    """Whether the order of shares can be told from chance, and whether it is the claimed one."""
-    compared = [factor for factor in order if factor in CLAIMED]
-    claimed = [factor for factor in CLAIMED if factor in order]
-    same = "is" if compared == claimed else "is not"
-    chance = "can be told from chance" if distinguishable else "cannot be told from chance"
-    return f"the order {chance}; among {', '.join(claimed)} it {same} the claimed one ({' > '.join(claimed)})"
+def claimed_order(factors: Iterable[str]) -> list[str]:
+    """These of the factors of D'Elia's claim, in the order that it claims."""
+    return [factor for factor in CLAIMED if factor in set(factors)]
 
 
 def _effects(
@@ -217,13 +186,18 @@ def _effects(
     for (factor, level, reference), interval in zip(names, intervals, strict=True):
         p = p_values[factor]
         yield {
-            "quantity": "effect", "factor": factor, "level": level, "reference_level": reference,
+            "quantity": Quantity.EFFECT,
+            "factor": factor,
+            "level": level,
+            "reference_level": reference,
             "estimate": None if interval.estimate is None else finite_or_none(interval.estimate),
-            "ci_low": interval.low, "ci_high": interval.high, "p": p,
+            "ci_low": interval.low,
+            "ci_high": interval.high,
+            "p": p,
             "p_attainable": None if p is None else 1 / (RESAMPLES + 1),
             "method": f"least squares given the other factors; {interval.method} over clusters; p: Freedman–Lane",
             "reason": interval.reason,
-        }  # fmt: skip
+        }
 
 
 def _kinds(factor: str, levels: Sequence[str | float]) -> list[str | None]:
@@ -234,12 +208,3 @@ def _kinds(factor: str, levels: Sequence[str | float]) -> list[str | None]:
     reference = REFERENCES.get(factor, kinds[0])
     first = reference if reference in kinds else kinds[0]
     return [first, *(kind for kind in kinds if kind != first)]
-
-
-def _table(rows: Sequence[FactorRow]) -> "pyarrow.Table":
-    import pyarrow
-
-    numbers = ("estimate", "ci_low", "ci_high", "p", "p_attainable", "by_chance")
-    types = dict.fromkeys(numbers, pyarrow.float64()) | dict.fromkeys(("n", "clusters"), pyarrow.int64())
-    schema = pyarrow.schema([(field.name, types.get(field.name, pyarrow.string())) for field in fields(FactorRow)])
-    return pyarrow.Table.from_pylist([asdict(row) for row in rows], schema=schema)

@@ -1,6 +1,6 @@
 """Calibration: rates with their bands, and that a test which breaks its promise is caught and marked."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,23 +9,7 @@ import scipy.stats
 from report_examples import example_study, write_inputs
 
 from headwise.analyses.calibration import between, refits, within
-from headwise.analyses.calibration.rates import (
-    BY_LAYER,
-    CONFIRMATORY_SET,
-    CORRELATION,
-    DOMAINS,
-    EQUIVALENCE,
-    FACTOR,
-    FAMILIES,
-    PROMPTS,
-    RANDOM_EFFECTS,
-    REFITS,
-    ROC_AREA,
-    TWO_SAMPLES,
-    Rate,
-    attainable_level,
-    rate,
-)
+from headwise.analyses.calibration.rates import Rate, attainable_level, rate
 from headwise.analyses.calibration.report.marks import marked
 from headwise.analyses.calibration.report.part import calibration_chart, calibration_findings, passages
 from headwise.analyses.calibration.shape import Shape, shape_of
@@ -34,13 +18,15 @@ from headwise.report.findings import findings
 from headwise.report.labels import DAGGER, OUT_OF_BAND, marked_p
 from headwise.report.page_tables import comparisons_view
 from headwise.report.parts import TABLES
-from headwise.report.tables import build_tables, typed
-from headwise.runtime.provenance import write_table
+from headwise.report.tables import build_tables
+from headwise.statistics.procedures import Procedure
 from headwise.study.calibration import Calibration
+from headwise.tables.files import write_rows
+from headwise.tables.frame import frame_of
 
 SHAPE = Shape(domains=("a", "b", "c", "d", "e", "f") * 5, layers=3, heads=4, refits=6, families=6, pairs=2)
 SETTINGS = Calibration(simulations=400, effects=[1.0], domain_correlations=[0.5])
-WORDS = {"procedure": PROMPTS, "quantity": "rejection", "scenario": "none", "units": "30 prompts"}
+WORDS = {"procedure": Procedure.PROMPTS, "quantity": "rejection", "scenario": "none", "units": "30 prompts"}
 
 
 OVER_REFITS = (refits.pair_intervals, refits.layer_trends, refits.factor_orders)
@@ -125,9 +111,13 @@ def test_a_design_that_cannot_reject_has_no_power():
 
 
 def calibration_table(**changes):
-    broken = Rate(PROMPTS, "rejection", "none", 0.0, "x", 2000, 0.11, 0.05, "exactly", 0.035, 0.067, "no", None)
-    power = Rate(PROMPTS, "power", "none", 0.5, "x", 2000, 0.8, None, "none", None, None, "no promise", None)
-    return typed("calibration", pd.DataFrame([asdict(broken) | changes, asdict(power)]))
+    shared = {"procedure": Procedure.PROMPTS, "scenario": "none", "units": "x", "simulations": 2000}
+    broken = {
+        "quantity": "rejection", "effect": 0.0, "found": 0.11, "expected": 0.05, "promise": "exactly",
+        "band_low": 0.035, "band_high": 0.067, "kept": "no",
+    }  # fmt: skip
+    power = {"quantity": "power", "effect": 0.5, "found": 0.8, "promise": "none", "kept": "no promise"}
+    return frame_of(Rate, [shared | broken | changes, shared | power])
 
 
 def test_p_values_of_a_broken_procedure_are_marked():
@@ -143,24 +133,24 @@ def test_p_values_of_a_broken_procedure_are_marked():
 
 # A row of every table that has p-values, and the procedure behind each of them.
 ROWS = [
-    ("comparisons", {"unit": "prompt"}, "p", PROMPTS),
-    ("comparisons", {"unit": "refit"}, "p", REFITS),
-    ("comparisons", {"unit": "prompt"}, "p_domains", DOMAINS),
-    ("comparisons", {"unit": "prompt"}, "p_equivalence", EQUIVALENCE),
-    ("comparisons", {"unit": "prompt", "role": "confirmatory"}, "p_adjusted", CONFIRMATORY_SET),
-    ("comparisons", {"unit": "prompt", "role": "exploratory"}, "p_adjusted", BY_LAYER),
-    ("contrasts", {"unit": "refit", "kind": "architecture"}, "p", TWO_SAMPLES),
-    ("contrasts", {"unit": "seed", "kind": "architecture_by_seed"}, "p", REFITS),
-    ("contrasts", {"unit": "refit", "kind": "alignment_difference"}, "p", TWO_SAMPLES),
-    ("contrasts", {"unit": "family", "kind": "alignment_pooled"}, "p", FAMILIES),
-    ("contrasts", {"unit": "family", "kind": "alignment_random_effects"}, "p", RANDOM_EFFECTS),
-    ("contrasts", {"unit": "family", "kind": "alignment_without_family"}, "p", FAMILIES),
-    ("factors", {}, "p", FACTOR),
-    ("noise_contrasts", {}, "p", TWO_SAMPLES),
-    ("probe_discrimination", {}, "p", ROC_AREA),
-    ("recursion_durations", {"test": "two-sided sign-flip test, exact"}, "p", REFITS),
-    ("recursion_durations", {"test": "two-sided two-sample permutation test"}, "p", TWO_SAMPLES),
-    ("stability", {"method": "two-sided permutation test of Pearson's r, exact"}, "p", CORRELATION),
+    ("comparisons", {"unit": "prompt"}, "p", Procedure.PROMPTS),
+    ("comparisons", {"unit": "refit"}, "p", Procedure.REFITS),
+    ("comparisons", {"unit": "prompt"}, "p_domains", Procedure.DOMAINS),
+    ("comparisons", {"unit": "prompt"}, "p_equivalence", Procedure.EQUIVALENCE),
+    ("comparisons", {"unit": "prompt", "role": "confirmatory"}, "p_adjusted", Procedure.CONFIRMATORY_SET),
+    ("comparisons", {"unit": "prompt", "role": "exploratory"}, "p_adjusted", Procedure.BY_LAYER),
+    ("contrasts", {"unit": "refit", "kind": "architecture"}, "p", Procedure.TWO_SAMPLES),
+    ("contrasts", {"unit": "seed", "kind": "architecture_by_seed"}, "p", Procedure.REFITS),
+    ("contrasts", {"unit": "refit", "kind": "alignment_difference"}, "p", Procedure.TWO_SAMPLES),
+    ("contrasts", {"unit": "family", "kind": "alignment_pooled"}, "p", Procedure.FAMILIES),
+    ("contrasts", {"unit": "family", "kind": "alignment_random_effects"}, "p", Procedure.RANDOM_EFFECTS),
+    ("contrasts", {"unit": "family", "kind": "alignment_without_family"}, "p", Procedure.FAMILIES),
+    ("factors", {}, "p", Procedure.FACTOR),
+    ("noise_contrasts", {}, "p", Procedure.TWO_SAMPLES),
+    ("probe_discrimination", {}, "p", Procedure.ROC_AREA),
+    ("recursion_durations", {"test": "two-sided sign-flip test, exact"}, "p", Procedure.REFITS),
+    ("recursion_durations", {"test": "two-sided two-sample permutation test"}, "p", Procedure.TWO_SAMPLES),
+    ("stability", {"method": "two-sided permutation test of Pearson's r, exact"}, "p", Procedure.CORRELATION),
 ]
 
 
@@ -170,7 +160,7 @@ def test_a_broken_procedure_is_marked_wherever_its_p_value_is(table, row, column
     found = marked(table, tests, calibration_table(procedure=procedure))["reason"].iloc[0]
     assert found.startswith("few units; ")
     assert "out of its calibration band: it rejects 11 %" in found
-    other = marked(table, tests, calibration_table(procedure="another procedure"))
+    other = marked(table, tests, calibration_table(procedure=Procedure.MEAN_TIMES))
     assert other["reason"].iloc[0] == "few units"
 
 
@@ -191,7 +181,7 @@ def test_a_test_that_rejects_too_often_is_caught_and_marked_in_the_report(tmp_pa
     study = example_study()
     inputs = write_inputs(study, tmp_path, np.random.default_rng(1))
     path = tmp_path / "calibration.parquet"
-    write_table(pd.DataFrame([asdict(row) for row in rates]), path, {"study": study.name})
+    write_rows(Rate, rates, path, {"study": study.name})
     tables = build_tables(study, replace(inputs, analyses=[path]))
     tests = tables["comparisons"]
     over_prompts = tests["unit"].eq("prompt") & tests["p"].notna()
@@ -220,7 +210,7 @@ def test_the_report_names_what_is_outside_its_band():
 
 
 def test_a_study_without_calibration_says_nothing():
-    study, tables = example_study(), {"calibration": typed("calibration", pd.DataFrame())}
+    study, tables = example_study(), {"calibration": frame_of(Rate, [])}
     assert list(calibration_findings(study, tables)) == []
     assert list(passages(study, tables)) == []
     assert calibration_chart(study, tables) is None

@@ -3,16 +3,17 @@
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from report_examples import example_study, write_inputs
 
 from headwise.analyses.declaration.declare import check_declaration, declaration_of, declare
 from headwise.analyses.declaration.report.part import declaration_findings, passages, why_undeclared
+from headwise.analyses.declaration.rows import DeclaredField
 from headwise.report.findings import findings
-from headwise.report.tables import build_tables, typed
+from headwise.report.tables import build_tables
 from headwise.runtime.provenance import json_digest, read_json
 from headwise.study.comparison import Comparison
+from headwise.tables.files import read_rows
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def declared(tmp_path):
 def findings_after(declaration, settings):
     table = declaration.with_name("declaration.parquet")
     check_declaration(declaration, settings, "example", table)
-    tables = {"declaration": typed("declaration", pd.read_parquet(table))}
+    tables = {"declaration": read_rows(DeclaredField, table)}
     (finding,) = declaration_findings(example_study(), tables)
     return finding, tables
 
@@ -33,7 +34,7 @@ def test_a_declaration_that_stands(declared):
     assert read_json(declared)["digest"] == json_digest(declaration_of(Comparison()))
     finding, tables = findings_after(declared, Comparison())
     assert not finding.headline
-    assert tables["declaration"]["changed"].eq("no").all()
+    assert tables["declaration"]["changed"].eq(False).all()
 
 
 def test_settings_that_promise_nothing_may_change(declared):

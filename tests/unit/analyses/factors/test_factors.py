@@ -10,11 +10,12 @@ import statsmodels.api as sm
 from report_examples import example_study
 from specialization_examples import METADATA
 
-from headwise.analyses.factors.analyse import analyse_factors, levels_of, order_sentence
-from headwise.analyses.factors.report.part import factor_findings, passages, share_chart
-from headwise.report.tables import typed
+from headwise.analyses.factors.analyse import analyse_factors, levels_of
+from headwise.analyses.factors.report.part import factor_findings, order_sentence, passages, share_chart
+from headwise.analyses.factors.rows import FactorRow
 from headwise.runtime.provenance import write_table
 from headwise.study.comparison import Comparison
+from headwise.tables.frame import typed
 
 EFFECTS = {"window": 0.2, "grouped-query": -0.1, "sft": 0.02, "scale": 0.05}
 
@@ -88,7 +89,7 @@ def test_shares_order_and_design(analysed):
     assert order["estimate"] > 0.9
     assert order["design"] == "by design"
     assert (order["n"], order["clusters"]) == (48, 24)
-    assert "it is not the claimed one (training > window > attention > scale)" in order["reason"]
+    assert not order["claimed"]
 
 
 def test_models_made_by_others_are_described(tmp_path):
@@ -128,18 +129,21 @@ def test_a_model_that_descends_from_another_is_no_base_whatever_its_method_is_ca
 
 
 def test_the_claimed_order_is_recognised():
-    assert "it is the claimed one (training > window)" in order_sentence(["training", "data", "window"], True)
-    assert order_sentence(["window", "training"], False).startswith("the order cannot be told from chance")
+    found = {"distinguishable": True, "claimed": True}
+    assert "it is the claimed one (training > window)" in order_sentence(found, ["training", "data", "window"])
+    other = order_sentence({"distinguishable": False, "claimed": False}, ["window", "training"])
+    assert other.startswith("The order cannot be told from chance")
+    assert "it is not the claimed one" in other
 
 
 def test_the_report_shows_effects_and_shares(analysed):
-    study, tables = example_study(), {"factors": typed("factors", analysed[0])}
+    study, tables = example_study(), {"factors": typed(FactorRow, analysed[0])}
     (finding,) = factor_findings(study, tables)
     assert "window 0." in finding.sentence
     (passage,) = passages(study, tables)
     assert passage.views[0][0].rows[0][:3] == ["training", "sft", "base"]
     assert "causal" in passage.paragraphs[0]
     assert share_chart(study, tables).to_dict()["spec"]
-    empty = {"factors": typed("factors", pd.DataFrame())}
+    empty = {"factors": typed(FactorRow, pd.DataFrame())}
     assert list(factor_findings(study, empty)) == list(passages(study, empty)) == []
     assert share_chart(study, empty) is None

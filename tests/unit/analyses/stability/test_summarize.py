@@ -28,13 +28,13 @@ from headwise.analyses.stability.uncertainty import (
     pair_means,
     refit_intervals,
 )
-from headwise.report.columns import TYPES
-from headwise.report.tables import typed
+from headwise.report.parts import TABLES
 from headwise.runtime.provenance import write_table
 from headwise.statistics.intervals import FEW_CLUSTERS
 from headwise.study.comparison import Comparison
 from headwise.study.parse import parse_study
 from headwise.study.stability import Stability
+from headwise.tables.frame import DTYPES, typed_columns
 
 RNG = np.random.default_rng
 
@@ -175,7 +175,7 @@ def test_adjusted_rows_keep_their_order():
     rows = [Row("g", "a", "corrected", p=p) for p in (0.01, None, 0.04)]
     assert [row.p_adjusted for row in adjusted(rows, 0.05)] == [pytest.approx(0.02), None, pytest.approx(0.04)]
     table = frame(rows)
-    assert {column.name: TYPES[column.type] for column in PART.columns["stability"]} == dict(table.dtypes.astype(str))
+    assert {column.name: DTYPES[column.type] for column in PART.columns["stability"]} == dict(table.dtypes.astype(str))
 
 
 # -- the rule of the claims
@@ -302,7 +302,10 @@ def summary(tmp_path_factory):
         "heads": "stability_head_map",
         "claims": "stability_claims",
     }
-    return {names[name]: typed(names[name], pd.read_parquet(path)) for name, path in paths.items()}, files
+    return {
+        names[name]: typed_columns(names[name], TABLES[names[name]], pd.read_parquet(path))
+        for name, path in paths.items()
+    }, files
 
 
 def rows_of(summary, **fields):
@@ -418,7 +421,7 @@ def test_the_report_shows_figures_findings_and_tables(summary):
 
 
 def test_a_study_without_stability_shows_nothing():
-    empty = {name: typed(name, pd.DataFrame()) for name in PART.columns}
+    empty = {name: typed_columns(name, TABLES[name], pd.DataFrame()) for name in PART.columns}
     assert all(chart.draw(STUDY, empty) is None for chart in PART.charts(STUDY))
     assert list(PART.findings(STUDY, empty)) == []
     assert list(PART.passages(STUDY, empty)) == []

@@ -5,29 +5,22 @@ from typing import Any
 
 import pandas as pd
 
-from headwise.analyses.calibration.rates import (
-    BY_LAYER,
-    CONFIRMATORY_SET,
-    CORRELATION,
-    DOMAINS,
-    EQUIVALENCE,
-    FACTOR,
-    FAMILIES,
-    PROMPTS,
-    RANDOM_EFFECTS,
-    REFITS,
-    ROC_AREA,
-    TWO_SAMPLES,
-)
+from headwise.analyses.calibration.rates import Kept, Quantity
 from headwise.report.labels import OUT_OF_BAND
 from headwise.report.verdicts import CONFIRMATORY
+from headwise.statistics.procedures import Procedure
 from headwise.statistics.result import joined
 from headwise.tables.frame import records
 
 # By column: the procedure behind the number that stands in it.
 Procedures = dict[str, str | None]
 WORDS = {name: f"{name} is out of its calibration band" for name in ("p_domains", "p_equivalence", "p_adjusted")}
-OF_UNIT = {"prompt": PROMPTS, "refit": REFITS, "seed": REFITS, "family": FAMILIES}
+OF_UNIT = {
+    "prompt": Procedure.PROMPTS,
+    "refit": Procedure.REFITS,
+    "seed": Procedure.REFITS,
+    "family": Procedure.FAMILIES,
+}
 
 
 def of_comparison(row: Mapping[str, Any]) -> Procedures:
@@ -35,39 +28,43 @@ def of_comparison(row: Mapping[str, Any]) -> Procedures:
     over_prompts = row["unit"] == "prompt"
     return {
         "p": OF_UNIT.get(row["unit"]),
-        "p_domains": DOMAINS,
-        "p_equivalence": EQUIVALENCE if over_prompts else None,
-        "p_adjusted": CONFIRMATORY_SET if row.get("role") == CONFIRMATORY else BY_LAYER if over_prompts else None,
+        "p_domains": Procedure.DOMAINS,
+        "p_equivalence": Procedure.EQUIVALENCE if over_prompts else None,
+        "p_adjusted": Procedure.CONFIRMATORY_SET
+        if row.get("role") == CONFIRMATORY
+        else Procedure.BY_LAYER
+        if over_prompts
+        else None,
     }
 
 
 def of_contrast(row: Mapping[str, Any]) -> Procedures:
     """Of models against each other."""
     own = {
-        "alignment_random_effects": RANDOM_EFFECTS,
-        "architecture": TWO_SAMPLES,
-        "alignment_difference": TWO_SAMPLES,
+        "alignment_random_effects": Procedure.RANDOM_EFFECTS,
+        "architecture": Procedure.TWO_SAMPLES,
+        "alignment_difference": Procedure.TWO_SAMPLES,
     }.get(row["kind"], OF_UNIT.get(row["unit"]))
-    return {"p": own, "p_adjusted": CONFIRMATORY_SET if row.get("role") == CONFIRMATORY else None}
+    return {"p": own, "p_adjusted": Procedure.CONFIRMATORY_SET if row.get("role") == CONFIRMATORY else None}
 
 
 def of_durations(row: Mapping[str, Any]) -> Procedures:
     """Of arms of recursive generation: refits in pairs where both arms have the same."""
-    return {"p": REFITS if "sign-flip" in (row["test"] or "") else TWO_SAMPLES}
+    return {"p": Procedure.REFITS if "sign-flip" in (row["test"] or "") else Procedure.TWO_SAMPLES}
 
 
 def of_stability(row: Mapping[str, Any]) -> Procedures:
     """Of refits: correlations over layers, and no means of correlations over heads, which are not simulated."""
     method = row["method"] or ""
-    return {"p": CORRELATION if "Pearson's r" in method and "mean of" not in method else None}
+    return {"p": Procedure.CORRELATION if "Pearson's r" in method and "mean of" not in method else None}
 
 
 OF_TABLE: dict[str, Callable[[Mapping[str, Any]], Procedures]] = {
     "comparisons": of_comparison,
     "contrasts": of_contrast,
-    "factors": lambda row: {"p": FACTOR},
-    "noise_contrasts": lambda row: {"p": TWO_SAMPLES},
-    "probe_discrimination": lambda row: {"p": ROC_AREA},
+    "factors": lambda row: {"p": Procedure.FACTOR},
+    "noise_contrasts": lambda row: {"p": Procedure.TWO_SAMPLES},
+    "probe_discrimination": lambda row: {"p": Procedure.ROC_AREA},
     "recursion_durations": of_durations,
     "stability": of_stability,
 }
@@ -75,7 +72,7 @@ OF_TABLE: dict[str, Callable[[Mapping[str, Any]], Procedures]] = {
 
 def broken(calibration: pd.DataFrame) -> dict[str, str]:
     """By procedure: what it promised and did not keep, of rejections under the null."""
-    rows = calibration[calibration["quantity"].eq("rejection") & calibration["kept"].eq("no")]
+    rows = calibration[calibration["quantity"].eq(Quantity.REJECTION) & calibration["kept"].eq(Kept.NO)]
     return {
         row["procedure"]: (
             f"it rejects {100 * row['found']:.3g} % where it promises {row['promise']} "

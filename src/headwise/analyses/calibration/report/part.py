@@ -1,13 +1,13 @@
 """Calibration in the report: does every test reject as rarely as it promises, does every interval cover?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
-from headwise.analyses.calibration.report.columns import CALIBRATION
+from headwise.analyses.calibration.rates import Kept, Promise, Quantity, Rate
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
 from headwise.report.labels import DAGGER, amount, share
@@ -18,16 +18,20 @@ from headwise.study.study import Study
 from headwise.tables.frame import records
 
 rate = partial(share, digits=1)
-KEPT = {"yes": "keeps its promise", "no": "does not keep its promise", "no promise": "promises nothing here"}
+KEPT = {
+    Kept.YES: "keeps its promise",
+    Kept.NO: "does not keep its promise",
+    Kept.NO_PROMISE: "promises nothing here",
+}
 
 
 def calibration_findings(study: Study, tables: Tables) -> Iterator[Finding]:
     """How many procedures keep what they promise, and which do not."""
     rows = tables["calibration"]
-    promised = rows[rows["kept"] != "no promise"]
+    promised = rows[rows["kept"] != Kept.NO_PROMISE]
     if promised.empty:
         return
-    broken = promised[promised["kept"] == "no"]
+    broken = promised[promised["kept"] == Kept.NO]
     named = "; ".join(f"{row['procedure']} ({row['scenario']}): {rate(row['found'])}" for row in records(broken))
     yield described(
         "a count of simulations",
@@ -42,7 +46,9 @@ def calibration_findings(study: Study, tables: Tables) -> Iterator[Finding]:
         n=len(promised),
         unit="rate",
     )
-    broken_assumption = rows[rows["quantity"].eq("rejection") & rows["kept"].eq("no promise") & rows["reason"].notna()]
+    broken_assumption = rows[
+        rows["quantity"].eq(Quantity.REJECTION) & rows["kept"].eq(Kept.NO_PROMISE) & rows["reason"].notna()
+    ]
     for row in records(broken_assumption):
         yield described(
             row["reason"],
@@ -61,13 +67,13 @@ def calibration_findings(study: Study, tables: Tables) -> Iterator[Finding]:
 def calibration_chart(study: Study, tables: Tables) -> Any:
     """Found rates of rejection and coverage with their bands, a row per procedure and scenario."""
     rows = tables["calibration"]
-    rows = rows[rows["quantity"].isin(["rejection", "coverage"]) & rows["found"].notna()]
+    rows = rows[rows["quantity"].isin([Quantity.REJECTION, Quantity.COVERAGE]) & rows["found"].notna()]
     if rows.empty:
         return None
     rows = rows.assign(
         label=rows["procedure"] + ", " + rows["scenario"],
         kept=rows["kept"].map(KEPT),
-        panel=rows["quantity"].map({"rejection": "False rejections", "coverage": "Coverage"}),
+        panel=rows["quantity"].map({Quantity.REJECTION: "False rejections", Quantity.COVERAGE: "Coverage"}),
     )
     panels = []
     colour = alt.Color(
@@ -99,9 +105,15 @@ def calibration_chart(study: Study, tables: Tables) -> Any:
     return alt.vconcat(*panels, spacing=16)
 
 
+def promised(row: Mapping[str, Any]) -> str:
+    """What a procedure promises of a rate."""
+    expected = rate(row["expected"])
+    return expected if row["promise"] == Promise.NONE else f"{row['promise']} {expected}"
+
+
 def power_view(rows: pd.DataFrame) -> View:
     """Power, a row per procedure and scenario, a column per effect."""
-    power = rows[rows["quantity"] == "power"]
+    power = rows[rows["quantity"] == Quantity.POWER]
     effects = sorted(power["effect"].unique())
     wide = power.pivot_table(
         index=["procedure", "scenario", "units"], columns="effect", values="found", sort=False, dropna=False
@@ -127,13 +139,13 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
     if rows.empty:
         return
     rates = view(
-        rows[rows["quantity"] != "power"],
+        rows[rows["quantity"] != Quantity.POWER],
         [
             ("Procedure", lambda row: row["procedure"], NAME),
             ("Quantity", lambda row: row["quantity"], NAME),
             ("Scenario", lambda row: row["scenario"], TEXT),
             ("Units", lambda row: row["units"], TEXT),
-            ("Promised", lambda row: f"{row['promise']} {rate(row['expected'])}".replace("none ", ""), NUMBER),
+            ("Promised", promised, NUMBER),
             ("Found", lambda row: rate(row["found"]), NUMBER),
             ("Band", lambda row: f"{rate(row['band_low'])} to {rate(row['band_high'])}", NUMBER),
             ("Verdict", lambda row: KEPT[row["kept"]], TEXT),
@@ -151,7 +163,7 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
         ),
         [(rates, "Rates found in simulations")],
     )
-    power = rows[rows["quantity"] == "power"]
+    power = rows[rows["quantity"] == Quantity.POWER]
     if not power.empty:
         yield Passage(
             "Power",
@@ -163,8 +175,7 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
 PART = Part(
     name="calibration",
     title="Calibration of the tests",
-    columns={"calibration": CALIBRATION},
-    in_results=("calibration",),
+    tables=(Rate,),
     charts=lambda study: [
         Chart(
             "calibration",

@@ -1,14 +1,14 @@
 """The control panel: controls that were run on their own, and those that other analyses of the study amount to."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
 
 import pandas as pd
 
-from headwise.analyses.controls.control import FAIL, PASS, Control, not_run
+from headwise.analyses.calibration.rates import Kept
+from headwise.analyses.controls.control import Control, not_run, passing, within
 from headwise.report.columns import Tables
 from headwise.report.labels import amount
-from headwise.tables.frame import records
+from headwise.tables.frame import frame_of, records, typed
 
 # Largest relative difference of logits, and difference of a noise response as a share of the largest response, that
 # float32 rounding explains.
@@ -24,9 +24,7 @@ def control_panel(tables: Tables) -> pd.DataFrame:
         *_false_rejections(tables),
         *_chance_level(tables),
     ]
-    rows = pd.DataFrame([asdict(control) for control in found])
-    own = tables.get("controls", pd.DataFrame())
-    return pd.concat([own, rows], ignore_index=True) if not own.empty else rows
+    return pd.concat([typed(Control, tables.get("controls", pd.DataFrame())), frame_of(Control, found)])
 
 
 def _table(tables: Tables, name: str) -> pd.DataFrame:
@@ -44,9 +42,14 @@ def _padding(tables: Tables) -> Iterator[Control]:
     worst = max(records(rows), key=lambda row: row["largest_absolute_difference"] / row["tolerance"])
     passed = bool((rows["largest_absolute_difference"] <= rows["tolerance"]).all())
     yield Control(
-        control, f"{amount(len(rows), 'comparison')} of variants", expected, worst["largest_absolute_difference"],
-        worst["tolerance"], PASS if passed else FAIL, f"{worst['variant']}, {worst['estimator']}: nearest to its limit",
-    )  # fmt: skip
+        control=control,
+        basis=f"{amount(len(rows), 'comparison')} of variants",
+        expected=expected,
+        found=worst["largest_absolute_difference"],
+        tolerance=worst["tolerance"],
+        outcome=passing(passed),
+        reason=f"{worst['variant']}, {worst['estimator']}: nearest to its limit",
+    )
 
 
 def _duplication(tables: Tables) -> Iterator[Control]:
@@ -58,30 +61,23 @@ def _duplication(tables: Tables) -> Iterator[Control]:
         return
     basis = f"{amount(len(rows), 'model')}, each refit counted"
     logits = float(rows["largest_relative_logit_difference"].max())
-    yield Control(
-        f"{control}: logits", basis, "a relative difference of 0", logits, DUPLICATION_LOGITS,
-        PASS if logits <= DUPLICATION_LOGITS else FAIL,
-    )  # fmt: skip
+    yield within(f"{control}: logits", basis, "a relative difference of 0", logits, 0.0, DUPLICATION_LOGITS)
     share = (rows["largest_delta_nll_difference"] / rows["largest_delta_nll"]).dropna()
     if len(share):
-        yield Control(
-            f"{control}: response to noise", basis, "a difference of 0, as a share of the response",
-            float(share.max()), DUPLICATION_RESPONSE, PASS if share.max() <= DUPLICATION_RESPONSE else FAIL,
-        )  # fmt: skip
+        same = "a difference of 0, as a share of the response"
+        yield within(f"{control}: response to noise", basis, same, float(share.max()), 0.0, DUPLICATION_RESPONSE)
 
 
 def _false_rejections(tables: Tables) -> Iterator[Control]:
     control, expected = "data in which nothing is to be found", "every test and interval in its binomial band"
     rows = _table(tables, "calibration")
-    promised = rows[rows["kept"] != "no promise"] if not rows.empty else rows
+    promised = rows[rows["kept"] != Kept.NO_PROMISE] if not rows.empty else rows
     if promised.empty:
         yield not_run(control, expected, "not calibrated yet: run `snakemake calibration`")
         return
-    broken = int(promised["kept"].eq("no").sum())
-    yield Control(
-        control, f"{amount(len(promised), 'rate')} in simulations", expected, float(broken), 0.0,
-        PASS if not broken else FAIL, "rates outside of their band",
-    )  # fmt: skip
+    broken = int(promised["kept"].eq(Kept.NO).sum())
+    basis = f"{amount(len(promised), 'rate')} in simulations"
+    yield within(control, basis, expected, float(broken), 0.0, 0.0, "rates outside of their band")
 
 
 def _chance_level(tables: Tables) -> Iterator[Control]:
@@ -95,7 +91,5 @@ def _chance_level(tables: Tables) -> Iterator[Control]:
         yield not_run(control, expected, "this study measures no models with random weights")
         return
     largest = float(rows["chance_corrected"].abs().max())
-    yield Control(
-        control, f"{amount(len(rows), 'measure')} of stability", expected, largest, CHANCE,
-        PASS if largest <= CHANCE else FAIL, "the one farthest from 0",
-    )  # fmt: skip
+    basis = f"{amount(len(rows), 'measure')} of stability"
+    yield within(control, basis, expected, largest, 0.0, CHANCE, "the one farthest from 0")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from headwise.analyses.controls.control import FAIL, NOT_RUN, PASS
+from headwise.analyses.controls.control import Control, Outcome
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
 from headwise.report.labels import amount, missing
@@ -10,33 +10,22 @@ from headwise.report.part import Part, Passage
 from headwise.report.view import NAME, NUMBER, TEXT, view
 from headwise.study.study import Study
 from headwise.tables.frame import records
-from headwise.tables.row import Column
-
-COLUMNS = (
-    Column("control", str, "What is asked"),
-    Column("basis", str, "What it was asked of"),
-    Column("expected", str, "The known answer"),
-    Column("found", float, "What was found", True),
-    Column("tolerance", float, "How far it may lie from the known answer", True),
-    Column("outcome", str, "pass, fail, or not run"),
-    Column("reason", str, "Why it was not run, or what the number is", True),
-)
 
 
 def control_findings(study: Study, tables: Tables) -> Iterator[Finding]:
     """How many controls pass; those that fail by name."""
     rows = tables["controls"]
-    run = rows[rows["outcome"] != NOT_RUN]
+    run = rows[rows["outcome"] != Outcome.NOT_RUN]
     if run.empty:
         return
-    failed = [row["control"] for row in records(run[run["outcome"] == FAIL])]
+    failed = [row["control"] for row in records(run[run["outcome"] == Outcome.FAIL])]
     yield described(
         "a count of controls",
         id="check:controls",
         topic="check",
         headline=bool(failed),
         sentence=(
-            f"{int(run['outcome'].eq(PASS).sum())} of {amount(len(run), 'control')} with a known answer pass"
+            f"{int(run['outcome'].eq(Outcome.PASS).sum())} of {amount(len(run), 'control')} with a known answer pass"
             f"{'; failed: ' if failed else ''}{', '.join(failed)}."
         ),
         n=len(run),
@@ -76,8 +65,7 @@ def number(value: object) -> str:
 PART = Part(
     name="controls",
     title="Controls",
-    columns={"controls": COLUMNS},
-    in_results=("controls",),
+    tables=(Control,),
     findings=control_findings,
     passages=passages,
 )

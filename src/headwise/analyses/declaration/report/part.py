@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from headwise.analyses.declaration.rows import DeclaredField
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
 from headwise.report.labels import plain
@@ -11,17 +12,7 @@ from headwise.report.part import Part, Passage
 from headwise.report.view import NAME, TEXT, view
 from headwise.study.study import Study
 from headwise.tables.frame import records
-from headwise.tables.row import Column
 
-COLUMNS = (
-    Column("field", str, "Field of the section comparison"),
-    Column("declared", str, "Value when the study first ran, as JSON"),
-    Column("now", str, "Value in today's study file, as JSON"),
-    Column("changed", str, "yes or no"),
-    Column("declared_digest", str, "SHA-256 of the declaration"),
-    Column("current_digest", str, "SHA-256 of what today's study file declares"),
-    Column("results_existed", str, "yes: results were there before the declaration was written"),
-)
 NOTHING = "No test counts as declared in advance"
 LATE = "the declaration was written when results were there already"
 RESTORE = "With these fields as they were, tests count as declared again"
@@ -35,9 +26,9 @@ def why_undeclared(rows: pd.DataFrame) -> str | None:
     """
     if rows.empty:
         return None
-    if rows["results_existed"].eq("yes").any():
+    if rows["results_existed"].any():
         return LATE
-    changed = rows.loc[rows["changed"].eq("yes"), "field"]
+    changed = rows.loc[rows["changed"], "field"]
     return None if changed.empty else f"declared otherwise before results were there: {', '.join(map(plain, changed))}"
 
 
@@ -46,8 +37,8 @@ def declaration_findings(study: Study, tables: Tables) -> Iterator[Finding]:
     rows = tables["declaration"]
     if rows.empty:
         return
-    changed = records(rows[rows["changed"] == "yes"])
-    late = bool(rows["results_existed"].eq("yes").any())
+    changed = records(rows[rows["changed"]])
+    late = bool(rows["results_existed"].any())
     named = "; ".join(f"{plain(row['field'])} was {row['declared']}, is {row['now']}" for row in changed)
     if late:
         sentence = f"{NOTHING}: {LATE}.{f' It has changed since: {named}.' if changed else ''}"
@@ -77,7 +68,7 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
             ("Field", lambda row: plain(row["field"]), NAME),
             ("Declared", lambda row: row["declared"], TEXT),
             ("Now", lambda row: row["now"], TEXT),
-            ("Changed", lambda row: row["changed"], NAME),
+            ("Changed", lambda row: "yes" if row["changed"] else "no", NAME),
         ],
     )
     first = rows.iloc[0]
@@ -95,8 +86,7 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
 PART = Part(
     name="declaration",
     title="Declaration",
-    columns={"declaration": COLUMNS},
-    in_results=("declaration",),
+    tables=(DeclaredField,),
     findings=declaration_findings,
     passages=passages,
 )

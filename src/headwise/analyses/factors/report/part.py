@@ -1,43 +1,24 @@
 """Factors in the report: what goes with more or less specialization, and whether their order is more than chance."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
+from headwise.analyses.factors.analyse import claimed_order
+from headwise.analyses.factors.rows import Design, FactorRow, Quantity
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
-from headwise.report.labels import amount, estimator_label, interval, marked_p, missing, number, plain, signed, titled
+from headwise.report.labels import amount, estimator_label, interval, marked_p, missing, number, plain, signed
 from headwise.report.part import Chart, Part, Passage
 from headwise.report.style import COLOURS, GREY, ROW
 from headwise.report.view import NAME, NUMBER, TEXT, view
 from headwise.study.study import Study
 from headwise.tables.frame import records
-from headwise.tables.row import Column
-
-COLUMNS = (
-    Column("estimator", str, "Estimator of specialization"),
-    Column("sink", str, "kept: all keys"),
-    Column("quantity", str, "effect of a level; share of the variance; explained by all factors; order of the shares"),
-    Column("factor", str, "training, data, window, attention, scale; all; for order the factors by falling share"),
-    Column("level", str, "Level in question, of an effect", True),
-    Column("reference_level", str, "Level that it is compared with", True),
-    Column("estimate", float, "Effect in the estimator's units; share; for order the share of resamples with it", True),
-    Column("ci_low", float, "Lower end of the confidence interval", True),
-    Column("ci_high", float, "Upper end of the confidence interval", True),
-    Column("p", float, "p of the factor, given the others", True),
-    Column("p_attainable", float, "The smallest p that the number of permutations can give", True),
-    Column("by_chance", float, "Mean share when values are shuffled over models", True),
-    Column("n", int, "Models and refits"),
-    Column("clusters", int, "Refits of bases, drawn whole with their descendants"),
-    Column("design", str, "by design: the study made all models; descriptive: others made some"),
-    Column("method", str, "How interval and p were made"),
-    Column("reason", str, "Why something is undefined or must be read with care", True),
-)
 
 
-def primary(study: Study, tables: Tables, quantity: str) -> pd.DataFrame:
+def primary(study: Study, tables: Tables, quantity: Quantity) -> pd.DataFrame:
     """Rows of one quantity, of the primary estimator."""
     rows = tables["factors"]
     return rows[rows["estimator"].eq(study.comparison.primary) & rows["quantity"].eq(quantity)]
@@ -45,13 +26,14 @@ def primary(study: Study, tables: Tables, quantity: str) -> pd.DataFrame:
 
 def factor_findings(study: Study, tables: Tables) -> Iterator[Finding]:
     """Shares by factor, and whether their order can be told from chance."""
-    for row in records(primary(study, tables, "order")):
-        shares = records(primary(study, tables, "share").sort_values("estimate", ascending=False, kind="stable"))
+    for row in records(primary(study, tables, Quantity.ORDER)):
+        shares = records(primary(study, tables, Quantity.SHARE).sort_values("estimate", ascending=False, kind="stable"))
         listed = ", ".join(
             f"{plain(each['factor'])} {number(each['estimate'], 2)} ({number(each['ci_low'], 2)} to "
             f"{number(each['ci_high'], 2)}; {number(each['by_chance'], 2)} by chance)"
             for each in shares
         )
+        order = order_sentence(row, [each["factor"] for each in shares])
         yield described(
             f"exploratory, {row['design']}",
             id="factors",
@@ -59,17 +41,25 @@ def factor_findings(study: Study, tables: Tables) -> Iterator[Finding]:
             headline=len(shares) > 1,
             sentence=(
                 f"Shares of the variance of the {estimator_label(row['estimator'])} over {amount(row['n'], 'model')} "
-                f"(each refit counts, {row['design']}): {listed}. {titled(row['reason'] or '')}."
+                f"(each refit counts, {row['design']}): {listed}. {order}."
             ),
             n=row["n"],
             unit="model",
         )
 
 
+def order_sentence(row: Mapping[str, Any], factors: list[str]) -> str:
+    """Whether the order of shares can be told from chance, and whether it is the claimed one."""
+    claimed = claimed_order(factors)
+    chance = "can be told from chance" if row["distinguishable"] else "cannot be told from chance"
+    same = "is" if row["claimed"] else "is not"
+    return f"The order {chance}; among {', '.join(claimed)} it {same} the claimed one ({' > '.join(claimed)})"
+
+
 def share_chart(study: Study, tables: Tables) -> Any:
     """Shares of variance with their intervals, beside those by chance; a panel per estimator."""
     rows = tables["factors"]
-    rows = rows[rows["quantity"].eq("share") & rows["estimate"].notna()]
+    rows = rows[rows["quantity"].eq(Quantity.SHARE) & rows["estimate"].notna()]
     if rows.empty:
         return None
     rows = rows.assign(label=[estimator_label(name) for name in rows["estimator"]])
@@ -87,7 +77,7 @@ def share_chart(study: Study, tables: Tables) -> Any:
 
 def passages(study: Study, tables: Tables) -> Iterator[Passage]:
     """Effects and shares of the primary estimator."""
-    effects, shares = primary(study, tables, "effect"), primary(study, tables, "share")
+    effects, shares = primary(study, tables, Quantity.EFFECT), primary(study, tables, Quantity.SHARE)
     if shares.empty:
         return
     coverage = f"{100 * (1 - study.comparison.level):g} % interval"
@@ -117,7 +107,7 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
     design = str(shares["design"].iloc[0])
     meaning = (
         "All models were made by this study, which switched the factors: effects are causal for its recipe."
-        if design == "by design"
+        if design == Design.BY_DESIGN
         else "Some models were made by others: whatever goes with a factor is in its effect, which is descriptive."
     )
     yield Passage(
@@ -134,8 +124,7 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
 PART = Part(
     name="factors",
     title="Factors",
-    columns={"factors": COLUMNS},
-    in_results=("factors",),
+    tables=(FactorRow,),
     charts=lambda study: [
         Chart(
             "factors",
