@@ -12,6 +12,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal
@@ -227,7 +228,7 @@ def stage() -> None:
         )
         documents = folder / "documents.jsonl"
         refits = [Reading(path.name, path, Extraction(max_tokens=256), Loading()) for path in checkpoints]
-        seconds, _ = timed(lambda: probe_refits(refits, prompts, documents, probes, stability, metadata))
+        seconds, _ = timed(lambda: probe_refits(refits, prompts, probes, stability, metadata, documents))
         report(
             f"probe_refits, {REFITS} refits, {stability.residual_tokens} tokens, {PROMPTS} prompts", seconds, memory()
         )
@@ -237,11 +238,12 @@ def stage() -> None:
         )
         report("compare_refits", seconds, memory())
         finished = {
-            table: folder / f"finished-{table}.parquet" for table in ("stability", "origins", "heads", "claims")
+            table: folder / f"finished-{table}.parquet"
+            for table in ("stability", "stability_origins", "stability_head_map", "stability_claims")
         }
         seconds, _ = timed(
             lambda: summarize_stability(
-                [files], **finished, settings=stability, comparison=Comparison(), metadata=metadata
+                {name: [path] for name, path in asdict(files).items()}, finished, stability, Comparison(), metadata
             )
         )
         report("summarize_stability", seconds, memory())

@@ -55,7 +55,7 @@ def run_script(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
         *,
         input: dict[str, Any],
         output: dict[str, Any],
-        settings: Any = None,
+        arguments: dict[str, Any] | None = None,
         wildcards: dict[str, str] | None = None,
         resources: dict[str, Any] | None = None,
     ) -> None:
@@ -67,9 +67,10 @@ def run_script(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
         job = SimpleNamespace(
             input=InputFiles(fromdict=text(input)),
             output=OutputFiles(fromdict=text(output)),
-            params=Params(fromdict={"settings": settings}),
+            params=Params(fromdict={"arguments": arguments or {}}),
             wildcards=Wildcards(fromdict=wildcards or {}),
             resources=ResourceList(fromdict={"gpu": 0} | (resources or {})),
+            rule=name,
             log=Log(toclone=[str(logs / f"{name}.log")]),
         )
         runpy.run_path(str(ROOT / "scripts" / f"{name}.py"), init_globals={"snakemake": job}, run_name="__main__")

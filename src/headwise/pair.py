@@ -48,7 +48,7 @@ def compare_checkpoints(
         [folder / "aligned" / "features.parquet"],
         seeds=[SEED],
         prompts=prompts,
-        output=folder / "comparison.parquet",
+        table=folder / "comparison.parquet",
         names={"base": str(base), "aligned": str(aligned), "family": str(base), "method": None},
         settings=comparison,
     )

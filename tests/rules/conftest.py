@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 from tiny import write_study
 
+from headwise.analyses.specialization.jobs import contrast_arguments, evaluation_arguments, pair_arguments
+from headwise.attention.jobs import extraction_arguments
+from headwise.models.jobs import alignment_arguments, corpus_arguments, tokenizer_arguments, training_arguments
+from headwise.study.jobs import prompts_arguments
 from headwise.study.parse import load_study
 from headwise.study.study import Study
 
@@ -37,16 +41,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def study(folder: Path) -> Study:
-    """The tiny study."""
-    return load_study(folder / "study.yaml")
+    """The tiny study, with the places of its text and prompts in full."""
+    study = load_study(folder / "study.yaml")
+    sections = {name: getattr(study, name) for name in ("prompts", "corpus")}
+    places = {name: each.model_copy(update={"path": str(folder / each.path)}) for name, each in sections.items()}
+    return study.model_copy(update=places)
 
 
 @pytest.fixture(scope="session")
 def prompts(folder: Path, study: Study, run_script: RunScript) -> tuple[Path, Path]:
     """The verified prompts and their facts."""
     output = {"prompts": folder / "prompts.jsonl", "facts": folder / "prompts.json"}
-    settings = study.prompts.model_dump() | {"path": str(folder / study.prompts.path)}
-    run_script("verify_prompts", input={}, output=output, settings=settings)
+    run_script("verify_prompts", input={}, output=output, arguments=prompts_arguments(study))
     return output["prompts"], output["facts"]
 
 
@@ -54,8 +60,7 @@ def prompts(folder: Path, study: Study, run_script: RunScript) -> tuple[Path, Pa
 def documents(folder: Path, study: Study, run_script: RunScript) -> Path:
     """The corpus; its facts lie beside it as corpus.json."""
     output = {"documents": folder / "documents.jsonl", "facts": folder / "corpus.json"}
-    settings = study.corpus.model_dump() | {"path": str(folder / study.corpus.path)}
-    run_script("build_corpus", input={}, output=output, settings=settings)
+    run_script("build_corpus", input={}, output=output, arguments=corpus_arguments(study))
     return output["documents"]
 
 
@@ -66,24 +71,9 @@ def tokenizer(folder: Path, study: Study, documents: Path, run_script: RunScript
         "train_tokenizer",
         input={"documents": documents},
         output={"tokenizer": folder / "tokenizer"},
-        settings=study.tokenizer.model_dump(),
+        arguments=tokenizer_arguments(study),
     )
     return folder / "tokenizer"
-
-
-def describe(study: Study, name: str, seed: int) -> dict[str, object]:
-    """The metadata that the workflow gives to a model's jobs."""
-    model = study.model(name)
-    return {
-        "study": study.name,
-        "model": name,
-        "family": study.family_of(model),
-        "source": model.source,
-        "base": getattr(model, "base", None),
-        "method": getattr(model, "method", None),
-        "seed": seed,
-        "seed_changes": "initialisation and data order",
-    }
 
 
 @pytest.fixture(scope="session")
@@ -114,11 +104,7 @@ def measure(
                 "train_model",
                 input={"documents": documents, "tokenizer": tokenizer},
                 output=made_here,
-                settings={
-                    "decoder": study.decoder_of(model).model_dump(),
-                    "training": study.training_of(model).model_dump(),
-                    "metadata": describe(study, name, seed),
-                },
+                arguments=training_arguments(study, name, seed),
                 wildcards=wildcards,
             )
         else:
@@ -126,30 +112,21 @@ def measure(
                 "align_model",
                 input={"base": run(model.base, seed).checkpoint, "documents": documents},
                 output=made_here,
-                settings={
-                    "method": model.method,
-                    "alignment": getattr(study.alignment, model.method).model_dump(),
-                    "metadata": describe(study, name, seed),
-                },
+                arguments=alignment_arguments(study, name, seed),
                 wildcards=wildcards,
             )
         run_script(
             "extract_attention",
             input={"checkpoint": result.checkpoint, "prompts": prompts[0], "facts": prompts[1]},
             output={key: getattr(result, key) for key in ("tensors", "heads", "pairs", "descriptors")},
-            settings={
-                "extraction": study.extraction_of(model).model_dump(),
-                "loading": study.loading_of(model).model_dump(),
-                "pair_statistics": study.specialization.pair_statistics(),
-                "metadata": describe(study, name, seed),
-            },
+            arguments=extraction_arguments(study, name, seed),
             wildcards=wildcards,
         )
         run_script(
             "evaluate_specialization",
             input={"heads": result.heads, "pairs": result.pairs},
             output={"features": result.features, "summary": result.summary},
-            settings=study.specialization.model_dump(),
+            arguments=evaluation_arguments(study),
             wildcards=wildcards,
         )
         return made.setdefault((name, seed), result)
@@ -174,15 +151,8 @@ def comparison(
             "aligned": [measure("multi_head-sft", seed).features for seed in (1, 2)],
             "prompts": prompts[0],
         },
-        output={"comparison": path},
-        settings={
-            "base": "multi_head",
-            "aligned": "multi_head-sft",
-            "family": "multi_head",
-            "method": "sft",
-            "seeds": [1, 2],
-            "comparison": study.comparison.model_dump(),
-        },
+        output={"table": path},
+        arguments=pair_arguments(study, "multi_head-sft"),
     )
     return path
 
@@ -207,7 +177,7 @@ def contrasts(
     run_script(
         "contrast_models",
         input={"summaries": [measure(*model).summary for model in models], "comparisons": [comparison]},
-        output={"contrasts": path},
-        settings={"comparison": study.comparison.model_dump(), "reference": "multi_head"},
+        output={"table": path},
+        arguments=contrast_arguments(study),
     )
     return path

@@ -13,11 +13,13 @@ from mirror import build_mirror, byte_tokenizer
 from tiny import SUBJECTS
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoXConfig
 
+from headwise.attention.jobs import extraction_arguments
 from headwise.models.hooked import HookedGPT2Config, HookedGPT2LMHeadModel
 from headwise.models.hub import fetched_folder
+from headwise.models.jobs import conversion_arguments, fetching_arguments
 from headwise.runtime.provenance import file_digest, read_metadata
-from headwise.study.extraction import Extraction
-from headwise.study.models import HubModel, Loading, TransformerLensModel
+from headwise.study.models import HubModel, TransformerLensModel
+from headwise.study.study import Study
 
 RunScript = Callable[..., None]
 SHAPE = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -40,19 +42,30 @@ def offline(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
 
+def study_of(model: HubModel | TransformerLensModel) -> Study:
+    """A study of one model at seed 2."""
+    return Study(
+        name="elsewhere",
+        seeds=[2],
+        prompts={"path": "prompts.jsonl"},
+        models=[model],
+        extraction={"dtype": "float32"},
+        specialization={"estimators": ["hellinger"]},
+    )
+
+
 def extract(
-    run_script: RunScript, place: Path, checkpoint: Path, prompts: tuple[Path, Path], template: str
+    run_script: RunScript,
+    place: Path,
+    model: HubModel | TransformerLensModel,
+    checkpoint: Path,
+    prompts: tuple[Path, Path],
 ) -> dict[str, Path]:
     tables = ("tensors", "heads", "pairs", "descriptors")
     output = {table: place / f"{checkpoint.stem}-{table}.parquet" for table in tables}
-    settings = {
-        "extraction": Extraction(dtype="float32", template=template).model_dump(),
-        "loading": Loading().model_dump(),
-        "pair_statistics": ["hellinger"],
-        "metadata": {"model": "m"},
-    }
+    arguments = extraction_arguments(study_of(model), model.name, 2)
     files = {"checkpoint": checkpoint, "prompts": prompts[0], "facts": prompts[1]}
-    run_script("extract_attention", input=files, output=output, settings=settings, wildcards={"seed": "2"})
+    run_script("extract_attention", input=files, output=output, arguments=arguments, wildcards={"seed": "2"})
     return output
 
 
@@ -61,7 +74,7 @@ def fetch(run_script: RunScript, place: Path, model: HubModel | TransformerLensM
         "fetch_model",
         input={},
         output={"fetched": place / "models" / model.name / f"seed{seed}.json"},
-        settings={"downloads": [download.model_dump() for download in model.downloads(seed)]},
+        arguments=fetching_arguments(study_of(model), model.name, seed),
         resources={"study_file": str(place / "study.yaml")},
     )
     return place / "models" / model.name / f"seed{seed}.json"
@@ -70,11 +83,11 @@ def fetch(run_script: RunScript, place: Path, model: HubModel | TransformerLensM
 def test_refits_of_a_hub_are_fetched_by_seed_and_measured(
     place: Path, prompts: tuple[Path, Path], run_script: RunScript
 ) -> None:
-    model = HubModel(name="neox", source="hub", repository="org/neox-seed{seed}", revision="step3")
+    model = HubModel(name="neox", source="hub", repository="org/neox-seed{seed}", revision="step3", template="chat")
     fetched = {seed: fetch(run_script, place, model, seed) for seed in (1, 2)}
     sources = {seed: json.loads(path.read_text())["sources"][0] for seed, path in fetched.items()}
     assert sources[1]["files"]["model.safetensors"] != sources[2]["files"]["model.safetensors"]
-    output = extract(run_script, place, fetched[2], prompts, "chat")
+    output = extract(run_script, place, model, fetched[2], prompts)
     for path in output.values():
         metadata = read_metadata(path)
         assert metadata["repository"] == "org/neox-seed2"
@@ -131,10 +144,10 @@ def test_weights_of_transformer_lens_are_converted_and_measured(
         "convert_model",
         input={"fetched": fetched},
         output={"checkpoint": checkpoint},
-        settings={"model": model.model_dump(), "metadata": {"model": "lens"}},
+        arguments=conversion_arguments(study_of(model), "lens", 2),
         wildcards={"seed": "2"},
     )
-    metadata = read_metadata(extract(run_script, place, checkpoint, prompts, "raw")["heads"])
+    metadata = read_metadata(extract(run_script, place, model, checkpoint, prompts)["heads"])
     assert metadata["source_files"] == {"final.pt": file_digest(place / "final.pt")}
     assert metadata["model_type"] == "hooked_gpt2"
     first = AutoTokenizer.from_pretrained(checkpoint)("a bird")["input_ids"]

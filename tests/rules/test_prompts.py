@@ -34,7 +34,7 @@ def test_a_changed_byte_writes_nothing_and_ends_with_an_error(
             "verify_prompts",
             input={},
             output={"prompts": tmp_path / "out.jsonl", "facts": tmp_path / "out.json"},
-            settings={"path": str(tmp_path / "tiny.jsonl"), "sha256": sha256(content).hexdigest()},
+            arguments={"settings": {"path": str(tmp_path / "tiny.jsonl"), "sha256": sha256(content).hexdigest()}},
         )
     assert ended.value.code == 1
     sentence = capsys.readouterr().err

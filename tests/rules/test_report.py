@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from jsonschema import Draft202012Validator
 
+from headwise.report.jobs import figure_arguments, report_arguments
 from headwise.study.study import Study
 from rules.conftest import Measurement
 
@@ -35,7 +36,6 @@ def report(
     """The folder with tables/, results.json, figures/ and report.html."""
     place = folder / "report"
     made = [measure(*model) for model in MODELS]
-    settings = study.model_dump(mode="json")
     outputs = {"tables": place / "tables", "results": place / "results.json"}
     run_script(
         "aggregate",
@@ -47,21 +47,22 @@ def report(
             "comparisons": [comparison],
             "contrasts": contrasts,
             "prompts": prompts[1],
+            "analyses": [],
         },
         output=outputs,
-        settings=settings,
+        arguments=report_arguments(study),
     )
     run_script(
         "draw_figures",
         input={"tables": outputs["tables"]},
-        output={"figures": place / "figures"},
-        settings=settings,
+        output={"folder": place / "figures"},
+        arguments=figure_arguments(study),
     )
     run_script(
         "write_report",
         input={**outputs, "figures": place / "figures"},
         output={"page": place / "report.html"},
-        settings=settings,
+        arguments=report_arguments(study),
     )
     return place
 

@@ -8,16 +8,17 @@ import pandas as pd
 import pytest
 from tiny import tiny_content
 
+from headwise.analyses.noise.jobs import perturbation_arguments, response_arguments
 from headwise.analyses.noise.noise_rows import AS_MADE, DUPLICATED
 from headwise.analyses.noise.report.part import PART
+from headwise.analyses.recursion.jobs import chain_arguments, survival_arguments
 from headwise.report.parts import TABLES
 from headwise.report.tables import analysis_table
 from headwise.runtime.provenance import read_metadata
-from headwise.study.perturbation import perturbation_settings
-from headwise.study.reading import reading
+from headwise.study.perturbation import probed_descendants
 from headwise.study.study import Study
 from headwise.tables.frame import typed_columns
-from rules.conftest import Measurement, RunScript, describe
+from rules.conftest import Measurement, RunScript
 
 SECTION = {
     "noise": {
@@ -76,23 +77,18 @@ def perturb(
     def run(model: str, seed: int, place: str) -> dict[str, Path]:
         folder = tmp_path_factory.mktemp(place)
         output = {name: folder / f"{name}.parquet" for name in PERTURBED}
-        aligned = {"multi_head": ["multi_head-sft"]}.get(model, [])
+        aligned = probed_descendants(robust_study, model, seed)
         run_script(
             "perturb_model",
             input={
-                "checkpoint": measure(model, seed).checkpoint,
-                "aligned": [measure(name, seed).checkpoint for name in aligned],
+                "base": measure(model, seed).checkpoint,
+                "aligned": [measure(each.name, seed).checkpoint for each in aligned],
                 "documents": documents,
                 "prompts": prompts[0],
                 "facts": prompts[1],
             },
             output=output,
-            settings={
-                **perturbation_settings(robust_study, model),
-                "base": reading(robust_study, robust_study.model(model)),
-                "aligned": [reading(robust_study, robust_study.model(name)) for name in aligned],
-                "metadata": describe(robust_study, model, seed),
-            },
+            arguments=perturbation_arguments(robust_study, model, seed),
             wildcards={"model": model, "seed": str(seed)},
         )
         return output
@@ -118,13 +114,7 @@ def robustness(
         "summarize_perturbations",
         input={name: [files[name] for files in refits.values()] for name in PERTURBED},
         output={name: path for name, path in analyses.items() if name not in recursion_tables},
-        settings={
-            "bases": {model.name: getattr(model, "base", None) for model in study.models},
-            "reference": "multi_head",
-            "primary": study.comparison.primary,
-            "probe": study.robustness.probe.model_dump(),
-            "comparison": study.comparison.model_dump(),
-        },
+        arguments=response_arguments(study),
     )
     chains: dict[str, list[Path]] = {"generations": [], "specialization": []}
     for arm in study.robustness.recursion.arms:
@@ -135,14 +125,7 @@ def robustness(
                 "recurse_model",
                 input={"checkpoint": measure(arm.model, seed).checkpoint, "prompts": prompts[0], "facts": prompts[1]},
                 output=output,
-                settings={
-                    "state": str(place / "unfinished"),
-                    "arm": arm.model_dump(),
-                    "recursion": study.robustness.recursion.model_dump(),
-                    **reading(study, study.model(arm.model)),
-                    "estimators": ["hellinger"],
-                    "metadata": {**describe(study, arm.model, seed), "arm": arm.name},
-                },
+                arguments=chain_arguments(study, arm.name, seed, place / "unfinished"),
                 wildcards={"arm": arm.name, "seed": str(seed)},
             )
             assert not (place / "unfinished").exists()
@@ -152,10 +135,7 @@ def robustness(
         "summarize_recursion",
         input=chains,
         output={name: analyses[name] for name in recursion_tables},
-        settings={
-            "recursion": study.robustness.recursion.model_dump(),
-            "comparison": study.comparison.model_dump(),
-        },
+        arguments=survival_arguments(study),
     )
     tables = {name: typed_columns(name, TABLES[name], analysis_table(study, path)) for name, path in analyses.items()}
     return Robustness(study, refits, tables)
@@ -174,7 +154,7 @@ def test_losses_cover_every_dose_and_draw_of_the_model_and_its_twin(robustness):
     twin, made = (losses[losses["heads"] == heads].reset_index() for heads in (DUPLICATED, AS_MADE))
     assert (twin["delta_nll_nats"] - made["delta_nll_nats"]).abs().max() < 1e-5
     metadata = read_metadata(robustness.refits["multi_head", 1]["losses"])
-    assert set(metadata["weights_digests"]) == {"multi_head", "multi_head-sft"}
+    assert set(metadata["weights_digests"]) == {"multi_head", "multi_head-sft", "multi_head-dpo"}
 
 
 def test_duplicated_heads_change_nothing_but_rounding(robustness):
@@ -208,7 +188,7 @@ def test_response_is_the_mean_over_draws_and_refits(robustness):
 
 def test_the_probe_judges_base_and_descendant(robustness):
     probe = robustness.tables["probe"]
-    assert set(probe["model"]) == {"multi_head", "multi_head-sft", "grouped_query"}
+    assert set(probe["model"]) == {"multi_head", "multi_head-sft", "multi_head-dpo", "grouped_query"}
     assert set(probe.loc[probe["model"].eq("multi_head-sft"), "base"]) == {"multi_head"}
     assert probe["reading"].notna().sum() == probe["change_percent"].notna().sum()
     areas = robustness.tables["probe_discrimination"]

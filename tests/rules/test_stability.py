@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from headwise.analyses.stability.group import GroupFiles
+from headwise.analyses.stability.jobs import comparison_arguments, probe_arguments, summary_arguments
 from headwise.analyses.stability.packed import StabilityError
 from headwise.analyses.stability.probe import Probes, probe_refits
 from headwise.analyses.stability.report.part import PART
@@ -20,7 +21,7 @@ from headwise.runtime.provenance import read_metadata
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
 from headwise.study.prompts import read_prompts
-from headwise.study.reading import Reading, reading
+from headwise.study.reading import Reading
 from headwise.study.stability import Stability
 from headwise.study.study import Study
 from headwise.tables.frame import typed_columns
@@ -34,8 +35,8 @@ SETTINGS = Stability(
     ablation_excerpts=2,
     ablation_tokens=16,
     head_map_perplexity=4,
+    memory_mb=64,
 )
-METADATA = {"study": "tiny", "group": "multi_head", "refits": ["multi_head seed 1", "multi_head seed 2"]}
 TABLES = ("beginnings", "residual", "importance", "losses", "norms", "outputs")
 
 
@@ -57,52 +58,39 @@ def products(
     run_script: RunScript,
 ) -> Products:
     """Two refits of the tiny study, compared."""
+    comparison = study.comparison.model_copy(update={"resamples": 99})
+    study = study.model_copy(update={"stability": SETTINGS, "comparison": comparison})
     group, analyses = tmp_path_factory.mktemp("group"), tmp_path_factory.mktemp("analyses")
     refits = [measure("multi_head", seed) for seed in (1, 2)]
     probed = {table: group / f"{table}.parquet" for table in TABLES}
     random = [group / f"random{number}.parquet" for number in range(2)]
     run_script(
         "probe_refits",
-        input={"checkpoints": [each.checkpoint for each in refits], "prompts": prompts[0], "documents": [documents]},
+        input={"refits": [each.checkpoint for each in refits], "prompts": prompts[0], "documents": documents},
         output={**probed, "random": random},
-        settings={
-            "stability": SETTINGS.model_dump(),
-            "refits": [reading(study, study.model("multi_head"))] * 2,
-            "metadata": METADATA,
-        },
+        arguments=probe_arguments(study, "multi_head"),
     )
     compared = {table: group / f"{table}.parquet" for table in ("pairs", "heads", "origins")}
     run_script(
         "compare_refits",
         input={"tensors": [each.tensors for each in refits], "random": random, "beginnings": probed["beginnings"]},
         output=compared,
-        settings={"stability": {"memory_mb": 64}, "metadata": METADATA},
+        arguments=comparison_arguments(study, "multi_head"),
     )
     run_script(
         "summarize_stability",
         input={table: [group / f"{table}.parquet"] for table in GroupFiles.__dataclass_fields__},
-        output={table: analyses / f"{table}.parquet" for table in ("stability", "origins", "heads", "claims")},
-        settings={
-            "stability": SETTINGS.model_dump(),
-            "comparison": {"level": 0.05, "resamples": 99},
-            "metadata": {"study": "tiny"},
-        },
+        output={table: analyses / f"{table}.parquet" for table in PART.columns},
+        arguments=summary_arguments(study),
     )
     return Products(group, analyses)
 
 
 def test_the_finished_tables_have_the_columns_of_the_report(products: Products) -> None:
-    names = {
-        "stability": "stability",
-        "origins": "stability_origins",
-        "heads": "stability_head_map",
-        "claims": "stability_claims",
-    }
-    for file, table in names.items():
-        path = products.analyses / f"{file}.parquet"
+    for table in PART.columns:
+        path = products.analyses / f"{table}.parquet"
         assert not typed_columns(table, parts.TABLES[table], pd.read_parquet(path)).empty
         assert read_metadata(path)["study"] == "tiny"
-    assert set(names.values()) == set(PART.columns)
 
 
 def test_every_undefined_number_says_why(products: Products) -> None:
@@ -170,7 +158,7 @@ def test_refits_with_the_same_weights_are_refused(
     metadata = {"group": "refits", "refits": ["a seed 1", "a seed 2", "b seed 1"]}
     settings = Stability(analyses=["heads"])
     with pytest.raises(StabilityError, match=r"group 'refits': a seed 1 and b seed 1 have the same weights.*leave one"):
-        probe_refits(refits, prompts[0], documents, probes, settings, metadata)
+        probe_refits(refits, prompts[0], probes, settings, metadata, documents)
     assert not list(tmp_path.glob("*.parquet"))
 
 

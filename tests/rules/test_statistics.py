@@ -7,7 +7,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from headwise.analyses.calibration.jobs import calibration_arguments
+from headwise.analyses.controls.jobs import control_arguments
+from headwise.analyses.declaration.jobs import check_arguments, declaration_arguments
 from headwise.runtime.provenance import read_json, read_metadata
+from headwise.study.calibration import Calibration
 from headwise.study.study import Study
 
 Measure = Callable[[str, int], Any]
@@ -15,15 +19,14 @@ Measure = Callable[[str, int], Any]
 
 def test_the_declaration_is_kept_and_compared(tmp_path: Path, study: Study, run_script: Callable[..., None]) -> None:
     declaration, table = tmp_path / "declaration.json", tmp_path / "declaration.parquet"
-    settings = study.comparison.model_dump(mode="json")
-    run_script("declare", input={}, output={"declaration": declaration}, settings=settings)
+    run_script("declare", input={}, output={"declaration": declaration}, arguments=declaration_arguments(study))
     assert read_json(declaration)["declared"]["primary"] == study.comparison.primary
-    changed = study.comparison.model_dump() | {"equivalence_margin": 0.5}
+    changed = study.model_copy(update={"comparison": study.comparison.model_copy(update={"equivalence_margin": 0.5})})
     run_script(
         "check_declaration",
         input={"declaration": declaration},
         output={"table": table},
-        settings={"study": study.name, "comparison": changed},
+        arguments=check_arguments(changed),
     )
     rows = pd.read_parquet(table).set_index("field")
     assert rows.index[rows["changed"]].tolist() == ["equivalence_margin"]
@@ -33,11 +36,13 @@ def test_the_declaration_is_kept_and_compared(tmp_path: Path, study: Study, run_
 def test_calibration_has_a_row_for_every_procedure(
     tmp_path: Path, study: Study, prompts: tuple[Path, Path], run_script: Callable[..., None]
 ) -> None:
-    settings = study.model_dump(mode="json") | {"calibration": {"simulations": 100, "effects": [1.0]}}
+    study = study.model_copy(update={"calibration": Calibration(simulations=100, effects=[1.0])})
     contents = []
     for name in ("once", "again"):
         table = tmp_path / name / "calibration.parquet"
-        run_script("calibrate", input={"prompts": prompts[1]}, output={"table": table}, settings=settings)
+        run_script(
+            "calibrate", input={"prompts": prompts[1]}, output={"table": table}, arguments=calibration_arguments(study)
+        )
         contents.append(table.read_bytes())
     assert contents[0] == contents[1]
     rows = pd.read_parquet(table)
@@ -55,20 +60,13 @@ def test_all_controls_pass_on_the_tiny_study(
     run_script(
         "run_controls",
         input={
-            "checkpoint": [model.checkpoint],
+            "checkpoint": model.checkpoint,
             "features": model.features,
             "summaries": [model.summary, measure("multi_head", 2).summary],
             "prompts": prompts[0],
         },
         output={"table": table},
-        settings={
-            "study": study.name,
-            "estimators": study.specialization.estimators,
-            "comparison": study.comparison.model_dump(mode="json"),
-            "controls": study.controls.model_dump(mode="json"),
-            "model": "multi_head",
-            "measured": "multi_head",
-        },
+        arguments=control_arguments(study),
     )
     rows = pd.read_parquet(table).set_index("control")
     left_out = ["published indices from released matrices", "a learned circuit"]

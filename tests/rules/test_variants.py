@@ -9,11 +9,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from headwise.analyses.variants.jobs import gathering_arguments, variant_arguments
 from headwise.runtime.provenance import read_metadata
-from headwise.study.models import Loading
 from headwise.study.study import Study
 from headwise.study.variants import Variants
-from rules.conftest import Measurement, RunScript, describe
+from rules.conftest import Measurement, RunScript
 
 PROTOCOLS = [
     {"name": "right", "padding": "right"},
@@ -30,7 +30,7 @@ def test_variants_of_a_trained_model_and_what_they_move(
     comparison: Path,
     run_script: RunScript,
 ) -> None:
-    variants = Variants(protocols=PROTOCOLS)
+    study = study.model_copy(update={"variants": Variants(protocols=PROTOCOLS)})
     parts = []
     for name in ("multi_head", "multi_head-sft"):
         made = measure(name, 1)
@@ -38,14 +38,8 @@ def test_variants_of_a_trained_model_and_what_they_move(
         run_script(
             "measure_variants",
             input={"checkpoint": made.checkpoint, "prompts": prompts[0], "facts": prompts[1]},
-            output={"variants": parts[-1]},
-            settings={
-                "variants": variants.model_dump(),
-                "extraction": study.extraction.model_dump(),
-                "loading": Loading().model_dump(),
-                "specialization": study.specialization.model_dump(),
-                "metadata": describe(study, name, 1),
-            },
+            output={"table": parts[-1]},
+            arguments=variant_arguments(study, name, 1),
             wildcards={"model": name, "seed": "1"},
         )
     output = {name: folder / "analyses" / f"{name}.parquet" for name in ("variants", "confounds")}
@@ -53,7 +47,7 @@ def test_variants_of_a_trained_model_and_what_they_move(
         "gather_variants",
         input={"parts": parts, "comparisons": [comparison]},
         output=output,
-        settings={"study": study.name},
+        arguments=gathering_arguments(study),
     )
     table, confounds = pd.read_parquet(output["variants"]), pd.read_parquet(output["confounds"])
     assert read_metadata(output["variants"])["study"] == "tiny"

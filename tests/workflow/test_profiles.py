@@ -60,12 +60,6 @@ def test_without_gpus_the_slurm_profile_asks_for_none(root: Path) -> None:
     assert profile["?if cluster.gpus == 0"]["set-resources"] == {rule: {"gpu": 0} for rule in rules_with_gpus(root)}
 
 
-def test_who_asks_for_a_gpu_holds_one(root: Path) -> None:
-    for rule in rules_with_gpus(root):
-        script = (root / "scripts" / f"{rule}.py").read_text()
-        assert "own_devices(snakemake.resources.gpu)" in script, f"{rule} would use every GPU of the machine"
-
-
 def test_a_study_is_planned_for_slurm_with_what_make_run_installs(root: Path, tmp_path: Path) -> None:
     dependencies = tomllib.loads((root / "pyproject.toml").read_text())["project"]["dependencies"]
     assert any(name.startswith("snakemake-executor-plugin-slurm") for name in dependencies)

@@ -2,8 +2,7 @@
 from glob import escape, glob
 from types import SimpleNamespace
 
-from headwise.study.perturbation import perturbation_settings, perturbed_bases, probed_descendants
-from headwise.study.reading import reading
+from headwise.study.perturbation import perturbed_bases, probed_descendants
 
 PERTURBED = ("losses", "specialization", "generated", "duplication")
 PERTURBATION_TABLES = (
@@ -25,12 +24,7 @@ RECURSION_TABLES = (
     "recursion_durations",
 )
 REFIT_GROUPS = {group.name: group for group in study.refit_groups()}
-STABILITY_TABLES = {
-    "stability": "stability",
-    "origins": "stability_origins",
-    "heads": "stability_head_map",
-    "claims": "stability_claims",
-}
+STABILITY_TABLES = ("stability", "stability_origins", "stability_head_map", "stability_claims")
 
 
 def analysis_tables():
@@ -43,7 +37,7 @@ def analysis_tables():
     if study.robustness.recursion:
         tables += RECURSION_TABLES
     if REFIT_GROUPS:
-        tables += STABILITY_TABLES.values()
+        tables += STABILITY_TABLES
     # `snakemake calibration` makes it, and the report shows it from then on.
     if os.path.exists(results("analyses/calibration.parquet")):
         tables += ["calibration"]
@@ -69,21 +63,6 @@ def random_refits():
     """Attention of models with random weights, for each group."""
     count = study.stability.random_refits if study.stability else 0
     return [results(f"stability/{{group}}/random{number}.parquet") for number in range(count)]
-
-
-def describe_group(wildcards):
-    """What is recorded in every table of a group."""
-    refits = study.refits_of(REFIT_GROUPS[wildcards.group])
-    return {
-        "study": study.name,
-        "group": wildcards.group,
-        "refits": [f"{model} seed {seed}" for model, seed in refits],
-    }
-
-
-def stability_settings(*fields):
-    """The fields of the section that a job reads, so that a change of another reruns nothing."""
-    return study.stability.model_dump(include=set(fields)) if study.stability else {}
 
 
 def perturbed_refits(table):
@@ -117,22 +96,15 @@ def arms(pattern):
     ]
 
 
-def arm_of(wildcards):
-    """The arm of that name."""
-    return next(arm for arm in study.robustness.recursion.arms if arm.name == wildcards.arm)
-
-
 def writer_of(wildcards):
     """Model and seed of an arm, as the wildcards of the rules about models have them."""
-    return SimpleNamespace(model=arm_of(wildcards).model, seed=wildcards.seed)
+    return SimpleNamespace(model=arm_of(study, wildcards.arm).model, seed=wildcards.seed)
 
 
 def perturbing(wildcards, input):
     """What a base under noise and the probe of its descendants need."""
     seed = int(wildcards.seed)
-    return perturbation_request(
-        study, wildcards.model, seed, shape(wildcards, input.checkpoint), PROMPT_COUNT
-    )
+    return perturbation_request(study, wildcards.model, seed, shape(wildcards, input.base), PROMPT_COUNT)
 
 
 def recursing(wildcards, input):
@@ -145,13 +117,8 @@ def probing(wildcards, input):
     """What a group of refits needs."""
     refits = study.refits_of(REFIT_GROUPS[wildcards.group])
     places = [SimpleNamespace(model=model, seed=seed) for model, seed in refits]
-    shapes = [shape(place, checkpoint) for place, checkpoint in zip(places, input.checkpoints)]
+    shapes = [shape(place, checkpoint) for place, checkpoint in zip(places, input.refits)]
     return refits_request(study, [place.model for place in places], shapes, PROMPT_COUNT)
-
-
-def controlled():
-    """The model that controls look at: the first base that the study trains; none where all are made elsewhere."""
-    return next((model for model in study.bases() if model.source == "train"), None)
 
 
 def released_results():

@@ -1,4 +1,5 @@
 # From a checkpoint to its attention: one forward pass per prompt, without padding.
+from headwise.attention.jobs import extraction_arguments
 
 
 rule extract_attention:
@@ -28,17 +29,11 @@ rule extract_attention:
         model=names("train", "align", "folder", "hub", "transformer_lens"),
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=needed("memory_mb", extraction),
         runtime=needed("minutes", extraction),
         gpu=needed("gpus", extraction),
     params:
-        settings=lambda wildcards: {
-            "extraction": study.extraction_of(study.model(wildcards.model)).model_dump(),
-            "loading": study.loading_of(study.model(wildcards.model)).model_dump(),
-            "pair_statistics": study.specialization.pair_statistics(),
-            "metadata": describe(wildcards),
-        },
+        arguments=of_refit(extraction_arguments),
     script:
         "../../scripts/extract_attention.py"

@@ -216,28 +216,9 @@ def documents_of(name):
     return results(f"{trained.data}/documents.jsonl")
 
 
-def describe(wildcards):
-    """What is recorded about a model in every file derived from it."""
-    model = study.model(wildcards.model)
-    changes = {
-        "train": "initialisation and data order",
-        "align": "the refit of the base, and which pairs are seen in which order",
-    }
-    refit = "the weights: each seed names a refit of its own"
-    nothing = (
-        "nothing in the model: only the random tokens of the induction score and the orders of the head check"
-    )
-    return {
-        "study": study.name,
-        "model": model.name,
-        "family": study.family_of(model),
-        "source": model.source,
-        "base": getattr(model, "base", None),
-        "method": getattr(model, "method", None),
-        "data": getattr(model if model.source != "align" else study.model(model.base), "data", None),
-        "seed": int(wildcards.seed),
-        "seed_changes": changes.get(model.source, refit if getattr(model, "has_refits", False) else nothing),
-    }
+def of_refit(arguments):
+    """The arguments of a job about one model at one seed, as Snakemake asks for them."""
+    return lambda wildcards: arguments(study, wildcards.model, int(wildcards.seed))
 
 
 def doubling(base, most=8):

@@ -1,5 +1,15 @@
 # From text to checkpoints: corpus, tokenizer, base models trained from scratch, aligned descendants; and checkpoints
 # that were made elsewhere, fetched from a hub or converted.
+from headwise.models.jobs import (
+    alignment_arguments,
+    conversion_arguments,
+    corpus_arguments,
+    fetching_arguments,
+    grammar_arguments,
+    lengths_arguments,
+    tokenizer_arguments,
+    training_arguments,
+)
 
 
 # On the machine that Snakemake runs on: compute nodes often reach no network, and a download needs no allocation.
@@ -28,7 +38,7 @@ rule build_corpus:
         mem_mb=doubling(1000),
         runtime=doubling(15),
     params:
-        settings=study.corpus.model_dump(),
+        arguments=corpus_arguments(study),
         no_inputs=lambda wildcards: digests_of_others(corpus_files(study.corpus)),
     script:
         "../../scripts/build_corpus.py"
@@ -51,7 +61,7 @@ rule build_grammar:
         mem_mb=doubling(1000),
         runtime=doubling(15),
     params:
-        settings={"source": "grammar", "held_out": study.corpus.held_out},
+        arguments=grammar_arguments(study),
     script:
         "../../scripts/build_corpus.py"
 
@@ -73,7 +83,7 @@ rule train_tokenizer:
         mem_mb=doubling(2000),
         runtime=doubling(15),
     params:
-        settings=study.tokenizer.model_dump(),
+        arguments=tokenizer_arguments(study),
     script:
         "../../scripts/train_tokenizer.py"
 
@@ -101,7 +111,7 @@ rule check_lengths:
         runtime=doubling(5),
     params:
         # As of `declare`: the same prompts and tokenizer are not checked again for a new title.
-        study=lambda wildcards, output: study.model_dump(mode="json"),
+        arguments=lambda wildcards, output: lengths_arguments(study),
     script:
         "../../scripts/check_lengths.py"
 
@@ -124,18 +134,12 @@ rule train_model:
         model=names("train"),
     conda:
         ENVIRONMENT
-    # One thread: sums in another order round differently, and a refit must reproduce.
-    threads: 1
     resources:
         mem_mb=needed("memory_mb", training),
         runtime=needed("minutes", training),
         gpu=needed("gpus", training),
     params:
-        settings=lambda wildcards: {
-            "decoder": study.decoder_of(study.model(wildcards.model)).model_dump(),
-            "training": study.training_of(study.model(wildcards.model)).model_dump(),
-            "metadata": describe(wildcards),
-        },
+        arguments=of_refit(training_arguments),
     script:
         "../../scripts/train_model.py"
 
@@ -157,16 +161,11 @@ rule align_model:
         model=names("align"),
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=needed("memory_mb", alignment),
         runtime=needed("minutes", alignment),
     params:
-        settings=lambda wildcards: {
-            "method": study.model(wildcards.model).method,
-            "alignment": getattr(study.alignment, study.model(wildcards.model).method).model_dump(),
-            "metadata": describe(wildcards),
-        },
+        arguments=of_refit(alignment_arguments),
     script:
         "../../scripts/align_model.py"
 
@@ -193,19 +192,13 @@ rule fetch_model:
     retries: 2
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=needed("memory_mb", fetching),
         runtime=needed("minutes", fetching),
         # No parameter: a study file that moves, or is named by another path, fetches nothing again.
         study_file=LOCKED_STUDY,
     params:
-        settings=lambda wildcards: {
-            "downloads": [
-                download.model_dump()
-                for download in study.model(wildcards.model).downloads(int(wildcards.seed))
-            ]
-        },
+        arguments=of_refit(fetching_arguments),
     script:
         "../../scripts/fetch_model.py"
 
@@ -225,14 +218,10 @@ rule convert_model:
         model=names("transformer_lens"),
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=needed("memory_mb", conversion),
         runtime=needed("minutes", conversion),
     params:
-        settings=lambda wildcards: {
-            "model": study.model(wildcards.model).model_dump(exclude=LoadedModel.measured_with),
-            "metadata": describe(wildcards),
-        },
+        arguments=of_refit(conversion_arguments),
     script:
         "../../scripts/convert_model.py"

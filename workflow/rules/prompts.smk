@@ -1,10 +1,11 @@
 # From the prompt file that the study names to a verified, normalised prompt set.
+from headwise.study.jobs import prompts_arguments
 
 
 rule verify_prompts:
     """Check the prompt file against its pinned digest; nothing else starts before this has passed."""
     input:
-        prompts=local_prompts,
+        files=local_prompts,
         library=library("verify_prompts.py"),
     output:
         prompts=results("prompts.jsonl"),
@@ -19,7 +20,7 @@ rule verify_prompts:
         mem_mb=doubling(500),
         runtime=doubling(5),
     params:
-        settings=study.prompts.model_dump(),
+        arguments=prompts_arguments(study),
         no_inputs=digests_of_others(prompt_files()),
     script:
         "../../scripts/verify_prompts.py"

@@ -1,4 +1,5 @@
 # From results to what people read: tidy tables, results.json, figures, report.html.
+from headwise.report.jobs import figure_arguments, report_arguments
 
 
 rule aggregate:
@@ -9,7 +10,7 @@ rule aggregate:
         summaries=per_seed(study.models, "specialization/{model}/seed{seed}/summary.parquet"),
         descriptors=per_seed(study.models, "statistics/{model}/seed{seed}/descriptors.parquet"),
         comparisons=[results(f"comparison/{model.name}.parquet") for model in study.descendants()],
-        contrasts=rules.contrast_models.output.contrasts,
+        contrasts=rules.contrast_models.output.table,
         prompts=rules.verify_prompts.output.facts,
         analyses=analysis_tables(),
         library=library("aggregate.py"),
@@ -31,7 +32,7 @@ rule aggregate:
         mem_mb=shared_memory(2000),
         runtime=shared_time(10),
     params:
-        settings=study.model_dump(mode="json"),
+        arguments=report_arguments(study),
     script:
         "../../scripts/aggregate.py"
 
@@ -42,7 +43,7 @@ rule draw_figures:
         tables=rules.aggregate.output.tables,
         library=library("draw_figures.py"),
     output:
-        figures=report(
+        folder=report(
             directory(results("figures")),
             patterns=["{name}.svg"],
             caption="../report/figures.rst",
@@ -58,7 +59,7 @@ rule draw_figures:
         mem_mb=shared_memory(2000),
         runtime=shared_time(10),
     params:
-        settings=study.model_dump(mode="json", exclude={"title"}),
+        arguments=figure_arguments(study),
     script:
         "../../scripts/draw_figures.py"
 
@@ -68,7 +69,7 @@ rule write_report:
     input:
         tables=rules.aggregate.output.tables,
         results=rules.aggregate.output.results,
-        figures=rules.draw_figures.output.figures,
+        figures=rules.draw_figures.output.folder,
         library=library("write_report.py", *page_files()),
     output:
         page=report(results("report.html"), caption="../report/page.rst", category="Results"),
@@ -82,6 +83,6 @@ rule write_report:
         mem_mb=shared_memory(2000),
         runtime=shared_time(10),
     params:
-        settings=study.model_dump(mode="json"),
+        arguments=report_arguments(study),
     script:
         "../../scripts/write_report.py"

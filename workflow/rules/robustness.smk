@@ -1,8 +1,12 @@
 # From checkpoints to robustness: noise and its dose, duplicated key and value heads, the probe, recursive generation.
+from headwise.analyses.noise.jobs import perturbation_arguments, response_arguments
+from headwise.analyses.recursion.jobs import arm_of, chain_arguments, survival_arguments
+
+
 rule perturb_model:
     """Measure one refit of a base under noise, with its key and value heads duplicated, and its descendants' probe."""
     input:
-        checkpoint=lambda wildcards: checkpoint_of(wildcards.model, int(wildcards.seed)),
+        base=lambda wildcards: checkpoint_of(wildcards.model, int(wildcards.seed)),
         aligned=lambda wildcards: [
             checkpoint_of(model.name, int(wildcards.seed)) for model in descendants_of(wildcards)
         ],
@@ -21,18 +25,12 @@ rule perturb_model:
         model=perturbed_names(),
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=needed("memory_mb", perturbing),
         runtime=needed("minutes", perturbing),
         gpu=needed("gpus", perturbing),
     params:
-        settings=lambda wildcards: {
-            **perturbation_settings(study, wildcards.model),
-            "base": reading(study, study.model(wildcards.model)),
-            "aligned": [reading(study, model) for model in descendants_of(wildcards)],
-            "metadata": describe(wildcards),
-        },
+        arguments=of_refit(perturbation_arguments),
     script:
         "../../scripts/perturb_model.py"
 
@@ -50,18 +48,11 @@ rule summarize_perturbations:
         results("benchmarks/summarize_perturbations.jsonl")
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=shared_memory(2000),
         runtime=shared_time(20),
     params:
-        settings={
-            "bases": {model.name: getattr(model, "base", None) for model in study.models},
-            "reference": study.comparison.reference or study.bases()[0].name,
-            "primary": study.comparison.primary,
-            "probe": study.robustness.probe.model_dump() if study.robustness.probe else None,
-            "comparison": study.comparison.model_dump(),
-        },
+        arguments=response_arguments(study),
     script:
         "../../scripts/summarize_perturbations.py"
 
@@ -69,8 +60,8 @@ rule summarize_perturbations:
 rule recurse_model:
     """Feed a model's text back to it, generation after generation; a job that was killed goes on where it was."""
     input:
-        checkpoint=lambda wildcards: checkpoint_of(arm_of(wildcards).model, int(wildcards.seed)),
-        files=lambda wildcards: files_of(arm_of(wildcards).model, int(wildcards.seed)),
+        checkpoint=lambda wildcards: checkpoint_of(writer_of(wildcards).model, int(wildcards.seed)),
+        files=lambda wildcards: files_of(writer_of(wildcards).model, int(wildcards.seed)),
         prompts=rules.verify_prompts.output.prompts,
         facts=rules.verify_prompts.output.facts,
         library=library("recurse_model.py", *estimator_files()),
@@ -83,21 +74,18 @@ rule recurse_model:
         results("benchmarks/recurse_model/{arm}/seed{seed}.jsonl")
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=needed("memory_mb", recursing),
         runtime=needed("minutes", recursing),
         gpu=needed("gpus", recursing),
     params:
-        settings=lambda wildcards: {
-            # No output: Snakemake removes the outputs of a job that failed, and this must outlive it.
-            "state": results(f"recursion/{wildcards.arm}/seed{wildcards.seed}/unfinished"),
-            "arm": arm_of(wildcards).model_dump(),
-            "recursion": study.robustness.recursion.model_dump(),
-            **reading(study, study.model(arm_of(wildcards).model)),
-            "estimators": study.specialization.estimators,
-            "metadata": {**describe(writer_of(wildcards)), "arm": wildcards.arm},
-        },
+        # No output: Snakemake removes the outputs of a job that failed, and the unfinished chains must outlive it.
+        arguments=lambda wildcards: chain_arguments(
+            study,
+            wildcards.arm,
+            int(wildcards.seed),
+            results(f"recursion/{wildcards.arm}/seed{wildcards.seed}/unfinished"),
+        ),
     script:
         "../../scripts/recurse_model.py"
 
@@ -116,14 +104,10 @@ rule summarize_recursion:
         results("benchmarks/summarize_recursion.jsonl")
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=shared_memory(2000),
         runtime=shared_time(20),
     params:
-        settings={
-            "recursion": study.robustness.recursion.model_dump() if study.robustness.recursion else None,
-            "comparison": study.comparison.model_dump(),
-        },
+        arguments=survival_arguments(study),
     script:
         "../../scripts/summarize_recursion.py"

@@ -1,4 +1,6 @@
 # From attention statistics to specialization: per model, base against aligned, and across models.
+from headwise.analyses.factors.jobs import factor_arguments
+from headwise.analyses.specialization.jobs import contrast_arguments, evaluation_arguments, pair_arguments
 
 
 rule evaluate_specialization:
@@ -16,12 +18,11 @@ rule evaluate_specialization:
         results("benchmarks/evaluate_specialization/{model}/seed{seed}.jsonl")
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=shared_memory(1000),
         runtime=shared_time(10),
     params:
-        settings=study.specialization.model_dump(),
+        arguments=evaluation_arguments(study),
     script:
         "../../scripts/evaluate_specialization.py"
 
@@ -40,26 +41,18 @@ rule compare_pair:
         prompts=rules.verify_prompts.output.prompts,
         library=library("compare_pair.py", *estimator_files()),
     output:
-        comparison=results("comparison/{model}.parquet"),
+        table=results("comparison/{model}.parquet"),
     log:
         results("logs/compare_pair/{model}.log"),
     benchmark:
         results("benchmarks/compare_pair/{model}.jsonl")
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=doubling(2000),
         runtime=doubling(20),
     params:
-        settings=lambda wildcards: {
-            "base": study.model(wildcards.model).base,
-            "aligned": wildcards.model,
-            "family": study.family_of(study.model(wildcards.model)),
-            "method": study.model(wildcards.model).method,
-            "seeds": study.seeds_of(study.model(wildcards.model)),
-            "comparison": study.comparison.model_dump(),
-        },
+        arguments=lambda wildcards: pair_arguments(study, wildcards.model),
     script:
         "../../scripts/compare_pair.py"
 
@@ -71,22 +64,18 @@ rule contrast_models:
         comparisons=[results(f"comparison/{model.name}.parquet") for model in study.descendants()],
         library=library("contrast_models.py"),
     output:
-        contrasts=results("contrasts.parquet"),
+        table=results("contrasts.parquet"),
     log:
         results("logs/contrast_models.log"),
     benchmark:
         results("benchmarks/contrast_models.jsonl")
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=shared_memory(2000),
         runtime=shared_time(20),
     params:
-        settings={
-            "comparison": study.comparison.model_dump(),
-            "reference": study.comparison.reference or study.bases()[0].name,
-        },
+        arguments=contrast_arguments(study),
     script:
         "../../scripts/contrast_models.py"
 
@@ -104,11 +93,10 @@ rule analyse_factors:
         results("benchmarks/analyse_factors.jsonl")
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=shared_memory(1000),
         runtime=shared_time(10),
     params:
-        settings=study.comparison.model_dump(mode="json"),
+        arguments=factor_arguments(study),
     script:
         "../../scripts/analyse_factors.py"

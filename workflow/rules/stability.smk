@@ -1,18 +1,19 @@
 # From refits to how stable their heads are: what the models say, how their attention compares, and all groups together.
+from headwise.analyses.stability.jobs import comparison_arguments, probe_arguments, summary_arguments
 
 
 rule probe_refits:
     """Measure residual streams, importance of heads and weights of a group's refits, and attention of random weights."""
     input:
-        checkpoints=lambda wildcards: [
+        **(
+            {"documents": rules.build_corpus.output.documents}
+            if study.stability and "ablation" in study.stability.analyses
+            else {}
+        ),
+        refits=lambda wildcards: [
             checkpoint_of(model, seed) for model, seed in study.refits_of(REFIT_GROUPS[wildcards.group])
         ],
         prompts=rules.verify_prompts.output.prompts,
-        documents=(
-            [rules.build_corpus.output.documents]
-            if study.stability and "ablation" in study.stability.analyses
-            else []
-        ),
         library=library("probe_refits.py"),
     output:
         beginnings=results("stability/{group}/beginnings.parquet"),
@@ -28,22 +29,12 @@ rule probe_refits:
         results("benchmarks/probe_refits/{group}.jsonl")
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=needed("memory_mb", probing),
         runtime=needed("minutes", probing),
         gpu=needed("gpus", probing),
     params:
-        settings=lambda wildcards: {
-            "stability": stability_settings(
-                "analyses", "words", "residual_tokens", "ablation_excerpts", "ablation_tokens"
-            ),
-            "refits": [
-                reading(study, study.model(name))
-                for name, _ in study.refits_of(REFIT_GROUPS[wildcards.group])
-            ],
-            "metadata": describe_group(wildcards),
-        },
+        arguments=lambda wildcards: probe_arguments(study, wildcards.group),
     script:
         "../../scripts/probe_refits.py"
 
@@ -65,15 +56,11 @@ rule compare_refits:
         results("benchmarks/compare_refits/{group}.jsonl")
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=doubling(1000 + (2 * study.stability.memory_mb if study.stability else 0)),
         runtime=doubling(60),
     params:
-        settings=lambda wildcards: {
-            "stability": stability_settings("memory_mb"),
-            "metadata": describe_group(wildcards),
-        },
+        arguments=lambda wildcards: comparison_arguments(study, wildcards.group),
     script:
         "../../scripts/compare_refits.py"
 
@@ -91,24 +78,17 @@ rule summarize_stability:
         outputs=of_groups("outputs"),
         library=library("summarize_stability.py"),
     output:
-        **{name: results(f"analyses/{table}.parquet") for name, table in STABILITY_TABLES.items()},
+        **{table: results(f"analyses/{table}.parquet") for table in STABILITY_TABLES},
     log:
         results("logs/summarize_stability.log"),
     benchmark:
         results("benchmarks/summarize_stability.jsonl")
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=shared_memory(2000),
         runtime=shared_time(20),
     params:
-        settings={
-            "stability": stability_settings(
-                "head_map_perplexity", "weight_decay", "depths", "parity_margin"
-            ),
-            "comparison": study.comparison.model_dump(include={"level", "resamples"}),
-            "metadata": {"study": study.name},
-        },
+        arguments=summary_arguments(study),
     script:
         "../../scripts/summarize_stability.py"

@@ -1,4 +1,9 @@
 # What makes tests credible: declared before they are computed, and tried out on simulated data.
+from headwise.analyses.calibration.jobs import calibration_arguments
+from headwise.analyses.controls.jobs import control_arguments, controlled_model, measured_model
+from headwise.analyses.declaration.jobs import check_arguments, declaration_arguments
+
+CONTROLLED = controlled_model(study)
 
 
 rule declare:
@@ -16,7 +21,7 @@ rule declare:
         runtime=doubling(5),
     params:
         # A function of `output` is no reason to run again: a later change must not make this file anew.
-        settings=lambda wildcards, output: study.comparison.model_dump(mode="json"),
+        arguments=lambda wildcards, output: declaration_arguments(study),
     script:
         "../../scripts/declare.py"
 
@@ -38,7 +43,7 @@ rule check_declaration:
         mem_mb=shared_memory(500),
         runtime=shared_time(5),
     params:
-        settings={"study": study.name, "comparison": study.comparison.model_dump(mode="json")},
+        arguments=check_arguments(study),
     script:
         "../../scripts/check_declaration.py"
 
@@ -62,12 +67,11 @@ rule calibrate:
         results("benchmarks/calibrate.jsonl")
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=doubling(1000),
         runtime=doubling(20),
     params:
-        settings=study.model_dump(mode="json", exclude={"title"}),
+        arguments=calibration_arguments(study),
     script:
         "../../scripts/calibrate.py"
 
@@ -75,10 +79,12 @@ rule calibrate:
 rule run_controls:
     """Ask the software in use questions whose answers are known."""
     input:
-        checkpoint=[checkpoint_of(controlled().name, study.seeds_of(controlled())[0])] if controlled() else [],
-        features=results(
-            f"specialization/{study.bases()[0].name}/seed{study.seeds_of(study.bases()[0])[0]}/features.parquet"
+        **(
+            {"checkpoint": checkpoint_of(CONTROLLED.name, study.seeds_of(CONTROLLED)[0])}
+            if CONTROLLED
+            else {}
         ),
+        features=per_seed([measured_model(study)], "specialization/{model}/seed{seed}/features.parquet")[0],
         summaries=per_seed(study.models, "specialization/{model}/seed{seed}/summary.parquet"),
         prompts=rules.verify_prompts.output.prompts,
         released=inputs_of(released_results()),
@@ -91,19 +97,11 @@ rule run_controls:
         results("benchmarks/run_controls.jsonl")
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=shared_memory(2000),
         runtime=shared_time(20),
     params:
-        settings={
-            "study": study.name,
-            "estimators": study.specialization.estimators,
-            "comparison": study.comparison.model_dump(mode="json"),
-            "controls": study.controls.model_dump(mode="json"),
-            "measured": study.bases()[0].name,
-            "model": controlled().name if controlled() else None,
-        },
+        arguments=control_arguments(study),
         no_inputs=lambda wildcards: digests_of_others(released_results()),
     script:
         "../../scripts/run_controls.py"

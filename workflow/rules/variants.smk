@@ -1,4 +1,5 @@
 # From a checkpoint to its estimators under other protocols of extraction, and what each choice of a protocol moves.
+from headwise.analyses.variants.jobs import gathering_arguments, variant_arguments
 
 
 rule measure_variants:
@@ -10,7 +11,7 @@ rule measure_variants:
         facts=rules.verify_prompts.output.facts,
         library=library("measure_variants.py", *estimator_files()),
     output:
-        variants=results("variants/{model}/seed{seed}.parquet"),
+        table=results("variants/{model}/seed{seed}.parquet"),
     log:
         results("logs/measure_variants/{model}/seed{seed}.log"),
     benchmark:
@@ -19,19 +20,12 @@ rule measure_variants:
         model=names("train", "align", "folder", "hub", "transformer_lens"),
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=needed("memory_mb", variants),
         runtime=needed("minutes", variants),
         gpu=needed("gpus", variants),
     params:
-        settings=lambda wildcards: {
-            "variants": study.variants.model_dump(),
-            "extraction": study.extraction_of(study.model(wildcards.model)).model_dump(),
-            "loading": study.loading_of(study.model(wildcards.model)).model_dump(),
-            "specialization": study.specialization.model_dump(),
-            "metadata": describe(wildcards),
-        },
+        arguments=of_refit(variant_arguments),
     script:
         "../../scripts/measure_variants.py"
 
@@ -54,11 +48,10 @@ rule gather_variants:
         results("benchmarks/gather_variants.jsonl")
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=shared_memory(1000),
         runtime=shared_time(10),
     params:
-        settings={"study": study.name},
+        arguments=gathering_arguments(study),
     script:
         "../../scripts/gather_variants.py"

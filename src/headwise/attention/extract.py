@@ -41,9 +41,9 @@ class ExtractionError(ValueError):
 
 def extract_attention(
     checkpoint: Path,
-    prompts_path: Path,
+    prompts: Path,
     *,
-    tensors: Path | None,
+    tensors: Path | None = None,
     heads: Path,
     pairs: Path,
     descriptors: Path,
@@ -70,8 +70,8 @@ def extract_attention(
     with one_thread(), torch.inference_mode(), ExitStack() as outputs:
         loading = loading or Loading()
         model, tokenizer = load_checkpoint(checkpoint, settings.dtype, settings.device, loading)
-        texts = sorted(read_prompts(prompts_path), key=lambda prompt: prompt.id)
-        prompts = encode(texts, tokenizer, settings, limits_of(model))
+        texts = sorted(read_prompts(prompts), key=lambda prompt: prompt.id)
+        encoded = encode(texts, tokenizer, settings, limits_of(model))
         # Attention does not need the language-model head, the largest matrix of small models, nor a cache.
         body = cast(PreTrainedModel, model.base_model)
         body.config.use_cache = False
@@ -93,8 +93,8 @@ def extract_attention(
             "device": device.type,
             "quantization": loading.quantization,
             **settings.as_recorded(),
-            "longest_prompt_tokens": max((len(prompt.token_ids) for prompt in prompts), default=0),
-            "tokens_digest": json_digest({prompt.id: prompt.token_ids for prompt in prompts}),
+            "longest_prompt_tokens": max((len(prompt.token_ids) for prompt in encoded), default=0),
+            "tokens_digest": json_digest({prompt.id: prompt.token_ids for prompt in encoded}),
         }
         # Writers close before the first of these moves a complete file to its name.
         paths = [path for path in (tensors, heads, pairs, descriptors) if path is not None]
@@ -112,7 +112,7 @@ def extract_attention(
         )
         take_tile = recorder.pack if tensors else None
         with reducing(body, pair_statistics, recorder.record, take_tile):
-            for prompt in track(prompts, f"attention of {checkpoint}", len(prompts)):
+            for prompt in track(encoded, f"attention of {checkpoint}", len(encoded)):
                 recorder.prompt = prompt.id
                 body(input_ids=torch.tensor([prompt.token_ids], device=device))
         table = _descriptor_table(recorder.means, induction)

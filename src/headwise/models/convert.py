@@ -74,7 +74,11 @@ class ConversionError(ValueError):
 
 
 def convert_model(
-    model: TransformerLensModel, seed: int, fetched: Path | None, checkpoint: Path, metadata: Mapping[str, Any]
+    model: TransformerLensModel,
+    seed: int,
+    checkpoint: Path,
+    metadata: Mapping[str, Any],
+    fetched: Path | None = None,
 ) -> None:
     """Write the checkpoint folder of a model of TransformerLens: config.json, model.safetensors, tokenizer, facts.json.
 

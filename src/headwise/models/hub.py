@@ -49,10 +49,10 @@ class FetchError(ValueError):
     """A model that cannot be fetched; the message names repository, revision and remedy."""
 
 
-def fetch_model(downloads: Sequence[Download], study_file: Path, output: Path) -> None:
-    """Fetch what a model needs into the user's cache, and write to `output` what it is.
+def fetch_model(downloads: Sequence[Download], study_file: Path, fetched: Path) -> None:
+    """Fetch what a model needs into the user's cache, and write to `fetched` what it is.
 
-    `output` receives {"sources": [...]} with one object per download: repository, revision as the study names it,
+    `fetched` receives {"sources": [...]} with one object per download: repository, revision as the study names it,
     commit, and for each file its size in bytes and SHA-256. A branch or tag is looked up once: its commit goes into the
     lock file beside the study file, and is taken from there ever after.
 
@@ -64,10 +64,10 @@ def fetch_model(downloads: Sequence[Download], study_file: Path, output: Path) -
     sources = []
     for download in downloads:
         with _errors_as_sentences(download, study_file):
-            commit = _commit(download, study_file, guard=output.parents[1] / ".fetching")
+            commit = _commit(download, study_file, guard=fetched.parents[1] / ".fetching")
             names = _needed_files(download, commit)
             sources.append(_fetch(download, commit, names))
-    write_json({"sources": sources}, output)
+    write_json({"sources": sources}, fetched)
 
 
 def fetched_folder(output: Path, source: int = 0) -> Path:

@@ -32,8 +32,9 @@ CHAT_TEMPLATE = (
 )
 
 
-def train_tokenizer(documents: Path, settings: Tokenizer, folder: Path) -> None:
-    """Train the tokenizer on the train split and save it so that `AutoTokenizer.from_pretrained(folder)` reads it.
+def train_tokenizer(documents: Path, settings: Tokenizer, tokenizer: Path) -> None:
+    """Train the tokenizer on the train split and save it as the folder `tokenizer`, which `AutoTokenizer`
+    reads.
 
     Any text can be encoded (the alphabet is bytes) and is decoded to itself. Encoding with special tokens
     puts `<|bos|>` first. The chat template knows the roles user and assistant; the answer of an assistant
@@ -59,7 +60,7 @@ def train_tokenizer(documents: Path, settings: Tokenizer, folder: Path) -> None:
     encoder.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A", pair=f"{BOS} $A {BOS} $B", special_tokens=[(BOS, encoder.token_to_id(BOS))]
     )
-    tokenizer = PreTrainedTokenizerFast(
+    trained = PreTrainedTokenizerFast(
         tokenizer_object=encoder,
         bos_token=BOS,
         eos_token=END,
@@ -67,8 +68,8 @@ def train_tokenizer(documents: Path, settings: Tokenizer, folder: Path) -> None:
         additional_special_tokens=[USER, ASSISTANT],
         chat_template=CHAT_TEMPLATE,
     )
-    with atomic(folder) as temporary:
-        tokenizer.save_pretrained(temporary)
+    with atomic(tokenizer) as temporary:
+        trained.save_pretrained(temporary)
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:

@@ -27,7 +27,7 @@ from headwise.study.training import Decoder, Training
 @one_thread()
 def train_model(
     documents: Path,
-    tokenizer_folder: Path,
+    tokenizer: Path,
     decoder: Decoder,
     training: Training,
     seed: int,
@@ -50,11 +50,11 @@ def train_model(
             f"training.tokens {training.tokens} is more than decoder.positions {decoder.positions}: "
             "shorten the excerpts or raise the positions"
         )
-    tokenizer = load_tokenizer(tokenizer_folder)
-    first, tokens = [tokenizer.bos_token_id], training.tokens
-    train, held_out = (token_stream(documents, tokenizer, split, tokens) for split in ("train", "held_out"))
+    encoder = load_tokenizer(tokenizer)
+    first, tokens = [encoder.bos_token_id], training.tokens
+    train, held_out = (token_stream(documents, encoder, split, tokens) for split in ("train", "held_out"))
     held_out_excerpts = spread_excerpts(held_out, tokens, first)
-    model = build_decoder(decoder, tokenizer, seed).train().to(training.device)
+    model = build_decoder(decoder, encoder, seed).train().to(training.device)
     if training.optimizer == "adam":
         optimizer: torch.optim.Optimizer = adam(model, training.second_moment)
     else:
@@ -79,10 +79,10 @@ def train_model(
         "training": {
             **training.model_dump(),
             "held_out_loss_nats": held_out_loss,
-            "unigram_entropy_nats": unigram_entropy(train, held_out_excerpts[1], len(tokenizer)),
+            "unigram_entropy_nats": unigram_entropy(train, held_out_excerpts[1], len(encoder)),
             "held_out_tokens": held_out_excerpts[1].numel(),
         }
     }
-    digests = save_checkpoint(model, tokenizer_folder, documents, checkpoint, metadata, facts)
+    digests = save_checkpoint(model, tokenizer, documents, checkpoint, metadata, facts)
     table = pd.DataFrame(rows, columns=["step", "split", "loss_nats", "learning_rate"])
     write_table(table, curve, {**metadata, **digests})

@@ -98,10 +98,13 @@ def check_trained(study: Study, prompts: Sequence[Prompt], tokenizer: Path) -> N
     )
 
 
-def check_lengths(study: Study, prompts: Path, tokenizer: Path, output: Path) -> None:
-    """`check_trained`, and a file that says which tokenizer it was that the prompts fit with. Raises PromptError."""
-    check_trained(study, read_prompts(prompts), tokenizer)
-    write_json(_learned_from(study), output)
+def check_lengths(study: Study, prompts: Sequence[Path], tokenizer: Path, checked: Path) -> None:
+    """`check_trained`, and a file that says which tokenizer it was that the prompts fit with. Raises PromptError.
+
+    prompts  the prompt file first; none: the one that the study names
+    """
+    check_trained(study, read_prompts(prompts[0] if prompts else Path(study.prompts.path)), tokenizer)
+    write_json(_learned_from(study), checked)
 
 
 def _learned_from(study: Study) -> dict[str, Any]:

@@ -88,23 +88,23 @@ def parse_prompts(content: bytes, source: str) -> list[Prompt]:
     return prompts
 
 
-def verify_prompts(settings: Prompts, root: Path, prompts_out: Path, facts_out: Path) -> None:
+def verify_prompts(settings: Prompts, prompts: Path, facts: Path, root: Path = Path()) -> None:
     """Check a study's prompt set against its declared digest and write it in normal form.
 
-    `prompts_out` receives JSON Lines with id, domain and text; `facts_out` JSON with file, sha256 (of the
+    `prompts` receives JSON Lines with id, domain and text; `facts` JSON with file, sha256 (of the
     file as it was read), count, and domains with their counts. See `load_verified` for `root` and errors.
     """
-    prompts, digest = load_verified(settings, root)
-    with atomic(prompts_out) as temporary:
-        lines = [json.dumps(asdict(prompt), ensure_ascii=False) for prompt in prompts]
+    verified, digest = load_verified(settings, root)
+    with atomic(prompts) as temporary:
+        lines = [json.dumps(asdict(prompt), ensure_ascii=False) for prompt in verified]
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    facts = {
+    found = {
         "file": _file_name(settings.path),
         "sha256": digest,
-        "count": len(prompts),
-        "domains": dict(Counter(prompt.domain for prompt in prompts)),
+        "count": len(verified),
+        "domains": dict(Counter(prompt.domain for prompt in verified)),
     }
-    write_json(facts, facts_out)
+    write_json(found, facts)
 
 
 def load_verified(settings: Prompts, root: Path) -> tuple[list[Prompt], str]:

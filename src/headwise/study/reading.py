@@ -1,6 +1,5 @@
 """How a model of a study is read: what a rule tells a job in plain values, and what the job makes of them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +20,6 @@ class Reading:
     checkpoint: Path
     extraction: Extraction
     loading: Loading
-
-    @classmethod
-    def of(cls, checkpoint: Path, sections: Mapping[str, Any]) -> "Reading":
-        """From what `reading` gives."""
-        extraction, loading = Extraction(**sections["extraction"]), Loading(**sections["loading"])
-        return cls(sections["name"], checkpoint, extraction, loading)
 
 
 def reading(study: "Study", model: Model) -> dict[str, Any]:

@@ -91,6 +91,10 @@ class Study(Section):
         """Models that do not descend from another of the study."""
         return [model for model in self.models if getattr(model, "base", None) is None]
 
+    def reference(self) -> str:
+        """Name of the base that the others are contrasted with: the one that `comparison` names, else the first."""
+        return self.comparison.reference or self.bases()[0].name
+
     def descendants(self) -> list[Model]:
         """Models that are compared with a base."""
         return [model for model in self.models if getattr(model, "base", None) is not None]

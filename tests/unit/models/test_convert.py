@@ -146,7 +146,7 @@ def write_model(folder: Path, config: dict[str, Any], state: dict[str, Tensor]) 
 def test_a_converted_model_computes_the_same(changes: dict[str, Any], tmp_path: Path) -> None:
     config = CONFIG | changes
     state = random_state(config)
-    convert_model(write_model(tmp_path, config, state), 7, None, tmp_path / "converted", {})
+    convert_model(write_model(tmp_path, config, state), 7, tmp_path / "converted", {})
     with one_thread(), torch.inference_mode():
         model, tokenizer = load_checkpoint(tmp_path / "converted")
         tokens = torch.cat([torch.tensor([tokenizer.bos_token_id]), token_ids(POSITIONS - 1)[0]])
@@ -178,12 +178,12 @@ def test_the_tokenizer_puts_the_first_token_as_the_model_saw_it(tmp_path: Path) 
 
 def test_facts_say_where_the_weights_come_from(tmp_path: Path) -> None:
     model = write_model(tmp_path, CONFIG, random_state(CONFIG))
-    convert_model(model, 7, None, tmp_path / "converted", {"model": "lens"})
+    convert_model(model, 7, tmp_path / "converted", {"model": "lens"})
     facts = origin(tmp_path / "converted")
     assert list(facts["source_files"]) == ["seed7.pt"]
     assert str(tmp_path) not in (tmp_path / "converted" / "facts.json").read_text()
     before = (tmp_path / "converted" / "model.safetensors").read_bytes()
-    convert_model(model, 7, None, tmp_path / "converted", {"model": "lens"})
+    convert_model(model, 7, tmp_path / "converted", {"model": "lens"})
     assert (tmp_path / "converted" / "model.safetensors").read_bytes() == before
 
 
@@ -211,7 +211,7 @@ def test_facts_say_where_the_weights_come_from(tmp_path: Path) -> None:
 def test_what_is_another_architecture_is_refused(changes: dict[str, Any], sentence: str, tmp_path: Path) -> None:
     model = write_model(tmp_path, CONFIG | changes, random_state(CONFIG))
     with pytest.raises(ConversionError, match=sentence):
-        convert_model(model, 7, None, tmp_path / "converted", {})
+        convert_model(model, 7, tmp_path / "converted", {})
     assert not (tmp_path / "converted").exists()
 
 
@@ -259,7 +259,7 @@ def test_a_prefix_of_a_wrapper_is_named(tmp_path: Path) -> None:
     compiled = {f"_orig_mod.{name}": weight for name, weight in random_state(CONFIG).items()}
     model = write_model(tmp_path, CONFIG, compiled)
     with pytest.raises(ConversionError, match=r"'embed\.W_E' is missing: take the prefix off '_orig_mod\.embed"):
-        convert_model(model, 7, None, tmp_path / "converted", {})
+        convert_model(model, 7, tmp_path / "converted", {})
 
 
 @pytest.mark.parametrize("content", ["[1]", "{", "version https://git-lfs.github.com/spec/v1\n"])
@@ -267,7 +267,7 @@ def test_a_damaged_configuration_is_refused_by_name(content: str, tmp_path: Path
     model = write_model(tmp_path, CONFIG, random_state(CONFIG))
     Path(str(model.config)).write_text(content)
     with pytest.raises(ValueError, match=f"{model.config}: (damaged|holds no JSON object|a pointer of git-LFS)"):
-        convert_model(model, 7, None, tmp_path / "converted", {})
+        convert_model(model, 7, tmp_path / "converted", {})
 
 
 def test_an_attention_only_model_is_built_like_any_other(tmp_path: Path) -> None:

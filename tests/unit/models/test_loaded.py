@@ -247,7 +247,7 @@ def ablation(folder: Path) -> object:
     prompts.write_text('{"id": "a", "domain": "d", "text": "w3 w4"}\n')
     probes: Any = None
     settings = Stability(analyses=["ablation"])
-    return probe_refits([Reading("m", folder, Extraction(), Loading())], prompts, folder, probes, settings, {})
+    return probe_refits([Reading("m", folder, Extraction(), Loading())], prompts, probes, settings, {}, folder)
 
 
 def alignment(folder: Path) -> object:

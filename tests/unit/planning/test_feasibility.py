@@ -94,7 +94,7 @@ def test_prompts_are_held_against_a_tokenizer_once_it_is_trained(tmp_path: Path)
     check_study(study, LONG, tmp_path, "study.yaml")
     folder = write_tokenizer(tmp_path / "results" / study.name, write_corpus(tmp_path))
     (tmp_path / "prompts.txt").write_text(PROMPTS)
-    check_lengths(study, tmp_path / "prompts.txt", folder, folder.parent / CHECKED)
+    check_lengths(study, [tmp_path / "prompts.txt"], folder, folder.parent / CHECKED)
     with pytest.raises(PromptError, match=r"prompt 'long' has \d+ tokens for .*, more than max_tokens 24"):
         check_trained(study, LONG[-1:], folder)
     with pytest.raises(StudyError, match=r"^study.yaml: prompt 'long'"):

@@ -71,17 +71,20 @@ extract_attention(folder / "base", folder / "prompts.jsonl", settings=Extraction
 READING = """
 import json, sys
 from pathlib import Path
+from pydantic import TypeAdapter
 from headwise.study.reading import Reading
 folder, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
 documents, prompts = folder / "documents.jsonl", folder / "prompts.jsonl"
-reading = Reading.of(folder / "base", json.loads(sys.argv[3]))
+read = TypeAdapter(Reading).validate_python
+reading = read({**json.loads(sys.argv[3]), "checkpoint": folder / "base"})
 """
 PERTURB = (
     READING
     + """
 from headwise.analyses.noise.experiment import Outputs, Settings, perturb_refit
+settings = TypeAdapter(Settings).validate_python(settings)
 outputs = Outputs(**{name: folder / f"{name}.parquet" for name in Outputs.__dataclass_fields__})
-perturb_refit(reading, [], documents, prompts, Settings.of(settings), 1, outputs, {})
+perturb_refit(reading, [], documents, prompts, settings, 1, outputs, {})
 """
 )
 PROBE = (
@@ -94,7 +97,7 @@ refits = [reading, replace(reading, checkpoint=folder / "other")]
 tables = [folder / f"{name}.parquet" for name in ("beginnings", "residual", "importance", "losses", "norms", "outputs")]
 stability = Stability(**settings)
 random = [folder / f"random{number}.parquet" for number in range(stability.random_refits)]
-probe_refits(refits, prompts, documents, Probes(*tables, random=random), stability, {"refits": ["one", "two"]})
+probe_refits(refits, prompts, Probes(*tables, random=random), stability, {"refits": ["one", "two"]}, documents)
 """
 )
 RECURSE = (

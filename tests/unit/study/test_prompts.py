@@ -190,7 +190,7 @@ def test_a_folder_in_place_of_a_file_is_an_error(tmp_path: Path) -> None:
 
 def verify(folder: Path, path: str, digest: str | None = None) -> tuple[Path, Path]:
     outputs = folder / "out" / "prompts.jsonl", folder / "out" / "prompts.json"
-    verify_prompts(Prompts(path=path, sha256=digest), folder, *outputs)
+    verify_prompts(Prompts(path=path, sha256=digest), *outputs, root=folder)
     return outputs
 
 

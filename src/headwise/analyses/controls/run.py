@@ -19,25 +19,27 @@ def run_controls(
     estimators: list[str],
     comparison: Comparison,
     settings: Controls,
-    models: Sequence[tuple[str, Path]],
-    measured: tuple[str, Path],
+    model: str | None,
+    measured: str,
+    features: Path,
     summaries: Sequence[Path],
     prompts: Path,
     table: Path,
+    checkpoint: Path | None = None,
 ) -> None:
     """Run the controls and write one row each.
 
-    study      name of the study
-    models     names and checkpoints of small models that controls may run
-    measured   name and features.parquet of a model that is compared with itself
-    summaries  summary.parquet of every model and seed
-    prompts    prompts.jsonl
+    study               name of the study
+    model, checkpoint   a small model that controls may run; None where there is none
+    measured, features  name and features.parquet of a model that is compared with itself
+    summaries           summary.parquet of every model and seed
+    prompts             prompts.jsonl
     """
     controls = [
-        itself(measured[1], prompts, measured[0], comparison),
+        itself(features, prompts, measured, comparison),
         *written_attention_controls(estimators),
         *head_orders(summaries, estimators),
-        *(control for name, checkpoint in models for control in model_controls(checkpoint, prompts, name)),
+        *(model_controls(checkpoint, prompts, model) if checkpoint and model else []),
         released_control(settings.released_results),
         *(circuit_controls() if settings.learned_circuit else [circuit_not_run()]),
     ]

@@ -17,13 +17,14 @@ def declaration_of(settings: Comparison) -> dict[str, Any]:
     return settings.model_dump(mode="json", include=set(DECLARED))
 
 
-def declare(settings: Comparison, results: Path, declaration: Path) -> None:
+def declare(settings: Comparison, declaration: Path) -> None:
     """Write the declaration of a study to a file that is made once, before attention is measured.
 
-    The file holds the declared fields, their digest, and whether `results`, the folder of measured specialization,
-    already held anything at that time.
+    The file holds the declared fields, their digest, and whether the folder `specialization` beside it already
+    held anything measured at that time.
     """
     declared = declaration_of(settings)
+    results = declaration.parent / "specialization"
     existed = results.is_dir() and any(results.rglob("*.parquet"))
     write_json({"digest": json_digest(declared), "declared": declared, "results_existed": existed}, declaration)
 

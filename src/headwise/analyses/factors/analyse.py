@@ -43,7 +43,7 @@ class Unit:
     made_here: bool
 
 
-def analyse_factors(summaries: Sequence[Path], output: Path, settings: Comparison) -> None:
+def analyse_factors(summaries: Sequence[Path], table: Path, settings: Comparison) -> None:
     """Effects and shares of every factor that varies, for every estimator with all keys kept; one row each.
 
     summaries  summary.parquet of every model and refit; repeats of one refit's weights are not counted
@@ -51,7 +51,7 @@ def analyse_factors(summaries: Sequence[Path], output: Path, settings: Compariso
     units = read_units(summaries)
     rows = [row for (name, sink), own in units.items() for row in factor_rows(name, sink, own, settings)]
     metadata = read_metadata(summaries[0])
-    write_rows(FactorRow, rows, output, {key: metadata.get(key) for key in ("study", "prompts_digest")})
+    write_rows(FactorRow, rows, table, {key: metadata.get(key) for key in ("study", "prompts_digest")})
 
 
 def read_units(summaries: Sequence[Path]) -> dict[tuple[str, str], list[Unit]]:

@@ -66,16 +66,6 @@ class Settings:
     duplicate: bool
     estimators: Sequence[str]
 
-    @classmethod
-    def of(cls, sections: Mapping[str, Any]) -> "Settings":
-        """From plain values: the sections noise and probe (or None), duplicate and estimators."""
-        return cls(
-            noise=Noise(**sections["noise"]) if sections["noise"] else None,
-            probe=Probe(**sections["probe"]) if sections["probe"] else None,
-            duplicate=sections["duplicate"],
-            estimators=sections["estimators"],
-        )
-
 
 @one_thread()
 def perturb_refit(

@@ -66,12 +66,12 @@ class PerturbationSettings:
 
 
 def summarize_perturbations(
-    files: PerturbationFiles, settings: PerturbationSettings, tables: Mapping[str, Path]
+    inputs: PerturbationFiles, settings: PerturbationSettings, outputs: Mapping[str, Path]
 ) -> None:
-    """Write every table of `perturbation_tables` that `tables` has a path for."""
-    shared = shared_metadata(files.losses)
-    for name, table in perturbation_tables(files, settings).items():
-        write_table(table, tables[name], shared)
+    """Write every table of `perturbation_tables` to the path that `outputs` has for it."""
+    shared = shared_metadata(inputs.losses)
+    for name, table in perturbation_tables(inputs, settings).items():
+        write_table(table, outputs[name], shared)
 
 
 def perturbation_tables(files: PerturbationFiles, settings: PerturbationSettings) -> dict[str, pd.DataFrame]:

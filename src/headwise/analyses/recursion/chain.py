@@ -14,7 +14,8 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from headwise.analyses.noise.response import specialization, spread
+from headwise.analyses.noise.response import specialization as specialization_of
+from headwise.analyses.noise.response import spread
 from headwise.analyses.recursion.degradation import (
     distinct,
     is_degraded,
@@ -95,7 +96,7 @@ def recurse(
     seed: int,
     state: Path,
     generations: Path,
-    specialization_out: Path,
+    specialization: Path,
     metadata: Mapping[str, Any],
 ) -> None:
     """Let one model of an arm feed on its own text.
@@ -104,7 +105,7 @@ def recurse(
     state  a folder that is kept until both tables are written, and outlives a job that is killed: started again with
            the same model, prompts, settings and library versions, the job goes on after the last complete generation
 
-    `generations` receives a row per chain and generation (see `Generation`), `specialization_out` one per generation
+    `generations` receives a row per chain and generation (see `Generation`), `specialization` one per generation
     and estimator (see `GenerationSpecialization`). A chain that writes fewer than two tokens
     ends there, with a reason.
 
@@ -146,7 +147,7 @@ def recurse(
     read = raw.as_recorded(asks_for_the_date=arm.mode == "rewrite")
     shared = {**metadata, **read, "weights_digest": weights_digest(checkpoint)}
     write_table(pd.DataFrame(run.rows).astype(_ROW_TYPES), generations, shared)
-    write_table(pd.DataFrame(run.specialization).astype(_SPECIALIZATION_TYPES), specialization_out, shared)
+    write_table(pd.DataFrame(run.specialization).astype(_SPECIALIZATION_TYPES), specialization, shared)
     (state / STATE).unlink(missing_ok=True)
     state.rmdir()
 
@@ -287,5 +288,5 @@ def _specialization(
     if not read:
         nothing = "no chain wrote two tokens"
         return [asdict(GenerationSpecialization(number, name, 0, None, nothing)) for name in estimators]
-    found = specialization(model, read, estimators)
+    found = specialization_of(model, read, estimators)
     return [asdict(GenerationSpecialization(number, name, len(read), *found[name])) for name in estimators]

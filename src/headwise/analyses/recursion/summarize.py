@@ -21,7 +21,7 @@ def summarize_recursion(
     specialization: Sequence[Path],
     settings: Recursion,
     comparison: Comparison,
-    tables: Mapping[str, Path],
+    outputs: Mapping[str, Path],
 ) -> None:
     """Write the tables of recursive generation: generations, estimators, survival curves and durations."""
     chains = read_arms(generations)
@@ -33,4 +33,4 @@ def summarize_recursion(
         "recursion_durations": table_of(duration_rows(times, settings, comparison)),
     }
     for name, table in found.items():
-        write_table(table, tables[name], shared_metadata(generations))
+        write_table(table, outputs[name], shared_metadata(generations))

@@ -39,21 +39,21 @@ class Refit:
 
 
 def compare_pair(
-    base_features: Sequence[Path],
-    aligned_features: Sequence[Path],
+    base: Sequence[Path],
+    aligned: Sequence[Path],
     seeds: Sequence[int],
     prompts: Path,
-    output: Path,
+    table: Path,
     *,
     names: Mapping[str, Any],
     settings: Comparison,
 ) -> None:
     """Compare an aligned model with its base in every refit and over refits; write one row per test.
 
-    base_features, aligned_features  features.parquet of each refit, in the order of `seeds`
-    prompts                          prompts.jsonl, for the domains of the prompts
-    names                            base, aligned, family and method, for the columns of these names
-    settings                         primary estimator, margin, level and resamples
+    base, aligned  features.parquet of each refit, in the order of `seeds`
+    prompts        prompts.jsonl, for the domains of the prompts
+    names          base, aligned, family and method, for the columns of these names
+    settings       primary estimator, margin, level and resamples
 
     A refit whose weights are those of an earlier one measures nothing new: it gets its rows, but does not
     count as a refit. Raises ValueError, naming both models, where the two models were measured on different
@@ -61,19 +61,18 @@ def compare_pair(
     """
     domains = {prompt.id: prompt.domain for prompt in read_prompts(prompts)}
     pair = f"{names['base']} and {names['aligned']}"
-    refits = [read_refit(*files, pair) for files in zip(base_features, aligned_features, seeds, strict=True)]
+    refits = [read_refit(*files, pair) for files in zip(base, aligned, seeds, strict=True)]
     identity = ("comparison", names["base"], names["aligned"])
     tasks = [(refit, *key) for refit in refits for key in refit.features]
     changes: list[Change] = []
     for refit, name, sink in track(tasks, f"{names['aligned']} against {names['base']}", len(tasks)):
-        base, aligned = refit.features[name, sink]
+        features = refit.features[name, sink]
         changes += changes_in_refit(
             estimator(name),
             sink,
             refit.seed,
-            base,
-            aligned,
-            _domains_of(base.prompts, domains, prompts),
+            *features,
+            _domains_of(features[0].prompts, domains, prompts),
             settings,
             generator_for(*identity, refit.seed, name, sink),
             joined(*refit.confounds),
@@ -91,7 +90,7 @@ def compare_pair(
     changes += changes_over_refits(changes, counted, settings, generator_for(*identity, "refits"), remark)
     shared = {key: refits[0].metadata.get(key) for key in ("study", "prompts_digest", "tokens_digest", "corpus_digest")}
     weights = {str(refit.seed): dict(zip(("base", "aligned"), refit.weights, strict=True)) for refit in refits}
-    write_table(_table(changes, names), output, {**shared, **names, "weights_digests": weights, "refits": counted})
+    write_table(_table(changes, names), table, {**shared, **names, "weights_digests": weights, "refits": counted})
 
 
 def read_refit(base: Path, aligned: Path, seed: int, pair: str) -> Refit:

@@ -82,7 +82,7 @@ class ModelChange:
 def contrast_models(
     summaries: Sequence[Path],
     comparisons: Sequence[Path],
-    output: Path,
+    table: Path,
     *,
     reference: str,
     settings: Comparison,
@@ -115,7 +115,7 @@ def contrast_models(
         f"{measured[path]['model']} seed {measured[path]['seed']}": measured[path].get("weights_digest")
         for path in summaries
     }
-    write_table(_table(rows), output, {**shared, "reference": reference, "weights_digests": weights})
+    write_table(_table(rows), table, {**shared, "reference": reference, "weights_digests": weights})
 
 
 def check_prompts(measured: Mapping[Path, Mapping[str, Any]]) -> None:

@@ -1,6 +1,7 @@
 """A group of refits as its jobs measured it: the tables as arrays."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,11 @@ class GroupFiles:
     losses: Path
     norms: Path
     outputs: Path
+
+    @classmethod
+    def of_groups(cls, tables: Mapping[str, Sequence[Path]]) -> "list[GroupFiles]":
+        """From the files of all groups by table, groups in the same order in each."""
+        return [cls(*files) for files in zip(*(tables[each.name] for each in fields(cls)), strict=True)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -111,10 +111,10 @@ COLUMNS = {
 def probe_refits(
     refits: Sequence[Reading],
     prompts: Path,
-    documents: Path | None,
-    probes: Probes,
+    outputs: Probes,
     settings: Stability,
     metadata: Mapping[str, Any],
+    documents: Path | None = None,
 ) -> None:
     """Measure the models of a group of refits, which are numbered from 0 in their order.
 
@@ -131,7 +131,7 @@ def probe_refits(
         same_files.add(weights_digest(reading.checkpoint), refit)
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in COLUMNS}
     streams: dict[tuple[str, int, str], list[np.ndarray[Any, Any]]] = {}
-    outputs: list[pyarrow.Table] = []
+    mean_outputs: list[pyarrow.Table] = []
     texts = sorted(read_prompts(prompts), key=lambda prompt: prompt.id)
     tokens_of_first = None
     wanted = set(settings.analyses)
@@ -152,7 +152,7 @@ def probe_refits(
                 )
             if refit == 0:
                 rows["beginnings"] = list(_beginnings(texts, encoded, tokenizer, extraction, settings.words))
-                for number, path in enumerate(probes.random):
+                for number, path in enumerate(outputs.random):
                     random = random_model(model, seed=number)
                     if "residual" in wanted:
                         _read_streams(random, encoded, settings.residual_tokens, RANDOM, streams)
@@ -163,7 +163,7 @@ def probe_refits(
             if "weights" in wanted:
                 rows["norms"] += _norms(model, refit)
             if "head_map" in wanted:
-                outputs.append(_mean_outputs(model, encoded, refit))
+                mean_outputs.append(_mean_outputs(model, encoded, refit))
             if "ablation" in wanted:
                 assert documents is not None, "the caller gives held-out text"
                 held_out = [_held_out(documents, model, tokenizer, extraction.first_token, settings)]
@@ -173,8 +173,8 @@ def probe_refits(
         rows["residual"] = list(_compare_streams(streams))
     for name, columns in COLUMNS.items():
         table = pd.DataFrame(rows[name], columns=list(columns)).astype(columns)
-        write_table(table, getattr(probes, name), metadata)
-    write_table(pyarrow.concat_tables(outputs or [outputs_table(0, [], [], [])]), probes.outputs, metadata)
+        write_table(table, getattr(outputs, name), metadata)
+    write_table(pyarrow.concat_tables(mean_outputs or [outputs_table(0, [], [], [])]), outputs.outputs, metadata)
 
 
 class _NoTwice:

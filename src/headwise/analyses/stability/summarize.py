@@ -30,35 +30,35 @@ ORIGIN_COLUMNS = {
 
 
 def summarize_stability(
-    files: Sequence[GroupFiles],
-    *,
-    stability: Path,
-    origins: Path,
-    heads: Path,
-    claims: Path,
+    inputs: Mapping[str, Sequence[Path]],
+    outputs: Mapping[str, Path],
     settings: Stability,
     comparison: Comparison,
     metadata: Mapping[str, Any],
 ) -> None:
     """Write the tables of all groups of a study.
 
-    stability  one row per number, see `Row`
-    origins    in which layer the best matches of each layer's heads lie
-    heads      the map of heads
-    claims     the claims of the published abstract, with verdicts
+    inputs   tables of the groups by the name that `GroupFiles` has for them, groups in the same order in each
+    outputs  by table: `stability`, one row per number, see `Row`; `stability_origins`, in which layer the best matches
+             of each layer's heads lie; `stability_head_map`; `stability_claims`, those of the published abstract, with
+             verdicts
 
     Raises StabilityError where groups that are contrasted have different shapes.
     """
-    groups = {group.name: group for group in map(read_group, files)}
+    groups = {group.name: group for group in map(read_group, GroupFiles.of_groups(inputs))}
     rows: list[Row] = []
     for group in track(groups.values(), "stability of heads", len(groups)):
         for part in (head_rows, residual_rows, importance_rows, weight_rows, neighbour_rows):
             rows += part(group, comparison)
     rows += contrast_rows(groups, settings, comparison)
-    write_table(frame(rows), stability, metadata)
-    write_table(origin_table(list(groups.values())), origins, metadata)
-    write_table(head_map(list(groups.values()), settings.head_map_perplexity), heads, metadata)
-    write_table(claim_table(groups, rows, comparison), claims, metadata)
+    tables = {
+        "stability": frame(rows),
+        "stability_origins": origin_table(list(groups.values())),
+        "stability_head_map": head_map(list(groups.values()), settings.head_map_perplexity),
+        "stability_claims": claim_table(groups, rows, comparison),
+    }
+    for name, table in tables.items():
+        write_table(table, outputs[name], metadata)
 
 
 def origin_table(groups: Sequence[Group]) -> pd.DataFrame:

@@ -83,7 +83,7 @@ class Shift:
 def measure_variants(
     checkpoint: Path,
     prompts: Path,
-    output: Path,
+    table: Path,
     *,
     settings: Variants,
     extraction: Extraction,
@@ -117,7 +117,7 @@ def measure_variants(
             measure(str(dtype), of_dtype)
     shifts = list(compare(variants, outcomes, specialization.estimators, len(chosen)))
     read = extraction.as_recorded(asks_for_the_date=any(variant.template != "raw" for variant in variants.values()))
-    write_table(_table(shifts, metadata), output, {**metadata, **read, "weights_digest": weights_digest(checkpoint)})
+    write_table(_table(shifts, metadata), table, {**metadata, **read, "weights_digest": weights_digest(checkpoint)})
 
 
 def _forward_pass(variant: Variant) -> tuple[str, ...]:

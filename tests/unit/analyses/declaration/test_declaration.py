@@ -18,7 +18,7 @@ from headwise.tables.files import read_rows
 
 @pytest.fixture
 def declared(tmp_path):
-    declare(Comparison(), tmp_path / "specialization", tmp_path / "declaration.json")
+    declare(Comparison(), tmp_path / "declaration.json")
     return tmp_path / "declaration.json"
 
 
@@ -67,7 +67,7 @@ def test_a_declaration_that_comes_after_results_says_so(tmp_path):
     results = tmp_path / "specialization" / "a"
     results.mkdir(parents=True)
     (results / "summary.parquet").write_bytes(b"")
-    declare(Comparison(), tmp_path / "specialization", tmp_path / "declaration.json")
+    declare(Comparison(), tmp_path / "declaration.json")
     finding, _ = findings_after(tmp_path / "declaration.json", Comparison())
     assert finding.headline
     assert "results were there already" in finding.sentence
@@ -76,7 +76,7 @@ def test_a_declaration_that_comes_after_results_says_so(tmp_path):
 def test_a_late_declaration_that_changed_as_well_says_both(tmp_path):
     (tmp_path / "specialization").mkdir()
     (tmp_path / "specialization" / "summary.parquet").write_bytes(b"")
-    declare(Comparison(), tmp_path / "specialization", tmp_path / "declaration.json")
+    declare(Comparison(), tmp_path / "declaration.json")
     finding, _ = findings_after(tmp_path / "declaration.json", Comparison(level=0.1))
     assert "results were there already" in finding.sentence
     assert "level was 0.05, is 0.1" in finding.sentence
@@ -93,7 +93,7 @@ def tables_of(study, inputs, folder, kept, results_existed=False):
     if results_existed:
         results.mkdir()
         (results / "summary.parquet").write_bytes(b"")
-    declare(kept, results, folder / "declaration.json")
+    declare(kept, folder / "declaration.json")
     check_declaration(folder / "declaration.json", study.comparison, study.name, folder / "declaration.parquet")
     return build_tables(study, replace(inputs, analyses=[folder / "declaration.parquet"]))
 

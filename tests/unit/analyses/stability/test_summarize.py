@@ -283,29 +283,21 @@ def make_group(folder, name, layers=3, refits=3, shared=0.0):
 def summary(tmp_path_factory):
     """The finished tables of two groups; the second is deeper, and its refits share most of their attention."""
     folder = tmp_path_factory.mktemp("groups")
-    files = [make_group(folder / "shallow", "shallow", 3), make_group(folder / "deep", "deep", 4, shared=0.9)]
-    files.append(make_group(folder / "decayed", "decayed", 3, shared=0.9))
+    made = [make_group(folder / "shallow", "shallow", 3), make_group(folder / "deep", "deep", 4, shared=0.9)]
+    made.append(make_group(folder / "decayed", "decayed", 3, shared=0.9))
+    files = {table: [getattr(each, table) for each in made] for table in GroupFiles.__dataclass_fields__}
     settings = Stability(
         weight_decay=[{"without": "shallow", "with_decay": "decayed"}],
         depths=["shallow", "deep"],
         head_map_perplexity=5,
     )
-    paths = {name: folder / f"{name}.parquet" for name in ("stability", "origins", "heads", "claims")}
+    paths = {name: folder / f"{name}.parquet" for name in PART.columns}
     written = []
     for _ in range(2):
-        summarize_stability(files, **paths, settings=settings, comparison=SETTINGS, metadata={"study": "example"})
+        summarize_stability(files, paths, settings, SETTINGS, {"study": "example"})
         written.append([path.read_bytes() for path in paths.values()])
     assert written[0] == written[1]
-    names = {
-        "stability": "stability",
-        "origins": "stability_origins",
-        "heads": "stability_head_map",
-        "claims": "stability_claims",
-    }
-    return {
-        names[name]: typed_columns(names[name], TABLES[names[name]], pd.read_parquet(path))
-        for name, path in paths.items()
-    }, files
+    return {name: typed_columns(name, TABLES[name], pd.read_parquet(path)) for name, path in paths.items()}, files
 
 
 def rows_of(summary, **fields):
@@ -383,7 +375,7 @@ def test_distances_between_prompts_do_not_depend_on_a_heads_basis(summary):
 def test_the_distance_vector_is_that_of_all_pairs_of_prompts(summary):
     from headwise.analyses.stability.group import read_group
 
-    group = read_group(summary[1][0])
+    group = read_group(GroupFiles.of_groups(summary[1])[0])
     points, vectors = distance_vectors(group)
     table = pd.read_parquet(group.outputs)
     refit, layer, head = points.iloc[5]
@@ -394,9 +386,9 @@ def test_the_distance_vector_is_that_of_all_pairs_of_prompts(summary):
 
 def test_groups_of_different_depth_are_no_contrast_of_weight_decay(summary, tmp_path):
     settings = Stability(weight_decay=[{"without": "shallow", "with_decay": "deep"}])
-    paths = {name: tmp_path / name for name in ("stability", "origins", "heads", "claims")}
+    paths = {name: tmp_path / name for name in PART.columns}
     with pytest.raises(StabilityError, match="'shallow' has 3 layers and 'deep' 4: contrast groups that differ in"):
-        summarize_stability(summary[1], **paths, settings=settings, comparison=SETTINGS, metadata={})
+        summarize_stability(summary[1], paths, settings, SETTINGS, {})
 
 
 # -- the report

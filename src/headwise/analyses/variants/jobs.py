@@ -1,0 +1,26 @@
+"""What rules tell the jobs that measure variants of the extraction and gather them.
+
+Imported by the Snakefile: nothing heavy is imported here.
+"""
+
+from typing import Any
+
+from headwise.study.jobs import model_metadata
+from headwise.study.study import Study
+
+
+def variant_arguments(study: Study, name: str, seed: int) -> dict[str, Any]:
+    """Of rule measure_variants."""
+    model = study.model(name)
+    return {
+        "settings": study.variants.model_dump(),
+        "extraction": study.extraction_of(model).model_dump(),
+        "loading": study.loading_of(model).model_dump(),
+        "specialization": study.specialization.model_dump(),
+        "metadata": model_metadata(study, name, seed),
+    }
+
+
+def gathering_arguments(study: Study) -> dict[str, Any]:
+    """Of rule gather_variants."""
+    return {"study": study.name}

@@ -1,0 +1,18 @@
+"""What rules tell the jobs that gather, draw and write the report.
+
+Imported by the Snakefile: nothing heavy is imported here.
+"""
+
+from typing import Any
+
+from headwise.study.study import Study
+
+
+def report_arguments(study: Study) -> dict[str, Any]:
+    """Of rules aggregate and write_report."""
+    return {"study": study.model_dump(mode="json")}
+
+
+def figure_arguments(study: Study) -> dict[str, Any]:
+    """Of rule draw_figures; no figure has the title."""
+    return {"study": study.model_dump(mode="json", exclude={"title"})}
