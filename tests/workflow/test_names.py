@@ -57,10 +57,10 @@ def test_a_study_whose_files_have_odd_names_is_planned(tmp_path: Path, snakemake
     planned = snakemake(tmp_path, "-n", "--configfile", with_odd_names(tmp_path)).stdout
     rules = {
         rule: "".join(planned.split(f"rule {rule}:")[1].split("output:")[0])
-        for rule in ("build_corpus", "run_controls")
+        for rule in ("build_corpus", "compute_released")
     }
     assert 'it\'s "quoted".txt' in rules["build_corpus"]
-    assert "released [1]/a.json" in rules["run_controls"]
+    assert "released [1]/a.json" in rules["compute_released"]
 
 
 def test_a_file_of_a_checkpoint_with_braces_is_named(tmp_path: Path, snakemake: Run) -> None:

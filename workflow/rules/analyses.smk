@@ -15,7 +15,6 @@ PERTURBATION_TABLES = (
     "probe",
     "probe_discrimination",
     "probe_selection",
-    "published_robustness",
 )
 RECURSION_TABLES = (
     "recursion_generations",

@@ -84,10 +84,10 @@ rule run_controls:
             if CONTROLLED
             else {}
         ),
+        **({"released": rules.compute_released.output.table} if study.controls.released_results else {}),
         features=per_seed([measured_model(study)], "specialization/{model}/seed{seed}/features.parquet")[0],
         summaries=per_seed(study.models, "specialization/{model}/seed{seed}/summary.parquet"),
         prompts=rules.verify_prompts.output.prompts,
-        released=inputs_of(released_results()),
         library=library("run_controls.py", *estimator_files()),
     output:
         table=results("analyses/controls.parquet"),
@@ -102,6 +102,5 @@ rule run_controls:
         runtime=shared_time(20),
     params:
         arguments=control_arguments(study),
-        no_inputs=lambda wildcards: digests_of_others(released_results()),
     script:
         "../../scripts/run_controls.py"

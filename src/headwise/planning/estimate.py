@@ -14,6 +14,7 @@ from headwise.runtime.cluster import Cluster, amounts
 # Rules that run side by side in the job of a cluster which ends with the report (slurm/config.yaml); a test compares.
 GATHERING = (
     "check_declaration",
+    "compute_released",
     "run_controls",
     "gather_variants",
     "summarize_perturbations",

@@ -28,6 +28,7 @@ SAME_MB = {
     "gather_variants": 1000,
     "declare": 500,
     "check_declaration": 500,
+    "compute_released": 2000,
     "run_controls": 2000,
     "summarize_stability": 2000,
     "summarize_perturbations": 2000,

@@ -36,6 +36,7 @@ RATES = {
     "gather_variants": 0.98,
     "declare": 0.52,
     "check_declaration": 0.83,
+    "compute_released": 3,
     "run_controls": 9.3,
     "probe_refits": 1.3,
     "compare_refits": 0.45,

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pandas as pd
+
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding
 from headwise.report.view import View
@@ -42,6 +44,7 @@ class Part:
     tables     its tables: the analysis writes each to analyses/{table}.parquet
     columns    those that have no row class yet, with their columns
     in_results those of the latter whose rows stand in results.json; the others are in the folder of tables alone
+    derived    tables of its own that follow from finished ones, by name; with no such tables, none
     charts     its figures, in order
     findings   what it found, in sentences
     passages   what its section says, in order, above its figures
@@ -52,6 +55,7 @@ class Part:
     tables: Sequence[type[Row]] = ()
     columns: Mapping[str, tuple[Column, ...]] = field(default_factory=dict)
     in_results: tuple[str, ...] = ()
+    derived: Callable[[Study, Tables], Mapping[str, pd.DataFrame]] = field(default=lambda study, tables: {})
     charts: Callable[[Study], Sequence[Chart]] = field(default=lambda study: ())
     findings: Callable[[Study, Tables], Iterable[Finding]] = field(default=lambda study, tables: ())
     passages: Callable[[Study, Tables], Iterable[Passage]] = field(default=lambda study, tables: ())

@@ -7,11 +7,12 @@ from headwise.analyses.factors.report.part import PART as FACTORS
 from headwise.analyses.noise.report.part import PART as ROBUSTNESS
 from headwise.analyses.stability.report.part import PART as STABILITY
 from headwise.analyses.variants.report.part import PART as VARIANTS
+from headwise.published.report.part import PART as PUBLISHED
 from headwise.report.columns import COLUMNS
 from headwise.report.part import Part
 from headwise.tables.row import Column
 
-PARTS: tuple[Part, ...] = (DECLARATION, FACTORS, VARIANTS, ROBUSTNESS, STABILITY, CALIBRATION, CONTROLS)
+PARTS: tuple[Part, ...] = (DECLARATION, FACTORS, VARIANTS, ROBUSTNESS, STABILITY, PUBLISHED, CALIBRATION, CONTROLS)
 
 
 TABLES: dict[str, tuple[Column, ...]] = COLUMNS | {

@@ -80,6 +80,8 @@ def build_tables(study: Study, inputs: Inputs) -> dict[str, pd.DataFrame]:
         "agreement": agreement_table(specialization, comparisons, repeats, study.comparison.primary),
     }
     tables |= analyses
+    for part in parts.PARTS:
+        tables |= part.derived(study, tables)
     if (calibration := analyses.get("calibration")) is not None:
         tables = {name: marked(name, table, calibration) for name, table in tables.items()}
     if "controls" in tables:

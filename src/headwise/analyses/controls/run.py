@@ -26,6 +26,7 @@ def run_controls(
     prompts: Path,
     table: Path,
     checkpoint: Path | None = None,
+    released: Path | None = None,
 ) -> None:
     """Run the controls and write one row each.
 
@@ -34,13 +35,14 @@ def run_controls(
     measured, features  name and features.parquet of a model that is compared with itself
     summaries           summary.parquet of every model and seed
     prompts             prompts.jsonl
+    released            printed indices of released files, computed again; None where the study names no such files
     """
     controls = [
         itself(features, prompts, measured, comparison),
         *written_attention_controls(estimators),
         *head_orders(summaries, estimators),
         *(model_controls(checkpoint, prompts, model) if checkpoint and model else []),
-        released_control(settings.released_results),
+        released_control(released),
         *(circuit_controls() if settings.learned_circuit else [circuit_not_run()]),
     ]
     write_rows(Control, controls, table, {"study": study})

@@ -1,8 +1,5 @@
 """Controls fail where they should, and the panel reads what other analyses measured."""
 
-import json
-
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -14,6 +11,8 @@ from headwise.analyses.controls.released import released_control
 from headwise.analyses.controls.report.panel import control_panel
 from headwise.analyses.controls.report.part import control_findings, passages
 from headwise.analyses.controls.written_attention import written_attention_controls
+from headwise.published.released import ReleasedIndex
+from headwise.tables.files import write_rows
 
 
 def test_a_number_far_from_the_known_one_fails():
@@ -109,22 +108,25 @@ def test_a_bound_is_not_met_by_nothing():
     assert above("a", "b", 0.5, float("nan")).outcome == "fail"
 
 
-@pytest.mark.parametrize(("error", "outcome"), [(0.0, "pass"), (1e-9, "fail")])
-def test_released_indices_are_computed_again(tmp_path, error, outcome):
-    entropies = np.random.default_rng(5).uniform(size=(6, 3))
-    correlations = np.corrcoef(entropies.T)[np.triu_indices(3, 1)]
-    released = {"entropies": entropies.tolist(), "specialization_index": 1 - correlations.mean() + error}
-    (tmp_path / "model.json").write_text(json.dumps({"base": released, "other": {"specialization_index": 0.5}}))
-    control = released_control(str(tmp_path))
-    assert (control.outcome, control.tolerance) == (outcome, 1e-12)
-    assert control.found == pytest.approx(error, abs=1e-13)
-    assert control.basis.startswith("1 ")
+@pytest.mark.parametrize(
+    ("computed", "outcome"), [((0.5, 0.2), "pass"), ((0.5, 0.2 + 1e-9), "fail"), ((0.5, None), "fail")]
+)
+def test_released_indices_are_compared_with_those_of_their_matrices(tmp_path, computed, outcome):
+    table = tmp_path / "indices.parquet"
+    rows = [
+        ReleasedIndex(file="a.json", place="x", printed=printed, computed=each)
+        for printed, each in zip((0.5, 0.2), computed, strict=True)
+    ]
+    write_rows(ReleasedIndex, rows, table, {"folder": "some/release"})
+    control = released_control(table)
+    assert (control.outcome, control.tolerance, control.basis) == (outcome, 1e-12, "2 indices below release")
 
 
 def test_a_study_without_released_files_says_how_to_name_them(tmp_path):
     assert "controls.released_results" in released_control(None).reason
-    (tmp_path / "empty.json").write_text("{}")
-    nothing = released_control(str(tmp_path))
+    table = tmp_path / "indices.parquet"
+    write_rows(ReleasedIndex, [], table, {"folder": "release"})
+    nothing = released_control(table)
     assert nothing.outcome == "not run"
     assert "holds a printed index" in nothing.reason
 

@@ -189,15 +189,4 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         *_P,
         Column("test", str, "How p was made", True),
     ),
-    "published_robustness": (
-        Column("experiment", str, "noise, duplication or probe"),
-        Column("quantity", str, "What was published"),
-        Column("subject", str, "Of which model"),
-        Column("seed", int, "At which seed; null: over seeds", True),
-        Column("published", float, "The published value"),
-        Column("source", str, "Where it stands"),
-        Column("ours", float, "The nearest quantity of this study", True),
-        Column("our_subject", str, "Of which model", True),
-        _REASON,
-    ),
 }

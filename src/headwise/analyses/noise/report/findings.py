@@ -3,11 +3,9 @@
 from collections.abc import Iterator
 from math import log
 
-import numpy as np
 import pandas as pd
 
 from headwise.analyses.noise.noise_rows import ARCHITECTURE
-from headwise.published.robustness import RATIO_OF_MEANS, published_slopes
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
 from headwise.report.labels import (
@@ -25,7 +23,6 @@ from headwise.report.labels import (
 )
 from headwise.report.verdicts import side
 from headwise.report.view import Row
-from headwise.statistics.ratio import unbounded_because
 from headwise.study.study import Study
 from headwise.tables.frame import records
 
@@ -40,7 +37,6 @@ def findings(study: Study, tables: Tables) -> Iterator[Finding]:
     """All findings of the part; none where nothing was measured."""
     yield from _architectures(study, tables)
     yield from _duplication(tables["key_value_duplication"])
-    yield from _published(study, tables["published_robustness"])
     yield from _discrimination(study, tables["probe_discrimination"])
     yield from _selection(tables["probe_selection"])
     yield from _recursion(tables["recursion_durations"])
@@ -128,32 +124,6 @@ def _duplication(rows: pd.DataFrame) -> Iterator[Finding]:
         estimate=None if missing(largest) else float(largest),
         n=len(rows),
         unit="refit",
-    )
-
-
-def _published(study: Study, rows: pd.DataFrame) -> Iterator[Finding]:
-    """What the published ratio is, when it is tested whether its denominator differs from zero."""
-    own = rows[rows["quantity"].eq(RATIO_OF_MEANS)]
-    why = unbounded_because(np.array(list(published_slopes("Llama-2").values())), study.comparison.level)
-    if own.empty or why is None:
-        return
-    row = records(own)[0]
-    ours = (
-        ""
-        if missing(row["ours"])
-        else f" Here {plain(row['our_subject'])} is {number(row['ours'], 2)} ({row['reason']})."
-    )
-    yield described(
-        "from published values, not from this study",
-        id="published:noise-ratio",
-        topic="check",
-        headline=False,
-        sentence=(
-            f"The published ratio of noise slopes, {row['published']:,.0f} ({row['subject']}), is unbounded: {why}."
-            f"{ours}"
-        ),
-        n=3,
-        unit="seed",
     )
 
 

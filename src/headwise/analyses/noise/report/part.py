@@ -17,7 +17,6 @@ PART = Part(
         "probe_discrimination",
         "probe_selection",
         "recursion_durations",
-        "published_robustness",
     ),
     charts=charts,
     findings=findings,

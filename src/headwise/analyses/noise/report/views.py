@@ -55,12 +55,6 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
             ["What a model writes is what it reads next. Onset is the first of a run of degraded generations."],
             [(_durations(tables), "Generations until degradation began")],
         )
-    if len(tables["published_robustness"]):
-        yield Passage(
-            "Published values",
-            ["Numbers of other models and data: beside ours, not compared with them."],
-            [(_published(tables), "Published values and the nearest quantity of this study")],
-        )
 
 
 def _contrasts(tables: Tables) -> View:
@@ -138,22 +132,6 @@ def _durations(tables: Tables) -> View:
             ("Against the first arm", lambda row: signed(row["difference"], 2), NUMBER),
             ("p", marked_p, NUMBER),
             ("Smallest p", lambda row: p_value(row["p_attainable"]), NUMBER),
-        ],
-    )
-
-
-def _published(tables: Tables) -> View:
-    return view(
-        tables["published_robustness"],
-        [
-            ("Quantity", lambda row: row["quantity"], NAME),
-            ("Model", lambda row: row["subject"], NAME),
-            ("Seed", lambda row: "–" if missing(row["seed"]) else str(row["seed"]), NUMBER),
-            ("Published", lambda row: f"{row['published']:,.4g}", NUMBER),
-            ("Here", lambda row: "–" if missing(row["ours"]) else f"{row['ours']:.6g}", NUMBER),
-            ("Of", lambda row: "–" if missing(row["our_subject"]) else plain(row["our_subject"]), NAME),
-            ("Remark", lambda row: "" if missing(row["reason"]) else row["reason"], TEXT),
-            ("Source", lambda row: row["source"], TEXT),
         ],
     )
 
