@@ -1,5 +1,6 @@
 # Paths and settings that the rules share. No science, and no import that takes long: every job parses this file.
 import os
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -86,9 +87,17 @@ def source(path):
 
 
 def library(script, *more):
-    """A script and the library files that it depends on: an edit of one reruns the rule, a touch does not."""
-    script = ROOT / "scripts" / script
-    return [source(path) for path in [script, *import_closure(script), *more]]
+    """A script and the library files that it depends on: an edit of one reruns the rule, a touch does not.
+
+    Found for rules that have jobs alone: on a cluster every job parses the Snakefile anew.
+    """
+
+    @cache
+    def files():
+        own = ROOT / "scripts" / script
+        return [source(path) for path in [own, *import_closure(own), *more]]
+
+    return lambda wildcards: files()
 
 
 def estimator_files():

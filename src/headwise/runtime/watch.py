@@ -6,6 +6,7 @@ Runs in the process of Snakemake, beside the plugin for Slurm.
 import re
 import shlex
 import threading
+import time
 from typing import Any
 
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
@@ -15,6 +16,8 @@ from headwise.runtime.slurm import SlurmError, call, job_name_prefix
 
 # How often waiting jobs are looked at: once for all of them.
 SECONDS = 30.0
+# Of the controller's time, what questions about jobs may take; and the seconds between two of them at least and at most.
+SHARE, SHORTEST, LONGEST = 0.01, 2.0, 60.0
 # What a waiting job can wait for and that does not pass by itself: it asks for more than is ever allowed. Limits on
 # what a user or a group uses at one time do pass, and so do nodes that are down.
 NEVER = re.compile(
@@ -55,17 +58,49 @@ def attend(scheduler: Any, cluster: Cluster) -> None:
 
     executor.report_job_error, executor.run_job = report_with_reason, submit_or_report
     executor.get_partition_arg = partition_argument
-    threading.Thread(target=_watch, args=(reasons,), daemon=True).start()
+    pace = _Pace()
+    executor.__class__ = _short_of_waits(type(executor), pace)
+    threading.Thread(target=_watch, args=(reasons, pace), daemon=True).start()
 
 
-def _watch(reasons: dict[str, str]) -> None:
-    while not threading.Event().wait(SECONDS):
+class _Pace:
+    """The seconds between two questions to the controller, from how long it took over the last."""
+
+    seconds = LONGEST
+
+    def answered(self, seconds: float) -> None:
+        """Where it answers at once it is asked often; where it is busy, seldom."""
+        self.seconds = min(max(seconds / SHARE, SHORTEST), LONGEST)
+
+
+def _short_of_waits(plugin: type, pace: _Pace) -> type:
+    """The plugin's executor without the waits that are most of the time of a study of short jobs.
+
+    It asks what became of its jobs at that pace; by itself it waits ten seconds longer after each question in vain, up
+    to three minutes. And Snakemake runs the jobs of a Slurm job itself, those of a group side by side; by itself the
+    plugin has it start another Snakemake for each, one after the other, which binds cores of what has several tasks.
+    """
+    own = plugin.next_seconds_between_status_checks  # type: ignore[attr-defined]
+    changed = {
+        "next_seconds_between_status_checks": property(lambda self: min(own.fget(self), pace.seconds), own.fset),
+        "additional_general_args": lambda self: "--executor local",
+    }
+    return type(plugin.__name__, (plugin,), changed)
+
+
+def _watch(reasons: dict[str, str], pace: _Pace) -> None:
+    waiting = threading.Event()
+    while True:
         try:
-            for number, reason in never_starting().items():
+            asked = time.monotonic()
+            found = never_starting()
+            pace.answered(time.monotonic() - asked)
+            for number, reason in found.items():
                 reasons[number] = reason
                 call("scancel", number)
         except SlurmError:
-            continue  # the controller restarts: it is asked again
+            pace.seconds = LONGEST  # the controller restarts: it is asked again
+        waiting.wait(SECONDS)
 
 
 def never_starting() -> dict[str, str]:
