@@ -8,7 +8,7 @@ import pytest
 from tiny import write_study
 
 from headwise.analyses.specialization.jobs import contrast_arguments, evaluation_arguments, pair_arguments
-from headwise.attention.jobs import extraction_arguments
+from headwise.attention.jobs import extraction_arguments, pair_statistics
 from headwise.models.jobs import alignment_arguments, corpus_arguments, tokenizer_arguments, training_arguments
 from headwise.study.jobs import prompts_arguments
 from headwise.study.parse import load_study
@@ -119,7 +119,7 @@ def measure(
             "extract_attention",
             input={"checkpoint": result.checkpoint, "prompts": prompts[0], "facts": prompts[1]},
             output={key: getattr(result, key) for key in ("tensors", "heads", "pairs", "descriptors")},
-            arguments=extraction_arguments(study, name, seed),
+            arguments=extraction_arguments(study, name, seed) | {"pair_statistics": pair_statistics(study)},
             wildcards=wildcards,
         )
         run_script(

@@ -103,7 +103,7 @@ def test_jobs_request_what_their_rules_declare(studies: tuple[Project, SlurmStud
     _, slurm = studies
     declared = declared_requests(slurm.run("-n", "--forceall", *WITH_GPU))
     ungrouped = {job["Comment"]: requested(job) for job in slurm.jobs() if job["Comment"] in declared}
-    assert len(ungrouped) == 10
+    assert len(ungrouped) == 5
     assert ungrouped == {name: declared[name] for name in ungrouped}
     assert all(job["Account"] == "lab" for job in slurm.jobs())
 
@@ -113,6 +113,8 @@ def test_short_jobs_share_a_slurm_job(studies: tuple[Project, SlurmStudy]) -> No
     declared = declared_requests(slurm.run("-n", "--forceall", *WITH_GPU))
     evaluations = [request for name, request in declared.items() if name.startswith("rule_evaluate_specialization")]
     report = [[declared[f"rule_{rule}"] for rule in rules] for rules in REPORT]
+    (inputs_job,) = [job for job in slurm.jobs() if job["Comment"].startswith("rule_inputs")]
+    assert requested(inputs_job)["gpu"] == 0
     (evaluation_job,) = [job for job in slurm.jobs() if job["Comment"].startswith("rule_evaluation")]
     (report_job,) = [job for job in slurm.jobs() if job["Comment"].startswith("rule_report")]
     # Side by side: memory adds up. One after the other: time does.

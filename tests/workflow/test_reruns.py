@@ -17,10 +17,18 @@ from project import Project, digests
 pytestmark = pytest.mark.slow
 
 
+ESTIMATORS = ["hellinger", "js_divergence", "pattern_correlation", "entropy_profile", "normalized_entropy"]
+
+
+def tiny_project(folder: Path, **changes: object) -> Project:
+    """A tiny study without the estimator that reads outputs of heads."""
+    return Project(folder, specialization={"head_permutations": 20, "estimators": ESTIMATORS}, **changes)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A tiny study that has run to its end."""
-    project = Project(tmp_path_factory.mktemp("finished") / "project")
+    project = tiny_project(tmp_path_factory.mktemp("finished") / "project")
     project.run("--cores", "2")
     return project
 
@@ -81,6 +89,16 @@ def test_a_changed_value_reruns_what_depends_on_it(project: Project) -> None:
     }
 
 
+def test_only_a_new_statistic_of_pairs_of_heads_is_a_reason_to_measure_again(project: Project) -> None:
+    for kept in (ESTIMATORS[:1], ESTIMATORS[:1] + ESTIMATORS[3:]):
+        project.change_study("specialization", estimators=kept)
+        planned = project.planned()
+        assert "extract_attention" not in planned
+        assert "evaluate_specialization" in planned
+    project.change_study("specialization", estimators=[*ESTIMATORS, "output_cka"])
+    assert {"extract_attention", "evaluate_specialization"} <= project.planned()
+
+
 def test_a_new_title_computes_nothing_anew(project: Project) -> None:
     content = yaml.safe_load(project.study.read_text())
     project.study.write_text(yaml.safe_dump(content | {"title": "Another title"}, sort_keys=False))
@@ -94,7 +112,7 @@ def test_another_name_is_another_study(project: Project) -> None:
 
 
 def test_results_of_another_name_are_refused_where_they_are_gathered(finished: Project, tmp_path: Path) -> None:
-    other = Project(tmp_path / "other", name="other")
+    other = tiny_project(tmp_path / "other", name="other")
     shutil.copytree(finished.folder / "results/tiny", other.folder / "results/other")
     other.run("--cores", "1", "--touch")
     command = other.command("--cores", "1", "--forcerun", "aggregate")
@@ -104,7 +122,7 @@ def test_results_of_another_name_are_refused_where_they_are_gathered(finished: P
 
 
 def test_results_are_taken_to_another_checkout_with_their_records(finished: Project, tmp_path: Path) -> None:
-    other = Project(tmp_path / "other")
+    other = tiny_project(tmp_path / "other")
     for folder in ("results", ".snakemake"):
         shutil.copytree(finished.folder / folder, other.folder / folder)
     assert other.planned() == set()
@@ -127,7 +145,7 @@ def test_snakemake_writes_its_own_report(finished: Project) -> None:
 
 
 def test_checkpoints_of_ones_own_are_measured_and_compared(finished: Project, tmp_path: Path) -> None:
-    own = Project(tmp_path / "own")
+    own = tiny_project(tmp_path / "own")
     content = yaml.safe_load(own.study.read_text())
     for name in ("multi_head", "multi_head-dpo"):
         shutil.copytree(finished.folder / f"results/tiny/models/{name}/seed1", own.folder / name)
@@ -164,7 +182,7 @@ def test_new_prompts_retrain_nothing(project: Project) -> None:
 
 
 def test_two_runs_give_identical_files(finished: Project, tmp_path: Path) -> None:
-    again = Project(tmp_path / "again")
+    again = tiny_project(tmp_path / "again")
     again.run("--cores", "1")
     first, second = digests(finished.folder / "results/tiny"), digests(again.folder / "results/tiny")
     assert first == second
@@ -173,7 +191,7 @@ def test_two_runs_give_identical_files(finished: Project, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("seconds", [8, 20])
 def test_a_killed_run_finishes_with_the_same_files(finished: Project, tmp_path: Path, seconds: int) -> None:
-    killed = Project(tmp_path / "killed")
+    killed = tiny_project(tmp_path / "killed")
     running = subprocess.Popen(
         killed.command("--cores", "2"),
         cwd=killed.folder,

@@ -1,5 +1,5 @@
 # From a checkpoint to its attention: one forward pass per prompt, without padding.
-from headwise.attention.jobs import extraction_arguments
+from headwise.attention.jobs import extraction_arguments, pair_statistics
 
 
 rule extract_attention:
@@ -21,6 +21,11 @@ rule extract_attention:
         heads=results("statistics/{model}/seed{seed}/heads.parquet"),
         pairs=results("statistics/{model}/seed{seed}/pairs.parquet"),
         descriptors=results("statistics/{model}/seed{seed}/descriptors.parquet"),
+        # Of each statistic in `pairs`: a longer list of estimators may lack one, a shorter list lacks none.
+        marks=[
+            touch(results(f"statistics/{{model}}/seed{{seed}}/{name}.computed"))
+            for name in pair_statistics(study)
+        ],
     log:
         results("logs/extract_attention/{model}/seed{seed}.log"),
     benchmark:
@@ -35,5 +40,7 @@ rule extract_attention:
         gpu=needed("gpus", extraction),
     params:
         arguments=of_refit(extraction_arguments),
+        # A function of `output` is no reason to run again: the marks are.
+        untracked=lambda wildcards, output: {"pair_statistics": pair_statistics(study)},
     script:
         "../../scripts/extract_attention.py"

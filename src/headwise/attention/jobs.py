@@ -9,12 +9,16 @@ from headwise.study.jobs import model_metadata
 from headwise.study.study import Study
 
 
+def pair_statistics(study: Study) -> list[str]:
+    """What extraction computes of pairs of heads; the rule has a mark for each, and no other record of them."""
+    return study.specialization.pair_statistics()
+
+
 def extraction_arguments(study: Study, name: str, seed: int) -> dict[str, Any]:
     """Of rule extract_attention."""
     model = study.model(name)
     return {
         "settings": study.extraction_of(model).model_dump(),
         "loading": study.loading_of(model).model_dump(),
-        "pair_statistics": study.specialization.pair_statistics(),
         "metadata": model_metadata(study, name, seed),
     }

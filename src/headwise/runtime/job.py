@@ -1,9 +1,9 @@
 """What a rule gives to its script, handed to the one library function that does the work.
 
 The signature of that function is the contract between the two. A parameter gets what the rule calls by its name: a file
-of `input` or `output`, a value of `params.arguments`, else a wildcard or a resource. Parameters `inputs` and `outputs`
-get all files of one side, as a mapping or a dataclass of paths. A value that has the name of an input says how that
-checkpoint is read, and gets its path as `checkpoint`; in lists, one by one.
+of `input` or `output`, a value of `params.arguments` or `params.untracked`, else a wildcard or a resource. Parameters
+`inputs` and `outputs` get all files of one side, as a mapping or a dataclass of paths. A value that has the name of an
+input says how that checkpoint is read, and gets its path as `checkpoint`; in lists, one by one.
 """
 
 import inspect
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # An input that no function reads: the rule runs again when one of these files changes.
 LIBRARY = "library"
+# An output that no function writes: files that Snakemake touches, which say what else is in the others.
+MARKS = "marks"
 
 
 class JobError(ValueError):
@@ -52,7 +54,7 @@ def arguments(function: Callable[..., object], snakemake: "Snakemake") -> dict[s
     where = f"rule {snakemake.rule}, {function.__name__}"
     parameters = inspect.signature(function, eval_str=True).parameters
     inputs, outputs = _paths(snakemake.input), _paths(snakemake.output)
-    values = dict(snakemake.params.get("arguments") or {})
+    values = {**(snakemake.params.get("arguments") or {}), **(snakemake.params.get("untracked") or {})}
     if "metadata" in values and "facts" in inputs:
         values["metadata"] = values["metadata"] | {"prompts_digest": read_json(inputs["facts"])["sha256"]}
     for name in values.keys() & inputs.keys():
@@ -76,7 +78,7 @@ def _paths(files: "Namedlist[Any]") -> dict[str, Any]:
     return {
         name: Path(value) if isinstance(value, str) else [Path(each) for each in value]
         for name, value in files.items()
-        if name != LIBRARY
+        if name not in (LIBRARY, MARKS)
     }
 
 

@@ -3,10 +3,15 @@
 Runs in the process of Snakemake, beside the plugin for Slurm.
 """
 
+import os
+import pwd
 import re
 import shlex
 import threading
 import time
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
@@ -16,7 +21,8 @@ from headwise.runtime.slurm import SlurmError, call, job_name_prefix
 
 # How often waiting jobs are looked at: once for all of them.
 SECONDS = 30.0
-# Of the controller's time, what questions about jobs may take; and the seconds between two of them at least and at most.
+# Of the controller's time, what questions about jobs may take; and the seconds between two of them, at least and at
+# most.
 SHARE, SHORTEST, LONGEST = 0.01, 2.0, 60.0
 # What a waiting job can wait for and that does not pass by itself: it asks for more than is ever allowed. Limits on
 # what a user or a group uses at one time do pass, and so do nodes that are down.
@@ -25,6 +31,7 @@ NEVER = re.compile(
     r"PartitionConfig|MaxMemPerLimit|\w+Max\w+PerJob(Limit)?|AccountNotAllowed|QOSNotAllowed"
 )
 KILLED = 9
+LINES = 20  # of a log, at its end
 UNFINISHED = ("PENDING", "RUNNING", "SUSPENDED", "COMPLETING", "UNKNOWN")
 
 
@@ -32,6 +39,7 @@ def attend(scheduler: Any, cluster: Cluster) -> None:
     """Have the executor of a scheduler of Snakemake send jobs to partitions with room for them, say of each failed job
     what Slurm knows, and end a job whose reason to wait does not pass."""
     reasons: dict[str, str] = {}
+    logs: dict[int, dict[Path, tuple[int, int]]] = {}  # of jobs that were submitted, as they were before
     executor = scheduler._executor  # where the plugin for Slurm submits jobs and reports what became of them
     report, submit = executor.report_job_error, executor.run_job
 
@@ -42,9 +50,12 @@ def attend(scheduler: Any, cluster: Cluster) -> None:
         said = known or (msg or "").split("\n    sbatch call:")[0]
         if said and job_info.job.is_group():  # of which Snakemake prints no message
             executor.logger.error(f"Error in group {job_info.job.groupid}: {said}")
+        for path in own_logs(job_info.job, logs.pop(id(job_info.job), {})):
+            executor.logger.error(f"The end of {path}:\n{last_lines(path)}")
         report(job_info, msg=said and f"{said}. ", **more)  # Snakemake appends a sentence
 
     def submit_or_report(job: Any) -> None:
+        logs[id(job)] = states(path for each in jobs_of(job) for path in each.log)
         try:
             submit(job)
         except Exception as error:  # whatever it is, of a group the plugin loses it and waits for ever
@@ -58,12 +69,12 @@ def attend(scheduler: Any, cluster: Cluster) -> None:
 
     executor.report_job_error, executor.run_job = report_with_reason, submit_or_report
     executor.get_partition_arg = partition_argument
-    pace = _Pace()
+    pace = Pace()
     executor.__class__ = _short_of_waits(type(executor), pace)
     threading.Thread(target=_watch, args=(reasons, pace), daemon=True).start()
 
 
-class _Pace:
+class Pace:
     """The seconds between two questions to the controller, from how long it took over the last."""
 
     seconds = LONGEST
@@ -73,7 +84,7 @@ class _Pace:
         self.seconds = min(max(seconds / SHARE, SHORTEST), LONGEST)
 
 
-def _short_of_waits(plugin: type, pace: _Pace) -> type:
+def _short_of_waits(plugin: type, pace: Pace) -> type:
     """The plugin's executor without the waits that are most of the time of a study of short jobs.
 
     It asks what became of its jobs at that pace; by itself it waits ten seconds longer after each question in vain, up
@@ -88,7 +99,7 @@ def _short_of_waits(plugin: type, pace: _Pace) -> type:
     return type(plugin.__name__, (plugin,), changed)
 
 
-def _watch(reasons: dict[str, str], pace: _Pace) -> None:
+def _watch(reasons: dict[str, str], pace: Pace) -> None:
     waiting = threading.Event()
     while True:
         try:
@@ -101,6 +112,31 @@ def _watch(reasons: dict[str, str], pace: _Pace) -> None:
         except SlurmError:
             pace.seconds = LONGEST  # the controller restarts: it is asked again
         waiting.wait(SECONDS)
+
+
+def jobs_of(job: Any) -> list[Any]:
+    """The jobs of a group, or the job itself."""
+    return list(job.jobs) if job.is_group() else [job]
+
+
+def states(paths: Iterable[str]) -> dict[Path, tuple[int, int]]:
+    """When each of these files that is there was written, and its size."""
+    files = [path for path in map(Path, paths) if path.is_file()]
+    return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in files}
+
+
+def own_logs(job: Any, before: dict[Path, tuple[int, int]]) -> list[Path]:
+    """The logs of what failed that hold something, and that this attempt wrote: of a group those of jobs that lack an
+    output."""
+    failed = [each for each in jobs_of(job) if not job.is_group() or not all(map(os.path.exists, each.output))]
+    after = states(path for each in failed for path in each.log)
+    return [path for path, state in after.items() if state[1] and before.get(path) != state]
+
+
+def last_lines(path: Path) -> str:
+    """The last lines of a log, indented."""
+    with path.open(encoding="utf-8", errors="backslashreplace") as log:
+        return "".join(f"    {line.rstrip()}\n" for line in deque(log, maxlen=LINES)).rstrip("\n")
 
 
 def never_starting() -> dict[str, str]:
@@ -144,7 +180,17 @@ def _sentence(number: str, job: dict[str, str]) -> str:
         return f"{head}: out of time: it had asked for {job['Timelimit']}"
     if state == "NODE_FAIL":
         return f"{head}: its node was lost"
+    if state == "CANCELLED":
+        who = f" by user {_user(job['State'].split()[-1])}" if " by " in job["State"] else ""
+        return f"{head}: cancelled{who}, not by Snakemake (scancel); it is submitted again while attempts are left"
     return head
+
+
+def _user(number: str) -> str:
+    try:
+        return pwd.getpwuid(int(number)).pw_name
+    except (KeyError, ValueError):
+        return number
 
 
 def _from_accounting(number: str) -> dict[str, str]:

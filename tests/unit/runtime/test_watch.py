@@ -30,7 +30,8 @@ ACCOUNTED = {
     "12|FAILED|1:0|n1|00:00:09|1000M|00:10:00|": r"ended as FAILED \(exit code 1:0\) on n1 after 00:00:09$",
     "12|TIMEOUT|0:0|n1|00:01:02|1000M|00:01:00|": "out of time: it had asked for 00:01:00",
     "12|NODE_FAIL|1:0|n1|00:01:02|1000M|00:01:00|": "its node was lost",
-    "12|CANCELLED by 0|0:0|None assigned|00:00:00|1000M|00:01:00|": r"CANCELLED by 0 \(exit code 0:0\) after 00:00:00$",
+    "12|CANCELLED by 0|0:0|None assigned|00:00:00|1000M|00:01:00|": "after 00:00:00: cancelled by user root, not by",
+    "12|CANCELLED|0:0|None assigned|00:00:00|1000M|00:01:00|": "after 00:00:00: cancelled, not by Snakemake",
 }
 
 
@@ -70,6 +71,8 @@ def test_jobs_of_this_run_that_never_start_are_found(tmp_path: Path, monkeypatch
 class Executor:
     """What of an executor of Snakemake is used; `submission` is raised by each submission."""
 
+    next_seconds_between_status_checks = property(lambda self: 40.0)
+
     def __init__(self, submission: Exception | None = None) -> None:
         self.printed: list[str] = []
         self.reported: list[str | None] = []
@@ -93,8 +96,13 @@ class Executor:
         self.reported.append(msg)
 
 
-def group() -> SimpleNamespace:
-    return SimpleNamespace(is_group=lambda: True, groupid="evaluation")
+def group(*jobs: SimpleNamespace) -> SimpleNamespace:
+    return SimpleNamespace(is_group=lambda: True, groupid="evaluation", jobs=jobs)
+
+
+def single(log: Path | None = None, output: Path | None = None) -> SimpleNamespace:
+    logs, outputs = ([str(path)] if path else [] for path in (log, output))
+    return SimpleNamespace(is_group=lambda: False, log=logs, output=outputs, rule="evaluate")
 
 
 def attended(monkeypatch: pytest.MonkeyPatch, submission: Exception | None = None) -> Executor:
@@ -109,7 +117,7 @@ def test_what_is_known_of_a_failure_is_printed(tmp_path: Path, monkeypatch: pyte
     answer(tmp_path, monkeypatch, sacct="12|TIMEOUT|0:0|n1|00:01:02|1000M|00:01:00|")
     executor = attended(monkeypatch)
     refused = "SLURM sbatch failed. The error message was 'no such feature'"
-    for job in (group(), SimpleNamespace(is_group=lambda: False)):
+    for job in (group(), single()):
         executor.report_job_error(SimpleNamespace(external_jobid="12", job=job), msg="FAILED", aux_logs=["12.log"])
         info = SimpleNamespace(external_jobid=None, job=job)
         executor.report_job_error(info, f"{refused}\n    sbatch call:\n        sbatch")
@@ -131,8 +139,41 @@ def test_a_group_that_cannot_be_submitted_fails_with_its_reason(monkeypatch: pyt
 
 def test_a_job_that_can_be_submitted_is(monkeypatch: pytest.MonkeyPatch) -> None:
     executor = attended(monkeypatch)
-    executor.run_job("job")
-    assert (executor.submitted, executor.printed) == (["job"], [])
+    job = single()
+    executor.run_job(job)
+    assert (executor.submitted, executor.printed) == ([job], [])
+
+
+def test_the_end_of_a_failed_jobs_own_log_is_printed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(tmp_path / "bin", monkeypatch, sacct=None, scontrol=None)
+    executor = attended(monkeypatch)
+    log, earlier, finished, output = (tmp_path / name for name in ("log", "earlier", "finished", "output"))
+    earlier.write_text("of an earlier attempt")
+    jobs = single(log, tmp_path / "absent"), single(earlier, tmp_path / "absent"), single(finished, output)
+    together = group(*jobs)
+    executor.run_job(together)
+    log.write_text("".join(f"line {number}\n" for number in range(100)))
+    finished.write_text("all went well")
+    output.touch()
+    executor.report_job_error(SimpleNamespace(external_jobid="12", job=together), msg="FAILED")
+    assert [text for text in executor.printed if "line" in text or "attempt" in text or "well" in text] == [
+        f"The end of {log}:\n" + "\n".join(f"    line {number}" for number in range(80, 100))
+    ]
+
+
+@pytest.mark.parametrize(("answer_s", "wait_s"), [(0.001, 2.0), (0.3, 30.0), (5.0, 60.0)])
+def test_a_controller_is_asked_as_fast_as_it_answers(answer_s: float, wait_s: float) -> None:
+    pace = watch.Pace()
+    assert pace.seconds == 60
+    pace.answered(answer_s)
+    assert pace.seconds == wait_s
+
+
+def test_the_plugin_waits_no_longer_than_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(tmp_path, monkeypatch, squeue=None)
+    assert attended(monkeypatch).next_seconds_between_status_checks == 40.0
+    monkeypatch.setattr(watch.Pace, "seconds", 3.0)
+    assert attended(monkeypatch).next_seconds_between_status_checks == 3.0
 
 
 def test_jobs_go_to_a_partition_that_has_room_unless_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
