@@ -2,6 +2,8 @@
 # `snakemake --cores N --configfile config/studies/x.yaml` runs another study instead.
 from snakemake.utils import min_version
 
+from headwise.analyses import ANALYSES
+
 min_version("9.27")
 
 # A study given with --configfile stands alone: the default study is not merged under it.
@@ -13,12 +15,12 @@ if not workflow.configfiles:
 report: "workflow/report/workflow.rst"
 
 
+include: "workflow/rules/common.smk"
+
+
 wildcard_constraints:
     seed=r"\d+",
-
-
-include: "workflow/rules/common.smk"
-include: "workflow/rules/analyses.smk"
+    model=names(study.models),
 
 
 # On a cluster, failures say what Slurm knows of them, and no job waits for what never comes.
@@ -39,10 +41,12 @@ rule all:
 include: "workflow/rules/prompts.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/attention.smk"
-include: "workflow/rules/specialization.smk"
-include: "workflow/rules/variants.smk"
 include: "workflow/rules/published.smk"
-include: "workflow/rules/statistics.smk"
-include: "workflow/rules/stability.smk"
-include: "workflow/rules/robustness.smk"
+
+
+for analysis in ANALYSES:
+
+    include: f"workflow/rules/{analysis}.smk"
+
+
 include: "workflow/rules/report.smk"

@@ -125,7 +125,7 @@ def robustness(
                 "recurse_model",
                 input={"checkpoint": measure(arm.model, seed).checkpoint, "prompts": prompts[0], "facts": prompts[1]},
                 output=output,
-                arguments=chain_arguments(study, arm.name, seed, place / "unfinished"),
+                arguments=chain_arguments(study, arm.name, seed) | {"state": str(place / "unfinished")},
                 wildcards={"arm": arm.name, "seed": str(seed)},
             )
             assert not (place / "unfinished").exists()

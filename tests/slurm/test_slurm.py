@@ -254,7 +254,7 @@ def test_without_gpus_jobs_that_want_one_get_cpus(local: Project, cluster: Clust
     settings = study.folder / "slurm" / "cluster.yaml"
     settings.write_text(settings.read_text().replace("gpus: 4", "gpus: 0"))
     rules = study.folder / "workflow" / "rules" / "attention.smk"
-    rules.write_text(re.sub(r"gpu=.*", "gpu=1,", rules.read_text()))
+    rules.write_text(re.sub(r"\*\*needed.*", "gpu=1,", rules.read_text()))
     heads = study.results / "statistics/multi_head/seed1/heads.parquet"
     heads.unlink()
     study.run(str(heads.relative_to(study.folder)))

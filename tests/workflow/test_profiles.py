@@ -52,7 +52,7 @@ def test_how_often_a_job_is_tried_again_is_the_profiles_to_say(root: Path) -> No
 def rules_with_gpus(root: Path) -> list[str]:
     """The rules that may ask for a GPU."""
     rules = "".join(path.read_text() for path in (root / "workflow" / "rules").glob("*.smk"))
-    return re.findall(r"rule (\w+):(?:(?!\nrule ).)*?\n        gpu=", rules, re.DOTALL)
+    return re.findall(r"rule (\w+):(?:(?!\nrule ).)*?gpu=True", rules, re.DOTALL)
 
 
 def test_without_gpus_the_slurm_profile_asks_for_none(root: Path) -> None:

@@ -1,23 +1,21 @@
 # From a checkpoint to its attention: one forward pass per prompt, without padding.
 from headwise.attention.jobs import extraction_arguments, pair_statistics
+from headwise.planning.needed import extraction
+
+KEPT = study.extraction.store == "tensors"
+TENSORS = {"tensors": results("attention/{model}/seed{seed}.parquet")} if KEPT else {}
 
 
 rule extract_attention:
     """Stream one model's attention, layer by layer, into tensor Parquet and statistics."""
     input:
-        checkpoint=lambda wildcards: checkpoint_of(wildcards.model, int(wildcards.seed)),
-        files=lambda wildcards: files_of(wildcards.model, int(wildcards.seed)),
-        prompts=rules.verify_prompts.output.prompts,
-        facts=rules.verify_prompts.output.facts,
-        # A gate, not data: what the study declares is kept before anything can be known.
-        declaration=ancient(results("declaration.json")),
+        **PROMPTS,
+        checkpoint=of_refit(checkpoint_of),
+        files=of_refit(files_of),
+        declaration=ancient(results("declaration.json")),  # a gate: it is kept before anything is known
         library=library("extract_attention.py"),
     output:
-        **(
-            {"tensors": results("attention/{model}/seed{seed}.parquet")}
-            if study.extraction.store == "tensors"
-            else {}
-        ),
+        **TENSORS,
         heads=results("statistics/{model}/seed{seed}/heads.parquet"),
         pairs=results("statistics/{model}/seed{seed}/pairs.parquet"),
         descriptors=results("statistics/{model}/seed{seed}/descriptors.parquet"),
@@ -30,14 +28,10 @@ rule extract_attention:
         results("logs/extract_attention/{model}/seed{seed}.log"),
     benchmark:
         results("benchmarks/extract_attention/{model}/seed{seed}.jsonl")
-    wildcard_constraints:
-        model=names("train", "align", "folder", "hub", "transformer_lens"),
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=needed("memory_mb", extraction),
-        runtime=needed("minutes", extraction),
-        gpu=needed("gpus", extraction),
+        **needed(extraction, gpu=True),
     params:
         arguments=of_refit(extraction_arguments),
         # A function of `output` is no reason to run again: the marks are.

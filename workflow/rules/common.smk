@@ -6,27 +6,14 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.io import contains_wildcard, sourcecache_entry
 
+from headwise.models.places import checkpoint_of, files_of, per_seed
 from headwise.runtime.cluster import cluster_of_run
 from headwise.planning.feasibility import check_study
-from headwise.models.files import checkpoint_files, corpus_files, tokenizer_files
-from headwise.planning.requests import (
-    alignment_request,
-    extraction_request,
-    fetching_request,
-    perturbation_request,
-    recursion_request,
-    refits_request,
-    training_request,
-    variants_request,
-)
-from headwise.models.resources import conversion_needs
-from headwise.models.shape import shape_of
 from headwise.study.prompts import PromptError, is_url, load_verified
 from headwise.runtime.provenance import file_digest
-from headwise.runtime.sources import PACKAGE, import_closure
+from headwise.runtime.sources import import_closure
 from headwise.study.lock import check_fetched, lock_path
 from headwise.study.merging import check_study_file
-from headwise.study.models import LoadedModel
 from headwise.study.parse import check_paths, parse_study
 from headwise.study.section import StudyError
 from headwise.study.specialization import ESTIMATOR_FOLDER
@@ -105,13 +92,6 @@ def estimator_files():
     return [ESTIMATOR_FOLDER / f"{name}.py" for name in study.specialization.estimators]
 
 
-def page_files():
-    """What the page of the report is made of besides Python."""
-    return [
-        path for path in sorted((PACKAGE / "report").iterdir()) if path.suffix in (".css", ".js", ".jinja")
-    ]
-
-
 def inputs_of(files):
     """Files of a study as inputs, but for those with braces in their names, which Snakemake takes for wildcards."""
     return [file for file in map(str, files) if not contains_wildcard(file)]
@@ -122,172 +102,79 @@ def digests_of_others(files):
     return {file: file_digest(file) for file in map(str, files) if contains_wildcard(file)}
 
 
-def without_braces(files):
-    """The files of a checkpoint, whose names are few, and no one's choice. Raises WorkflowError where one has braces."""
-    files = list(map(str, files))
-    for file in files:
-        if contains_wildcard(file):
-            raise WorkflowError(
-                f"{file}: Snakemake takes braces in this name for a wildcard: rename the file"
-            )
-    return files
-
-
 def prompt_files():
     """The prompt file and the checksums beside it; none where the study names a URL."""
     path = Path(study.prompts.path)
     return [near(file) for file in (path, path.with_name("SHA256SUMS")) if file.is_file()]
 
 
-def local_prompts(wildcards):
+def local_prompts():
     """The prompt file and the checksums beside it, as inputs."""
     return list(map(source, inputs_of(prompt_files())))
 
 
-def names(*sources):
-    """Regular expression for the names of the models from these sources; matches nothing where there are none."""
-    chosen = [model.name.replace(".", r"\.") for model in study.models if model.source in sources]
-    return "|".join(chosen) or "(?!)"
+def prompts_as_gate():
+    """The prompts as what lengths are checked of: new ones train nothing again, nor does new code of the check. Once the
+    tokenizer is there, both count whenever Snakemake starts."""
+    return [ancient(file) for file in ([results("prompts.jsonl")] if DOWNLOADED_PROMPTS else local_prompts())]
 
 
-def per_seed(models, pattern):
-    """The pattern for every model and each of its seeds."""
-    return [
-        results(pattern).format(model=model.name, seed=seed)
-        for model in models
-        for seed in study.seeds_of(model)
-    ]
+def finished(tables):
+    """Where the finished tables of an analysis go, by name."""
+    return {table: results(f"analyses/{table}.parquet") for table in tables}
 
 
-def trained():
-    """Models whose weights this study makes."""
-    return [model for model in study.models if model.source in ("train", "align")]
+def names(models):
+    """Regular expression for the names of these models; matches nothing where there are none."""
+    return "|".join(model.name.replace(".", r"\.") for model in models) or "(?!)"
 
 
-def checkpoint_of(name, seed):
-    """A model's checkpoint as `load_checkpoint` takes it: its folder, config.json in it, or what was fetched."""
-    model = study.model(name)
-    if model.source == "folder":
-        return os.path.join(model.place("path", seed), "config.json")
-    place = results(f"models/{name}/seed{refit_of(model, seed)}")
-    return f"{place}.json" if model.source == "hub" else place
+def by(*wildcard_names):
+    """What makes of a function of the study and of these wildcards one of wildcards, as Snakemake calls it."""
+
+    def given(wildcards, function):
+        values = {name: getattr(wildcards, name) for name in wildcard_names}
+        if "seed" in values:
+            values["seed"] = int(values["seed"])
+        try:
+            return function(study, *values.values())
+        except StudyError as error:
+            raise WorkflowError(str(error)) from None
+
+    return lambda function: lambda wildcards: given(wildcards, function)
 
 
-def files_of(name, seed):
-    """The other files of a checkpoint on disk, so that what changes in it is noticed file by file."""
-    model = study.model(name)
-    if model.source != "folder":
-        return []
-    files = without_braces(checkpoint_files(model.place("path", seed)))
-    return [file for file in files if file != checkpoint_of(name, seed)]
+of_model, of_refit, of_group, of_arm = by("model"), by("model", "seed"), by("group"), by("arm", "seed")
 
 
-def refit_of(model, seed):
-    """The seed that a checkpoint is kept under; one without refits is kept once, whatever seeds it is measured at."""
-    return seed if getattr(model, "has_refits", True) else study.seeds_of(model)[0]
+def doubling(most=8, **amounts):
+    """Requests of memory in MB and time in minutes, doubled with every attempt up to `most` times the first."""
+
+    def request(amount):
+        return lambda wildcards, attempt: amount * min(2 ** (attempt - 1), most)
+
+    return {name: request(amount) for name, amount in amounts.items()}
 
 
-def fetched(*sources):
-    """What `fetch_model` writes for all models of these sources."""
-    return [
-        results(f"models/{model.name}/seed{refit_of(model, seed)}.json")
-        for model in study.models
-        if model.source in sources
-        for seed in study.seeds_of(model)
-        if model.downloads(seed)
-    ]
+def shared(mem_mb, runtime):
+    """Of a job that shares one of a cluster with others: groups are cut so that a node has room and time for it."""
+    return doubling(mem_mb=mem_mb, most=4) | doubling(runtime=runtime, most=2)
 
 
-def corpus_text(wildcards):
-    """The files of a corpus that lies in a folder."""
-    return inputs_of(corpus_files(study.corpus))
+def needed(needs, gpu=False, local=False):
+    """What `needs` finds for a job's wildcards and inputs; memory and time double with every attempt. A job that is not
+    `local` must fit on the cluster. The GPU is asked for where the rule can use one."""
 
+    def request(field):
+        def amount(wildcards, input, attempt):
+            job = needs(study, wildcards, input, PROMPT_COUNT)
+            if CLUSTER and not local:
+                CLUSTER.partition_for(
+                    job.memory_mb, job.minutes, job.gpus if CLUSTER.gpus else 0
+                )  # or an error
+            return getattr(job, field) * (1 if field == "gpus" else 2 ** (attempt - 1))
 
-def unconverted(wildcards):
-    """The files that a model of TransformerLens is converted from: on disk, and what says which were fetched."""
-    model, seed = study.model(wildcards.model), int(wildcards.seed)
-    files = {}
-    if model.downloads(seed):
-        files["fetched"] = results(f"models/{model.name}/seed{seed}.json")
-    if model.repository is None:
-        files["weights"] = model.place("weights", seed)
-    if model.config is not None:
-        files["config"] = model.config
-    if model.tokenizer is not None:
-        files["tokenizer"] = without_braces(tokenizer_files(model.tokenizer))
-    return files
+        return amount
 
-
-def documents_of(name):
-    """The text that a model is trained or aligned on: a descendant's is that of its base."""
-    model = study.model(name)
-    trained = study.model(model.base) if model.source == "align" else model
-    return results(f"{trained.data}/documents.jsonl")
-
-
-def of_refit(arguments):
-    """The arguments of a job about one model at one seed, as Snakemake asks for them."""
-    return lambda wildcards: arguments(study, wildcards.model, int(wildcards.seed))
-
-
-def doubling(base, most=8):
-    """A job's request of memory or time, doubled with every attempt up to `most` times the first."""
-    return lambda wildcards, attempt: base * min(2 ** (attempt - 1), most)
-
-
-def shared_memory(base):
-    """Memory of a job that shares one of a cluster with others: groups are cut so that a node has room for this."""
-    return doubling(base, most=4)
-
-
-def shared_time(base):
-    """Time of a job that shares one of a cluster with others."""
-    return doubling(base, most=2)
-
-
-def needed(field, needs):
-    """A job's request of one kind, from what `needs` finds for its wildcards and inputs; memory and time double."""
-
-    def request(wildcards, input, attempt):
-        job = needs(wildcards, input)
-        if CLUSTER and needs is not fetching:  # which runs where Snakemake does
-            CLUSTER.partition_for(job.memory_mb, job.minutes, job.gpus if CLUSTER.gpus else 0)  # or an error
-        amount = getattr(job, field)
-        return amount if field == "gpus" else amount * 2 ** (attempt - 1)
-
-    return request
-
-
-def shape(wildcards, checkpoint):
-    """How large a model is; `checkpoint` says so where the study does not."""
-    return shape_of(study, study.model(wildcards.model), int(wildcards.seed), Path(checkpoint))
-
-
-def extraction(wildcards, input):
-    """What one forward pass per prompt needs, of a rule whose input `checkpoint` is the model."""
-    return extraction_request(study, wildcards.model, shape(wildcards, input.checkpoint), PROMPT_COUNT)
-
-
-def variants(wildcards, input):
-    """What the variants of the extraction need."""
-    return variants_request(study, wildcards.model, shape(wildcards, input.checkpoint), PROMPT_COUNT)
-
-
-def training(wildcards, input):
-    """What training from scratch needs."""
-    return training_request(study, wildcards.model)
-
-
-def alignment(wildcards, input):
-    """What making a descendant needs."""
-    return alignment_request(study, wildcards.model)
-
-
-def fetching(wildcards, input):
-    """What a download needs."""
-    return fetching_request(study, wildcards.model)
-
-
-def conversion(wildcards, input):
-    """What converting weights of TransformerLens needs."""
-    return conversion_needs(shape(wildcards, input.get("weights") or input.fetched))
+    fields = {"mem_mb": "memory_mb", "runtime": "minutes"} | ({"gpu": "gpus"} if gpu else {})
+    return {name: request(field) for name, field in fields.items()}

@@ -1,5 +1,6 @@
 # From text to checkpoints: corpus, tokenizer, base models trained from scratch, aligned descendants; and checkpoints
 # that were made elsewhere, fetched from a hub or converted.
+from headwise.models.files import corpus_files
 from headwise.models.jobs import (
     alignment_arguments,
     conversion_arguments,
@@ -10,6 +11,14 @@ from headwise.models.jobs import (
     tokenizer_arguments,
     training_arguments,
 )
+from headwise.models.places import (
+    base_checkpoint,
+    documents_of,
+    fetched_files,
+    from_sources,
+    unconverted_files,
+)
+from headwise.planning.needed import alignment, conversion, fetching, training
 
 
 # On the machine that Snakemake runs on: compute nodes often reach no network, and a download needs no allocation.
@@ -23,7 +32,7 @@ rule build_corpus:
     input:
         # A gate, not data: new prompts retrain nothing. Local prompts were verified before any job.
         verified=[ancient(results("prompts.json"))] if DOWNLOADED_PROMPTS else [],
-        text=corpus_text,
+        text=lambda wildcards: inputs_of(corpus_files(study.corpus)),
         library=library("build_corpus.py"),
     output:
         documents=results("corpus/documents.jsonl"),
@@ -35,8 +44,7 @@ rule build_corpus:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=doubling(1000),
-        runtime=doubling(15),
+        **doubling(mem_mb=1000, runtime=15),
     params:
         arguments=corpus_arguments(study),
         no_inputs=lambda wildcards: digests_of_others(corpus_files(study.corpus)),
@@ -44,8 +52,8 @@ rule build_corpus:
         "../../scripts/build_corpus.py"
 
 
-rule build_grammar:
-    """Generate synthetic text for models that are trained on `grammar`, split as the corpus is."""
+use rule build_corpus as build_grammar with:
+    # Synthetic text for models that are trained on `grammar`.
     input:
         library=library("build_corpus.py"),
     output:
@@ -55,15 +63,9 @@ rule build_grammar:
         results("logs/build_grammar.log"),
     benchmark:
         results("benchmarks/build_grammar.jsonl")
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=doubling(1000),
-        runtime=doubling(15),
     params:
         arguments=grammar_arguments(study),
-    script:
-        "../../scripts/build_corpus.py"
+        no_inputs={},
 
 
 rule train_tokenizer:
@@ -80,8 +82,7 @@ rule train_tokenizer:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=doubling(2000),
-        runtime=doubling(15),
+        **doubling(mem_mb=2000, runtime=15),
     params:
         arguments=tokenizer_arguments(study),
     script:
@@ -92,12 +93,7 @@ rule check_lengths:
     """Check that every prompt fits into the models that are going to be trained, in tokens of their tokenizer."""
     input:
         tokenizer=rules.train_tokenizer.output.tokenizer,
-        # A gate, not data: new prompts train nothing again, nor does new code of this check. Once the tokenizer is there,
-        # both count whenever Snakemake starts.
-        prompts=[
-            ancient(file)
-            for file in ([results("prompts.jsonl")] if DOWNLOADED_PROMPTS else local_prompts(None))
-        ],
+        prompts=prompts_as_gate(),
     output:
         checked=results("lengths.json"),
     log:
@@ -107,8 +103,7 @@ rule check_lengths:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=doubling(500),
-        runtime=doubling(5),
+        **doubling(mem_mb=500, runtime=5),
     params:
         # As of `declare`: the same prompts and tokenizer are not checked again for a new title.
         arguments=lambda wildcards, output: lengths_arguments(study),
@@ -119,7 +114,7 @@ rule check_lengths:
 rule train_model:
     """Train one base model from scratch; the seed sets initialisation and data order."""
     input:
-        documents=lambda wildcards: documents_of(wildcards.model),
+        documents=of_refit(documents_of),
         tokenizer=rules.train_tokenizer.output.tokenizer,
         checked=rules.check_lengths.output.checked,
         library=library("train_model.py"),
@@ -131,13 +126,11 @@ rule train_model:
     benchmark:
         results("benchmarks/train_model/{model}/seed{seed}.jsonl")
     wildcard_constraints:
-        model=names("train"),
+        model=names(from_sources(study, "train")),
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=needed("memory_mb", training),
-        runtime=needed("minutes", training),
-        gpu=needed("gpus", training),
+        **needed(training, gpu=True),
     params:
         arguments=of_refit(training_arguments),
     script:
@@ -147,8 +140,8 @@ rule train_model:
 rule align_model:
     """Align one refit of a base model: supervised fine-tuning or direct preference optimisation."""
     input:
-        base=lambda wildcards: checkpoint_of(study.model(wildcards.model).base, wildcards.seed),
-        documents=lambda wildcards: documents_of(wildcards.model),
+        base=of_refit(base_checkpoint),
+        documents=of_refit(documents_of),
         library=library("align_model.py"),
     output:
         checkpoint=directory(results("models/{model}/seed{seed}")),
@@ -158,12 +151,11 @@ rule align_model:
     benchmark:
         results("benchmarks/align_model/{model}/seed{seed}.jsonl")
     wildcard_constraints:
-        model=names("align"),
+        model=names(from_sources(study, "align")),
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=needed("memory_mb", alignment),
-        runtime=needed("minutes", alignment),
+        **needed(alignment),
     params:
         arguments=of_refit(alignment_arguments),
     script:
@@ -173,7 +165,7 @@ rule align_model:
 rule fetch:
     """Fetch every model of a hub, and nothing else: for where there is a network, such as a login node."""
     input:
-        fetched("hub", "transformer_lens"),
+        fetched_files(study),
 
 
 rule fetch_model:
@@ -187,14 +179,13 @@ rule fetch_model:
     benchmark:
         results("benchmarks/fetch_model/{model}/seed{seed}.jsonl")
     wildcard_constraints:
-        model=names("hub", "transformer_lens"),
+        model=names(from_sources(study, "hub", "transformer_lens")),
     # A download that was cut off continues.
     retries: 2
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=needed("memory_mb", fetching),
-        runtime=needed("minutes", fetching),
+        **needed(fetching, local=True),
         # No parameter: a study file that moves, or is named by another path, fetches nothing again.
         study_file=LOCKED_STUDY,
     params:
@@ -206,7 +197,7 @@ rule fetch_model:
 rule convert_model:
     """Convert weights of TransformerLens to a checkpoint of transformers that computes the same."""
     input:
-        unpack(unconverted),
+        unpack(of_refit(unconverted_files)),
         library=library("convert_model.py"),
     output:
         checkpoint=directory(results("models/{model}/seed{seed}")),
@@ -215,12 +206,11 @@ rule convert_model:
     benchmark:
         results("benchmarks/convert_model/{model}/seed{seed}.jsonl")
     wildcard_constraints:
-        model=names("transformer_lens"),
+        model=names(from_sources(study, "transformer_lens")),
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=needed("memory_mb", conversion),
-        runtime=needed("minutes", conversion),
+        **needed(conversion),
     params:
         arguments=of_refit(conversion_arguments),
     script:

@@ -1,10 +1,11 @@
 # Result files that others released.
+from headwise.analyses.controls.jobs import released_results
 
 
 rule compute_released:
     """Compute printed indices of released files again, from the matrices of entropies beside them."""
     input:
-        released=inputs_of(released_results()),
+        released=inputs_of(released_results(study)),
         library=library("compute_released.py"),
     output:
         table=results("released/indices.parquet"),
@@ -15,10 +16,9 @@ rule compute_released:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=shared_memory(2000),
-        runtime=shared_time(20),
+        **shared(mem_mb=2000, runtime=20),
     params:
         arguments={"folder": study.controls.released_results},
-        no_inputs=lambda wildcards: digests_of_others(released_results()),
+        no_inputs=lambda wildcards: digests_of_others(released_results(study)),
     script:
         "../../scripts/compute_released.py"

@@ -1,18 +1,13 @@
 # From results to what people read: tidy tables, results.json, figures, report.html.
-from headwise.report.jobs import figure_arguments, report_arguments
+from headwise.analyses.jobs import gathered
+from headwise.report.jobs import figure_arguments, page_files, report_arguments
 
 
 rule aggregate:
     """Gather all results into tidy tables, adjust for multiplicity, and write results.json."""
     input:
-        checkpoints=per_seed(trained(), "models/{model}/seed{seed}"),
-        training=per_seed(trained(), "training/{model}/seed{seed}.parquet"),
-        summaries=per_seed(study.models, "specialization/{model}/seed{seed}/summary.parquet"),
-        descriptors=per_seed(study.models, "statistics/{model}/seed{seed}/descriptors.parquet"),
-        comparisons=[results(f"comparison/{model.name}.parquet") for model in study.descendants()],
-        contrasts=rules.contrast_models.output.table,
+        **gathered(study),
         prompts=rules.verify_prompts.output.facts,
-        analyses=analysis_tables(),
         library=library("aggregate.py"),
     output:
         tables=report(
@@ -29,8 +24,7 @@ rule aggregate:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=shared_memory(2000),
-        runtime=shared_time(10),
+        **shared(mem_mb=2000, runtime=10),
     params:
         arguments=report_arguments(study),
     script:
@@ -56,8 +50,7 @@ rule draw_figures:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=shared_memory(2000),
-        runtime=shared_time(10),
+        **shared(mem_mb=2000, runtime=10),
     params:
         arguments=figure_arguments(study),
     script:
@@ -80,8 +73,7 @@ rule write_report:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=shared_memory(2000),
-        runtime=shared_time(10),
+        **shared(mem_mb=2000, runtime=10),
     params:
         arguments=report_arguments(study),
     script:

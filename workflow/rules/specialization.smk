@@ -1,6 +1,12 @@
 # From attention statistics to specialization: per model, base against aligned, and across models.
-from headwise.analyses.factors.jobs import factor_arguments
-from headwise.analyses.specialization.jobs import contrast_arguments, evaluation_arguments, pair_arguments
+from headwise.analyses.specialization.jobs import (
+    aligned_features,
+    base_features,
+    comparisons,
+    contrast_arguments,
+    evaluation_arguments,
+    pair_arguments,
+)
 
 
 rule evaluate_specialization:
@@ -19,8 +25,7 @@ rule evaluate_specialization:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=shared_memory(1000),
-        runtime=shared_time(10),
+        **shared(mem_mb=1000, runtime=10),
     params:
         arguments=evaluation_arguments(study),
     script:
@@ -30,14 +35,8 @@ rule evaluate_specialization:
 rule compare_pair:
     """Compare an aligned model with its base: paired per-prompt differences in each refit, and over refits."""
     input:
-        base=lambda wildcards: [
-            results(f"specialization/{study.model(wildcards.model).base}/seed{seed}/features.parquet")
-            for seed in study.seeds_of(study.model(wildcards.model))
-        ],
-        aligned=lambda wildcards: [
-            results(f"specialization/{wildcards.model}/seed{seed}/features.parquet")
-            for seed in study.seeds_of(study.model(wildcards.model))
-        ],
+        base=of_model(base_features),
+        aligned=of_model(aligned_features),
         prompts=rules.verify_prompts.output.prompts,
         library=library("compare_pair.py", *estimator_files()),
     output:
@@ -49,10 +48,9 @@ rule compare_pair:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=doubling(2000),
-        runtime=doubling(20),
+        **doubling(mem_mb=2000, runtime=20),
     params:
-        arguments=lambda wildcards: pair_arguments(study, wildcards.model),
+        arguments=of_model(pair_arguments),
     script:
         "../../scripts/compare_pair.py"
 
@@ -60,8 +58,8 @@ rule compare_pair:
 rule contrast_models:
     """Contrast architectures, and what alignment did to them, with refits as the unit of replication."""
     input:
-        summaries=per_seed(study.models, "specialization/{model}/seed{seed}/summary.parquet"),
-        comparisons=[results(f"comparison/{model.name}.parquet") for model in study.descendants()],
+        summaries=per_seed(study, study.models, "specialization/{model}/seed{seed}/summary.parquet"),
+        comparisons=comparisons(study),
         library=library("contrast_models.py"),
     output:
         table=results("contrasts.parquet"),
@@ -72,31 +70,8 @@ rule contrast_models:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=shared_memory(2000),
-        runtime=shared_time(20),
+        **shared(mem_mb=2000, runtime=20),
     params:
         arguments=contrast_arguments(study),
     script:
         "../../scripts/contrast_models.py"
-
-
-rule analyse_factors:
-    """Divide specialization among the factors in which the models differ: effects, shares of variance, their order."""
-    input:
-        summaries=per_seed(study.models, "specialization/{model}/seed{seed}/summary.parquet"),
-        library=library("analyse_factors.py"),
-    output:
-        table=results("analyses/factors.parquet"),
-    log:
-        results("logs/analyse_factors.log"),
-    benchmark:
-        results("benchmarks/analyse_factors.jsonl")
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=shared_memory(1000),
-        runtime=shared_time(10),
-    params:
-        arguments=factor_arguments(study),
-    script:
-        "../../scripts/analyse_factors.py"

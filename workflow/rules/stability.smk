@@ -1,28 +1,34 @@
 # From refits to how stable their heads are: what the models say, how their attention compares, and all groups together.
-from headwise.analyses.stability.jobs import comparison_arguments, probe_arguments, summary_arguments
+from headwise.analyses.stability.jobs import TABLES as STABILITY_TABLES
+from headwise.analyses.stability.jobs import (
+    comparison_arguments,
+    per_group,
+    probe_arguments,
+    refit_checkpoints,
+    refit_tensors,
+    summary_arguments,
+)
+from headwise.planning.needed import probe
+
+PROBED = ("residual", "importance", "losses", "norms", "outputs")
+COMPARED = ("pairs", "heads", "origins")
+ABLATED = study.stability is not None and "ablation" in study.stability.analyses
+DOCUMENTS = {"documents": rules.build_corpus.output.documents} if ABLATED else {}
+# Attention of models with random weights.
+RANDOM = [f"random{number}" for number in range(study.stability.random_refits if study.stability else 0)]
+OF_GROUP = "stability/{{group}}/{}.parquet".format
 
 
 rule probe_refits:
     """Measure residual streams, importance of heads and weights of a group's refits, and attention of random weights."""
     input:
-        **(
-            {"documents": rules.build_corpus.output.documents}
-            if study.stability and "ablation" in study.stability.analyses
-            else {}
-        ),
-        refits=lambda wildcards: [
-            checkpoint_of(model, seed) for model, seed in study.refits_of(REFIT_GROUPS[wildcards.group])
-        ],
+        **DOCUMENTS,
+        refits=of_group(refit_checkpoints),
         prompts=rules.verify_prompts.output.prompts,
         library=library("probe_refits.py"),
     output:
-        beginnings=results("stability/{group}/beginnings.parquet"),
-        residual=results("stability/{group}/residual.parquet"),
-        importance=results("stability/{group}/importance.parquet"),
-        losses=results("stability/{group}/losses.parquet"),
-        norms=results("stability/{group}/norms.parquet"),
-        outputs=results("stability/{group}/outputs.parquet"),
-        random=random_refits(),
+        **{table: results(OF_GROUP(table)) for table in ("beginnings", *PROBED)},
+        random=[results(OF_GROUP(name)) for name in RANDOM],
     log:
         results("logs/probe_refits/{group}.log"),
     benchmark:
@@ -30,11 +36,9 @@ rule probe_refits:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=needed("memory_mb", probing),
-        runtime=needed("minutes", probing),
-        gpu=needed("gpus", probing),
+        **needed(probe, gpu=True),
     params:
-        arguments=lambda wildcards: probe_arguments(study, wildcards.group),
+        arguments=of_group(probe_arguments),
     script:
         "../../scripts/probe_refits.py"
 
@@ -42,14 +46,12 @@ rule probe_refits:
 rule compare_refits:
     """Compare the attention of all heads of all refits of a group, in one pass over what was stored."""
     input:
-        tensors=per_refit("attention/{model}/seed{seed}.parquet"),
+        tensors=of_group(refit_tensors),
         random=rules.probe_refits.output.random,
         beginnings=rules.probe_refits.output.beginnings,
         library=library("compare_refits.py"),
     output:
-        pairs=results("stability/{group}/pairs.parquet"),
-        heads=results("stability/{group}/heads.parquet"),
-        origins=results("stability/{group}/origins.parquet"),
+        **{table: results(OF_GROUP(table)) for table in COMPARED},
     log:
         results("logs/compare_refits/{group}.log"),
     benchmark:
@@ -57,10 +59,9 @@ rule compare_refits:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=doubling(1000 + (2 * study.stability.memory_mb if study.stability else 0)),
-        runtime=doubling(60),
+        **doubling(mem_mb=1000 + (2 * study.stability.memory_mb if study.stability else 0), runtime=60),
     params:
-        arguments=lambda wildcards: comparison_arguments(study, wildcards.group),
+        arguments=of_group(comparison_arguments),
     script:
         "../../scripts/compare_refits.py"
 
@@ -68,17 +69,10 @@ rule compare_refits:
 rule summarize_stability:
     """Intervals, chance levels and tests of all groups, contrasts between them, the map of heads, and the claims."""
     input:
-        pairs=of_groups("pairs"),
-        heads=of_groups("heads"),
-        origins=of_groups("origins"),
-        residual=of_groups("residual"),
-        importance=of_groups("importance"),
-        losses=of_groups("losses"),
-        norms=of_groups("norms"),
-        outputs=of_groups("outputs"),
+        **per_group(study, (*COMPARED, *PROBED)),
         library=library("summarize_stability.py"),
     output:
-        **{table: results(f"analyses/{table}.parquet") for table in STABILITY_TABLES},
+        **finished(STABILITY_TABLES),
     log:
         results("logs/summarize_stability.log"),
     benchmark:
@@ -86,8 +80,7 @@ rule summarize_stability:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=shared_memory(2000),
-        runtime=shared_time(20),
+        **shared(mem_mb=2000, runtime=20),
     params:
         arguments=summary_arguments(study),
     script:

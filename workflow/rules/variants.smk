@@ -1,14 +1,16 @@
 # From a checkpoint to its estimators under other protocols of extraction, and what each choice of a protocol moves.
+from headwise.analyses.specialization.jobs import comparisons
+from headwise.analyses.variants.jobs import TABLES as VARIANTS_TABLES
 from headwise.analyses.variants.jobs import gathering_arguments, variant_arguments
+from headwise.planning.needed import variants
 
 
 rule measure_variants:
     """Measure one model under every variant of the extraction; it is loaded once per dtype."""
     input:
-        checkpoint=lambda wildcards: checkpoint_of(wildcards.model, int(wildcards.seed)),
-        files=lambda wildcards: files_of(wildcards.model, int(wildcards.seed)),
-        prompts=rules.verify_prompts.output.prompts,
-        facts=rules.verify_prompts.output.facts,
+        **PROMPTS,
+        checkpoint=of_refit(checkpoint_of),
+        files=of_refit(files_of),
         library=library("measure_variants.py", *estimator_files()),
     output:
         table=results("variants/{model}/seed{seed}.parquet"),
@@ -16,14 +18,10 @@ rule measure_variants:
         results("logs/measure_variants/{model}/seed{seed}.log"),
     benchmark:
         results("benchmarks/measure_variants/{model}/seed{seed}.jsonl")
-    wildcard_constraints:
-        model=names("train", "align", "folder", "hub", "transformer_lens"),
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=needed("memory_mb", variants),
-        runtime=needed("minutes", variants),
-        gpu=needed("gpus", variants),
+        **needed(variants, gpu=True),
     params:
         arguments=of_refit(variant_arguments),
     script:
@@ -37,11 +35,10 @@ rule gather_variants:
             results(f"variants/{model.name}/seed{seed}.parquet")
             for model, seed in study.measured_with_variants()
         ],
-        comparisons=[results(f"comparison/{model.name}.parquet") for model in study.descendants()],
+        comparisons=comparisons(study),
         library=library("gather_variants.py"),
     output:
-        variants=results("analyses/variants.parquet"),
-        confounds=results("analyses/confounds.parquet"),
+        **finished(VARIANTS_TABLES),
     log:
         results("logs/gather_variants.log"),
     benchmark:
@@ -49,8 +46,7 @@ rule gather_variants:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=shared_memory(1000),
-        runtime=shared_time(10),
+        **shared(mem_mb=1000, runtime=10),
     params:
         arguments=gathering_arguments(study),
     script:

@@ -3,9 +3,15 @@
 Imported by the Snakefile: nothing heavy is imported here.
 """
 
+from pathlib import Path
 from typing import Any
 
 from headwise.study.study import Study
+
+
+def page_files() -> list[Path]:
+    """What the page is made of besides Python."""
+    return [path for path in sorted(Path(__file__).parent.iterdir()) if path.suffix in (".css", ".js", ".jinja")]
 
 
 def report_arguments(study: Study) -> dict[str, Any]:

@@ -26,7 +26,7 @@ SIZES = {
 GROUP_CORES = 8
 LARGEST_GROUP = 20
 # What one evaluation asks for at most (workflow/rules/specialization.smk), and all jobs of the report one after the
-# other (statistics.smk to report.smk); tests compare them with the rules.
+# other; tests compare them with the rules.
 EVALUATION_MB, EVALUATION_MINUTES = 4000, 20
 REPORT_MINUTES = 320
 

@@ -137,11 +137,8 @@ def test_groups_fit_the_smallest_nodes_that_they_may_be_sent_to() -> None:
 def shared(rules: str) -> dict[str, tuple[int, int]]:
     """Memory and minutes, at most, of each rule that shares a job of a cluster with others."""
     blocks = re.findall(r"rule (\w+):\n((?:(?!\nrule ).)*)", rules, re.DOTALL)
-    found = {
-        name: (re.search(r"mem_mb=shared_memory\((\d+)\)", block), re.search(r"runtime=shared_time\((\d+)\)", block))
-        for name, block in blocks
-    }
-    return {name: (4 * int(memory[1]), 2 * int(time[1])) for name, (memory, time) in found.items() if memory and time}
+    found = {name: re.search(r"shared\(mem_mb=(\d+), runtime=(\d+)\)", block) for name, block in blocks}
+    return {name: (4 * int(asked[1]), 2 * int(asked[2])) for name, asked in found.items() if asked}
 
 
 def test_what_rules_ask_for_in_groups_is_what_groups_are_cut_for(root: Path) -> None:

@@ -3,9 +3,19 @@
 Imported by the Snakefile: nothing heavy is imported here.
 """
 
+from pathlib import Path
 from typing import Any
 
+from headwise.analyses.calibration.rates import Rate
 from headwise.study.study import Study
+
+TABLES = (Rate.table,)
+
+
+def tables(study: Study) -> tuple[str, ...]:
+    """The finished table once it is there: it is made on request, and the report shows it from then on."""
+    made = all(Path("results", study.name, "analyses", f"{table}.parquet").exists() for table in TABLES)
+    return TABLES if made else ()
 
 
 def calibration_arguments(study: Study) -> dict[str, Any]:

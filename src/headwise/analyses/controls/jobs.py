@@ -3,10 +3,21 @@
 Imported by the Snakefile: nothing heavy is imported here.
 """
 
+import os
+from glob import escape, glob
 from typing import Any
 
+from headwise.analyses.controls.control import Control
+from headwise.models.places import checkpoint_of
 from headwise.study.models import Model, TrainedModel
 from headwise.study.study import Study
+
+TABLES = (Control.table,)
+
+
+def tables(study: Study) -> tuple[str, ...]:
+    """Finished tables of this analysis, which every study has."""
+    return TABLES
 
 
 def controlled_model(study: Study) -> TrainedModel | None:
@@ -17,6 +28,18 @@ def controlled_model(study: Study) -> TrainedModel | None:
 def measured_model(study: Study) -> Model:
     """The model that is compared with itself."""
     return study.bases()[0]
+
+
+def controlled_checkpoint(study: Study) -> dict[str, str]:
+    """`checkpoint`, where there is a model for controls, at its first seed."""
+    model = controlled_model(study)
+    return {"checkpoint": checkpoint_of(study, model.name, study.seeds_of(model)[0])} if model else {}
+
+
+def released_results(study: Study) -> list[str]:
+    """Result files that others released, which controls compute again; none where the study names no folder."""
+    folder = study.controls.released_results
+    return sorted(glob(os.path.join(escape(folder), "**", "*.json"), recursive=True)) if folder else []
 
 
 def control_arguments(study: Study) -> dict[str, Any]:

@@ -5,7 +5,15 @@ Imported by the Snakefile: nothing heavy is imported here.
 
 from typing import Any
 
+from headwise.analyses.declaration.rows import DeclaredField
 from headwise.study.study import Study
+
+TABLES = (DeclaredField.table,)
+
+
+def tables(study: Study) -> tuple[str, ...]:
+    """Finished tables of this analysis, which every study has."""
+    return TABLES
 
 
 def declaration_arguments(study: Study) -> dict[str, Any]:

@@ -5,7 +5,15 @@ Imported by the Snakefile: nothing heavy is imported here.
 
 from typing import Any
 
+from headwise.analyses.factors.rows import FactorRow
 from headwise.study.study import Study
+
+TABLES = (FactorRow.table,)
+
+
+def tables(study: Study) -> tuple[str, ...]:
+    """Finished tables of this analysis, which every study has."""
+    return TABLES
 
 
 def factor_arguments(study: Study) -> dict[str, Any]:

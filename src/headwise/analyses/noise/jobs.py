@@ -5,10 +5,39 @@ Imported by the Snakefile: nothing heavy is imported here.
 
 from typing import Any
 
+from headwise.models.places import checkpoint_of, files_of
 from headwise.study.jobs import model_metadata
-from headwise.study.perturbation import perturbation_settings, probed_descendants
+from headwise.study.perturbation import perturbation_settings, perturbed_bases, probed_descendants
 from headwise.study.reading import reading
 from headwise.study.study import Study
+
+TABLES = (
+    "noise_response",
+    "noise_sensitivity",
+    "noise_contrasts",
+    "noise_specialization",
+    "key_value_duplication",
+    "generated_text",
+    "probe",
+    "probe_discrimination",
+    "probe_selection",
+)
+
+
+def tables(study: Study) -> tuple[str, ...]:
+    """Finished tables of this analysis; none where the study does not ask for it."""
+    return TABLES if perturbed_bases(study) else ()
+
+
+def aligned_checkpoints(study: Study, name: str, seed: int) -> list[str]:
+    """The models that are probed beside a base, at one seed."""
+    return [checkpoint_of(study, model.name, seed) for model in probed_descendants(study, name, seed)]
+
+
+def files_of_family(study: Study, name: str, seed: int) -> list[str]:
+    """The other files of a base and of those."""
+    family = [name, *(model.name for model in probed_descendants(study, name, seed))]
+    return [file for each in family for file in files_of(study, each, seed)]
 
 
 def perturbation_arguments(study: Study, name: str, seed: int) -> dict[str, Any]:

@@ -3,12 +3,19 @@
 Imported by the Snakefile: nothing heavy is imported here.
 """
 
-from pathlib import Path
 from typing import Any
 
+from headwise.models.places import checkpoint_of, files_of, results
 from headwise.study.jobs import model_metadata
 from headwise.study.robustness import Arm
 from headwise.study.study import Study
+
+TABLES = ("recursion_generations", "recursion_specialization", "recursion_survival", "recursion_durations")
+
+
+def tables(study: Study) -> tuple[str, ...]:
+    """Finished tables of this analysis; none where the study does not ask for it."""
+    return TABLES if study.robustness.recursion else ()
 
 
 def arm_of(study: Study, name: str) -> Arm:
@@ -17,13 +24,32 @@ def arm_of(study: Study, name: str) -> Arm:
     return next(arm for arm in study.robustness.recursion.arms if arm.name == name)
 
 
-def chain_arguments(study: Study, arm: str, seed: int, state: str | Path) -> dict[str, Any]:
-    """Of rule recurse_model. `state` is a folder that outlives a failed job, which an output does not."""
+def per_arm(study: Study, table: str) -> list[str]:
+    """A table of every arm at each seed of its model."""
+    return [
+        results(study, f"recursion/{arm.name}/seed{seed}/{table}.parquet")
+        for arm in (study.robustness.recursion.arms if study.robustness.recursion else [])
+        for seed in study.seeds_of(study.model(arm.model))
+    ]
+
+
+def writer_checkpoint(study: Study, arm: str, seed: int) -> str:
+    """The model that writes in an arm."""
+    return checkpoint_of(study, arm_of(study, arm).model, seed)
+
+
+def writer_files(study: Study, arm: str, seed: int) -> list[str]:
+    """The other files of that model."""
+    return files_of(study, arm_of(study, arm).model, seed)
+
+
+def chain_arguments(study: Study, arm: str, seed: int) -> dict[str, Any]:
+    """Of rule recurse_model. `state` is no output: Snakemake removes those of a failed job, which this must outlive."""
     assert study.robustness.recursion is not None
     chosen = arm_of(study, arm)
     writer = study.model(chosen.model)
     return {
-        "state": str(state),
+        "state": results(study, f"recursion/{arm}/seed{seed}/unfinished"),
         "arm": chosen.model_dump(),
         "settings": study.robustness.recursion.model_dump(),
         "extraction": study.extraction_of(writer).model_dump(),

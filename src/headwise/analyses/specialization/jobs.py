@@ -5,7 +5,28 @@ Imported by the Snakefile: nothing heavy is imported here.
 
 from typing import Any
 
+from headwise.models.places import results
 from headwise.study.study import Study
+
+
+def tables(study: Study) -> tuple[str, ...]:
+    """None: the report makes the tables of this analysis from what jobs leave behind."""
+    return ()
+
+
+def base_features(study: Study, aligned: str) -> list[str]:
+    """Features of the base of an aligned model, at each seed of the aligned one."""
+    return _features(study, str(getattr(study.model(aligned), "base", None)), aligned)
+
+
+def aligned_features(study: Study, aligned: str) -> list[str]:
+    """Features of an aligned model at each seed."""
+    return _features(study, aligned, aligned)
+
+
+def comparisons(study: Study) -> list[str]:
+    """The comparison of every aligned model with its base."""
+    return [results(study, f"comparison/{model.name}.parquet") for model in study.descendants()]
 
 
 def evaluation_arguments(study: Study) -> dict[str, Any]:
@@ -28,3 +49,8 @@ def pair_arguments(study: Study, name: str) -> dict[str, Any]:
 def contrast_arguments(study: Study) -> dict[str, Any]:
     """Of rule contrast_models."""
     return {"settings": study.comparison.model_dump(), "reference": study.reference()}
+
+
+def _features(study: Study, name: str, aligned: str) -> list[str]:
+    seeds = study.seeds_of(study.model(aligned))
+    return [results(study, f"specialization/{name}/seed{seed}/features.parquet") for seed in seeds]

@@ -3,15 +3,23 @@
 Imported by the Snakefile: nothing heavy is imported here.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
+from headwise.models.places import checkpoint_of, results
 from headwise.study.reading import reading
 from headwise.study.stability import RefitGroup
 from headwise.study.study import Study
 
-PROBED = ("analyses", "words", "residual_tokens", "ablation_excerpts", "ablation_tokens")
-COMPARED = ("memory_mb",)
-SUMMARIZED = ("head_map_perplexity", "weight_decay", "depths", "parity_margin")
+TABLES = ("stability", "stability_origins", "stability_head_map", "stability_claims")
+PROBE_FIELDS = ("analyses", "words", "residual_tokens", "ablation_excerpts", "ablation_tokens")
+COMPARISON_FIELDS = ("memory_mb",)
+SUMMARY_FIELDS = ("head_map_perplexity", "weight_decay", "depths", "parity_margin")
+
+
+def tables(study: Study) -> tuple[str, ...]:
+    """Finished tables of this analysis; none where the study does not ask for it."""
+    return TABLES if study.refit_groups() else ()
 
 
 def refit_group(study: Study, name: str) -> RefitGroup:
@@ -19,30 +27,51 @@ def refit_group(study: Study, name: str) -> RefitGroup:
     return next(group for group in study.refit_groups() if group.name == name)
 
 
+def refits_of(study: Study, group: str) -> list[tuple[str, int]]:
+    """Name of the model and seed of every refit of a group, the published anchor first."""
+    return study.refits_of(refit_group(study, group))
+
+
+def refit_checkpoints(study: Study, group: str) -> list[str]:
+    """The models of a group."""
+    return [checkpoint_of(study, *refit) for refit in refits_of(study, group)]
+
+
+def refit_tensors(study: Study, group: str) -> list[str]:
+    """The stored attention of a group's models."""
+    return [results(study, f"attention/{name}/seed{seed}.parquet") for name, seed in refits_of(study, group)]
+
+
+def per_group(study: Study, tables: Iterable[str]) -> dict[str, list[str]]:
+    """By table, that of every group."""
+    groups = [group.name for group in study.refit_groups()]
+    return {table: [results(study, f"stability/{group}/{table}.parquet") for group in groups] for table in tables}
+
+
 def group_metadata(study: Study, name: str) -> dict[str, Any]:
     """What is recorded about a group of refits in every file derived from it."""
-    refits = [f"{model} seed {seed}" for model, seed in study.refits_of(refit_group(study, name))]
+    refits = [f"{model} seed {seed}" for model, seed in refits_of(study, name)]
     return {"study": study.name, "group": name, "refits": refits}
 
 
 def probe_arguments(study: Study, group: str) -> dict[str, Any]:
     """Of rule probe_refits."""
     return {
-        "settings": _fields(study, PROBED),
-        "refits": [reading(study, study.model(name)) for name, _ in study.refits_of(refit_group(study, group))],
+        "settings": _fields(study, PROBE_FIELDS),
+        "refits": [reading(study, study.model(name)) for name, _ in refits_of(study, group)],
         "metadata": group_metadata(study, group),
     }
 
 
 def comparison_arguments(study: Study, group: str) -> dict[str, Any]:
     """Of rule compare_refits."""
-    return {"settings": _fields(study, COMPARED), "metadata": group_metadata(study, group)}
+    return {"settings": _fields(study, COMPARISON_FIELDS), "metadata": group_metadata(study, group)}
 
 
 def summary_arguments(study: Study) -> dict[str, Any]:
     """Of rule summarize_stability; no job has them where the study compares no refits."""
     return {
-        "settings": _fields(study, SUMMARIZED),
+        "settings": _fields(study, SUMMARY_FIELDS),
         "comparison": study.comparison.model_dump(include={"level", "resamples"}),
         "metadata": {"study": study.name},
     }

@@ -8,6 +8,13 @@ from typing import Any
 from headwise.study.jobs import model_metadata
 from headwise.study.study import Study
 
+TABLES = ("variants", "confounds")
+
+
+def tables(study: Study) -> tuple[str, ...]:
+    """Finished tables of this analysis; none where the study does not ask for it."""
+    return TABLES if study.variants.protocols else ()
+
 
 def variant_arguments(study: Study, name: str, seed: int) -> dict[str, Any]:
     """Of rule measure_variants."""

@@ -1,0 +1,26 @@
+"""What jobs leave behind for the report, over all analyses.
+
+Imported by the Snakefile: nothing heavy is imported here.
+"""
+
+from importlib import import_module
+
+from headwise.analyses import ANALYSES
+from headwise.analyses.specialization.jobs import comparisons
+from headwise.models.places import from_sources, per_seed, results
+from headwise.study.study import Study
+
+
+def gathered(study: Study) -> dict[str, str | list[str]]:
+    """What rule aggregate reads, but for the prompts, as `report.tables.Inputs` names it."""
+    trained = from_sources(study, "train", "align")
+    jobs = [import_module(f"headwise.analyses.{name}.jobs") for name in ANALYSES]
+    return {
+        "checkpoints": per_seed(study, trained, "models/{model}/seed{seed}"),
+        "training": per_seed(study, trained, "training/{model}/seed{seed}.parquet"),
+        "summaries": per_seed(study, study.models, "specialization/{model}/seed{seed}/summary.parquet"),
+        "descriptors": per_seed(study, study.models, "statistics/{model}/seed{seed}/descriptors.parquet"),
+        "comparisons": comparisons(study),
+        "contrasts": results(study, "contrasts.parquet"),
+        "analyses": [results(study, f"analyses/{table}.parquet") for each in jobs for table in each.tables(study)],
+    }
