@@ -13,7 +13,7 @@ from mirror import build_mirror, byte_tokenizer
 from tiny import SUBJECTS
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoXConfig
 
-from headwise.attention.jobs import extraction_arguments
+from headwise.attention.jobs import extraction_arguments, pair_statistics
 from headwise.models.hooked import HookedGPT2Config, HookedGPT2LMHeadModel
 from headwise.models.hub import fetched_folder
 from headwise.models.jobs import conversion_arguments, fetching_arguments
@@ -63,7 +63,8 @@ def extract(
 ) -> dict[str, Path]:
     tables = ("tensors", "heads", "pairs", "descriptors")
     output = {table: place / f"{checkpoint.stem}-{table}.parquet" for table in tables}
-    arguments = extraction_arguments(study_of(model), model.name, 2)
+    study = study_of(model)
+    arguments = extraction_arguments(study, model.name, 2) | {"pair_statistics": pair_statistics(study)}
     files = {"checkpoint": checkpoint, "prompts": prompts[0], "facts": prompts[1]}
     run_script("extract_attention", input=files, output=output, arguments=arguments, wildcards={"seed": "2"})
     return output

@@ -16,7 +16,7 @@ rule compute_released:
     conda:
         ENVIRONMENT
     resources:
-        **shared(mem_mb=2000, runtime=20),
+        **shared(mem_mb=2000, runtime=5),
     params:
         arguments={"folder": study.controls.released_results},
         no_inputs=lambda wildcards: digests_of_others(released_results(study)),

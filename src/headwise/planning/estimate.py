@@ -12,6 +12,7 @@ from headwise.planning.work import counted_seconds
 from headwise.runtime.cluster import Cluster, amounts
 
 # Rules that run side by side in the job of a cluster which ends with the report (slurm/config.yaml); a test compares.
+INPUTS = ("declare", "verify_prompts", "build_corpus", "train_tokenizer", "check_lengths")
 GATHERING = (
     "check_declaration",
     "compute_released",
@@ -81,6 +82,8 @@ def shared(plan: Plan, cluster: Cluster) -> dict[str, int]:
     evaluations = sum(each.count for each in jobs if each.rule == "evaluate_specialization")
     together = min(evaluations, cluster.evaluations_together)
     asked = {f"{together} of {evaluations} evaluations": [SAME_MB["evaluate_specialization"]] * together}
+    if cluster.inputs_together:
+        asked["prompts, corpus and tokenizer"] = [SAME_MB[each.rule] for each in jobs if each.rule in INPUTS]
     if cluster.report_together:
         asked["all that gathers results, up to the report"] = [
             SAME_MB[each.rule] for each in jobs if each.rule in GATHERING

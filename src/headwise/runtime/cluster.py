@@ -25,10 +25,11 @@ SIZES = {
 # More of a node than this helps none of the groups of short jobs.
 GROUP_CORES = 8
 LARGEST_GROUP = 20
-# What one evaluation asks for at most (workflow/rules/specialization.smk), and all jobs of the report one after the
-# other; tests compare them with the rules.
+# What one evaluation asks for at most (workflow/rules/specialization.smk), and all jobs of the report, or up to the
+# tokenizer, one after the other; tests compare them with the rules.
 EVALUATION_MB, EVALUATION_MINUTES = 4000, 20
 REPORT_MINUTES = 320
+INPUTS_MINUTES = 360
 
 
 class ClusterError(ValueError):
@@ -89,6 +90,11 @@ class Cluster:
     def report_together(self) -> bool:
         """Whether everything up to the report may share a job."""
         return self._usual.minutes >= REPORT_MINUTES
+
+    @property
+    def inputs_together(self) -> bool:
+        """Whether prompts, corpus and tokenizer may share a job."""
+        return self._usual.minutes >= INPUTS_MINUTES
 
     @property
     def _usual(self) -> Partition:

@@ -9,6 +9,7 @@ import yaml
 from headwise.runtime.cluster import (
     EVALUATION_MB,
     EVALUATION_MINUTES,
+    INPUTS_MINUTES,
     REPORT_MINUTES,
     VARIABLE,
     Cluster,
@@ -134,18 +135,20 @@ def test_groups_fit_the_smallest_nodes_that_they_may_be_sent_to() -> None:
     assert of(large, small).evaluations_together == of(small).evaluations_together < of(large).evaluations_together
 
 
-def shared(rules: str) -> dict[str, tuple[int, int]]:
-    """Memory and minutes, at most, of each rule that shares a job of a cluster with others."""
+def asked_for(rules: str, function: str, memory: int, time: int) -> dict[str, tuple[int, int]]:
+    """Memory and minutes, at most, of each rule whose resources a function of common.smk doubles that many times."""
     blocks = re.findall(r"rule (\w+):\n((?:(?!\nrule ).)*)", rules, re.DOTALL)
-    found = {name: re.search(r"shared\(mem_mb=(\d+), runtime=(\d+)\)", block) for name, block in blocks}
-    return {name: (4 * int(asked[1]), 2 * int(asked[2])) for name, asked in found.items() if asked}
+    found = {name: re.search(rf"{function}\(mem_mb=(\d+), runtime=(\d+)\)", block) for name, block in blocks}
+    return {name: (memory * int(asked[1]), time * int(asked[2])) for name, asked in found.items() if asked}
 
 
 def test_what_rules_ask_for_in_groups_is_what_groups_are_cut_for(root: Path) -> None:
     rules = "".join(path.read_text() for path in sorted((root / "workflow" / "rules").glob("*.smk")))
-    asked = shared(rules)
+    asked = asked_for(rules, "shared", 4, 2)
     profile = yaml.safe_load((root / "slurm" / "config.yaml").read_text())
     report = profile["groups"]["?if cluster.report_together"]
     assert set(asked) == {"evaluate_specialization", *report}
     assert asked["evaluate_specialization"] == (EVALUATION_MB, EVALUATION_MINUTES)
     assert sum(asked[rule][1] for rule in report) <= REPORT_MINUTES
+    alone = asked_for(rules, "doubling", 8, 8)
+    assert sum(alone[rule][1] for rule in profile["groups"]["?if cluster.inputs_together"]) <= INPUTS_MINUTES
