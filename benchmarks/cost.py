@@ -8,12 +8,12 @@ after it is taken to go on as before. Rules without a file of their own in the l
 
 import argparse
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
-from headwise.planning.estimate import Row, estimate
+from headwise.planning.estimate import Row, estimate, total
 from headwise.planning.plan import Plan
 from headwise.planning.rates import RATES, benchmark_files, processor_seconds, read_benchmark
-from headwise.study.parse import load_study
 
 OUTPUTS = {
     "build_corpus": ["corpus"],
@@ -41,10 +41,11 @@ def megabytes(results: Path, patterns: list[str]) -> float:
 
 def line(row: Row, records: list[dict[str, float]], disk: float | None) -> str:
     minutes = sum(map(processor_seconds, records)) / 60
+    estimated = "?" if row.processor_hours is None else f"{60 * row.processor_hours:.1f}"
     memory = max((record["max_rss"] for record in records), default=0) * 2**20 / 1e6
     real_disk = "" if disk is None else f"{disk:.1f}"
     return (
-        f"| `{row.rule}` | {row.jobs} | {60 * row.processor_hours:.1f} | {minutes:.1f} | "
+        f"| `{row.rule}` | {row.jobs} | {estimated} | {minutes:.1f} | "
         f"{row.memory_mb} | {memory:.0f} | {row.disk_mb:.1f} | {real_disk} |"
     )
 
@@ -54,23 +55,22 @@ def main() -> None:
     parser.add_argument("study", type=Path)
     parser.add_argument("results", type=Path)
     chosen = parser.parse_args()
-    study = load_study(chosen.study)
-    rows = estimate(Plan(study, str(chosen.study)), RATES)
+    plan = Plan([chosen.study])
+    rows = estimate(plan, RATES)
     records: dict[str, list[dict[str, float]]] = defaultdict(list)
     for rule, _, path in benchmark_files(chosen.results):
         records[rule].append(read_benchmark(path))
     made = {"train": "train_model", "align": "align_model"}
     disk = {rule: megabytes(chosen.results, patterns) for rule, patterns in OUTPUTS.items()}
     for source, rule in made.items():
-        names = [model.name for model in study.models if model.source == source]
+        names = [model.name for model in plan.study.models if model.source == source]
         disk[rule] = megabytes(chosen.results, [f"models/{name}" for name in names])
     print("| rule | jobs | processor min | real | memory asked, MB | real | disk MB | real |")
     print("|---|---|---|---|---|---|---|---|")
     for row in rows:
         print(line(row, records[row.rule], disk.get(row.rule)))
     everything = [record for each in records.values() for record in each]
-    whole = Row("", "all rules", sum(row.jobs for row in rows), sum(row.processor_hours for row in rows))
-    whole.memory_mb, whole.disk_mb = max(row.memory_mb for row in rows), sum(row.disk_mb for row in rows)
+    whole = replace(total(rows), rule="all rules", processor_hours=sum(row.processor_hours or 0 for row in rows))
     print(line(whole, everything, megabytes(chosen.results, ["*"])))
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from headwise.planning.plan import Plan
 from headwise.planning.rates import measured_rates
-from headwise.study.parse import load_study
 
 
 def main() -> None:
@@ -19,7 +18,7 @@ def main() -> None:
     parser.add_argument("study", type=Path)
     parser.add_argument("results", type=Path)
     chosen = parser.parse_args()
-    rates = measured_rates(Plan(load_study(chosen.study), str(chosen.study)), chosen.results)
+    rates = measured_rates(Plan([chosen.study]), chosen.results)
     print("RATES = {")
     for rule, rate in rates.items():
         print(f'    "{rule}": {rate:.2g},')

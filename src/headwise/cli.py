@@ -125,17 +125,16 @@ def cost(
     from headwise.planning.rates import RATES, measured_rates
     from headwise.planning.table import as_json_text, cost_table, on_cluster
     from headwise.runtime.cluster import read_cluster
-    from headwise.study.parse import load_study
 
-    plan = Plan(load_study(*study_files, changes=config or []), ", ".join(map(str, study_files)))
+    plan = Plan(study_files, config or [])
     cluster = read_cluster(cluster_file) if cluster_file else None
     rates = RATES
-    if measured is not None:
-        its_files = measured_study or study_files
-        rates = measured_rates(Plan(load_study(*its_files), ", ".join(map(str, its_files))), measured)
-    elif measured_study:
+    if measured_study and measured is None:
         raise ValueError("--measured-study says what --measured ran: give --measured results/NAME as well, or neither.")
-    rows = estimate(plan, rates)
+    with Console(stderr=True).status("Snakemake plans the jobs"):  # half a minute for a thousand models
+        if measured is not None:
+            rates = measured_rates(Plan(measured_study or study_files), measured)
+        rows = estimate(plan, rates)
     if as_json:
         print(as_json_text(plan, rows, cluster))
         return

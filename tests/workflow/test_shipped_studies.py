@@ -89,7 +89,7 @@ def test_a_dry_run_plans_every_job_without_a_network(
     assert job_counts(plan) == ONCE | JOBS[name]
     # What `headwise cost` says beforehand.
     monkeypatch.chdir(tmp_path)
-    rows = estimate(Plan(shipped(name), name), RATES)
+    rows = estimate(Plan([f"config/studies/{name}.yaml"]), RATES)
     assert {row.rule: row.jobs for row in rows} == ONCE | JOBS[name]
     assert {row.rule: row.memory_mb for row in rows if row.memory_mb} == most_memory(plan)
     # Nothing is left open until a file is there: a cluster can be asked before anything is fetched.

@@ -16,7 +16,7 @@ PER_FEATURE = 35
 # A tokenizer, per token; mean outputs of heads, per value.
 PER_TOKEN_OF_A_VOCABULARY = 61
 PER_OUTPUT = 5.9
-# A small table, and rules that write as much in every study.
+# A small table, which any other rule is taken to write, and rules that write as much in every study.
 SMALL_TABLE = 10_000
 SAME = {
     "aggregate": 1_200_000,
@@ -44,7 +44,7 @@ def bytes_left(plan: Plan, jobs: Jobs) -> float:
         return corpus_bytes(study.corpus, corpus_files(study.corpus))
     if rule == "train_tokenizer":
         return study.tokenizer.vocabulary * PER_TOKEN_OF_A_VOCABULARY
-    return 0 if rule == "all" else SAME.get(rule, SMALL_TABLE)
+    return SAME.get(rule, SMALL_TABLE) if jobs.runs else 0
 
 
 def _attention(plan: Plan, name: str) -> float:

@@ -1,14 +1,16 @@
-"""A study as its cost depends on it: the shapes of its models, and how many tokens their prompts have."""
+"""A study as its cost depends on it: its jobs, the shapes of its models, and how many tokens their prompts have."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from headwise.models.shape import Shape, shape_of
 from headwise.planning.feasibility import check_study
+from headwise.planning.jobs import Jobs, planned_jobs
 from headwise.study.models import AlignedModel, AnyModel, TrainedModel, TransformerLensModel
-from headwise.study.parse import check_paths
+from headwise.study.parse import check_paths, load_study
 from headwise.study.prompts import Prompt, is_url, load_verified
 from headwise.study.section import StudyError
 from headwise.study.study import Study
@@ -24,10 +26,14 @@ UNKNOWN_PROMPTS, UNKNOWN_CHARACTERS = 1000, 150
 
 @dataclass(frozen=True)
 class Plan:
-    """A study that was checked, with the file that errors name; relative paths start from the current folder."""
+    """A study that was checked; relative paths start from the current folder.
 
-    study: Study
-    source: str
+    study_files  its YAML files, merged as Snakemake merges them
+    changes      KEY=VALUE, as of `snakemake --config`
+    """
+
+    study_files: Sequence[str | Path]
+    changes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Refuse a study that could not run, as `headwise verify` does."""
@@ -35,6 +41,21 @@ class Plan:
         check_study(self.study, self._prompts, Path.cwd(), self.source)
         for model in self.study.models:
             self.shape(model.name)
+
+    @cached_property
+    def study(self) -> Study:
+        """What the files say."""
+        return load_study(*self.study_files, changes=self.changes)
+
+    @property
+    def source(self) -> str:
+        """The files, for errors."""
+        return ", ".join(map(str, self.study_files))
+
+    @cached_property
+    def jobs(self) -> list[Jobs]:
+        """What Snakemake would run. Raises PlanError."""
+        return planned_jobs(self.study_files, self.changes)
 
     @cached_property
     def _prompts(self) -> list[Prompt]:

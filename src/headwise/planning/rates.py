@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from headwise.planning.jobs import planned_jobs
-from headwise.planning.memory import request
+from headwise.planning.jobs import Jobs
 from headwise.planning.plan import Plan
 from headwise.planning.work import counted_seconds, is_counted
 
@@ -57,13 +56,15 @@ class MeasuredError(ValueError):
     """A finished run cannot be read."""
 
 
-def job_seconds(rates: Mapping[str, float], rule: str, counted: float) -> float:
-    """Seconds of a job by its counted ones."""
-    return 0.0 if rule == "all" else rates[rule] * _expected(rule, counted)
+def job_seconds(plan: Plan, jobs: Jobs, rates: Mapping[str, float]) -> float | None:
+    """Seconds of each of these jobs; None where nothing is known of the work of their rule."""
+    if not jobs.runs:
+        return 0.0
+    return rates[jobs.rule] * _expected(plan, jobs) if jobs.rule in rates else None
 
 
-def _expected(rule: str, counted: float) -> float:
-    return STARTING_SECONDS + counted if is_counted(rule) else 1.0
+def _expected(plan: Plan, jobs: Jobs) -> float:
+    return STARTING_SECONDS + counted_seconds(plan, jobs) if is_counted(jobs.rule) else 1.0
 
 
 def measured_rates(plan: Plan, folder: Path) -> dict[str, float]:
@@ -73,7 +74,7 @@ def measured_rates(plan: Plan, folder: Path) -> dict[str, float]:
     """
     measured: dict[str, list[float]] = defaultdict(list)
     expected: dict[str, list[float]] = defaultdict(list)
-    known = {(jobs.rule, jobs.subject): jobs for jobs in planned_jobs(plan.study)}
+    known = {(jobs.rule, jobs.subject): jobs for jobs in plan.jobs}
     for rule, subject, path in benchmark_files(folder):
         jobs = known.get((rule, subject))
         if jobs is None:
@@ -81,10 +82,9 @@ def measured_rates(plan: Plan, folder: Path) -> dict[str, float]:
                 f"{path}: {plan.source} has no job of rule {rule}{f' for {subject}' if subject else ''}: give the "
                 "study file of that run with --measured-study"
             )
-        gpus = request(plan, jobs).gpus
         record = read_benchmark(path)
-        measured[rule].append(record["s"] if gpus else processor_seconds(record))
-        expected[rule].append(_expected(rule, counted_seconds(plan, jobs, gpus)))
+        measured[rule].append(record["s"] if jobs.needs.gpus else processor_seconds(record))
+        expected[rule].append(_expected(plan, jobs))
     return {**RATES, **{rule: sum(seconds) / sum(expected[rule]) for rule, seconds in measured.items()}}
 
 

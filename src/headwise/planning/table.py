@@ -19,11 +19,17 @@ CAPTION = (
     "(--cluster slurm/cluster.yaml). disk: what stays, and what is fetched. "
     "GPUs are counted at 20 teraflops, not measured."
 )
+UNKNOWN = (
+    " ?: nothing is known of the work of {rules}, whose time the total leaves out; "
+    "--measured results/NAME takes it from a run."
+)
 
 
 def cost_table(plan: Plan, rows: Sequence[Row], whole: Row) -> Table:
     """One line per rule, and their total."""
-    table = Table(title=plan.study.title or plan.study.name, caption=CAPTION, box=box.SIMPLE_HEAD, show_edge=False)
+    unknown = [row.rule for row in rows if row.processor_hours is None]
+    caption = CAPTION + (UNKNOWN.format(rules=", ".join(unknown)) if unknown else "")
+    table = Table(title=plan.study.title or plan.study.name, caption=caption, box=box.SIMPLE_HEAD, show_edge=False)
     table.add_column("stage", no_wrap=True)
     table.add_column("rule", no_wrap=True)
     for heading in ("jobs", "processor", "GPU", "memory MB", "disk MB"):
@@ -67,7 +73,9 @@ def as_json_text(plan: Plan, rows: Sequence[Row], cluster: Cluster | None = None
     return json.dumps(content, indent=2, allow_nan=False)
 
 
-def _hours(hours: float) -> str:
+def _hours(hours: float | None) -> str:
+    if hours is None:
+        return "?"
     if hours == 0:
         return "–"
     if hours < 1:

@@ -12,7 +12,6 @@ from headwise.models.files import corpus_files
 from headwise.models.resources import FETCHING_BYTES_PER_SECOND, GPU_FLOPS, GPU_SPEEDUP, corpus_bytes
 from headwise.models.shape import Shape
 from headwise.planning.jobs import Jobs
-from headwise.planning.memory import arm_model
 from headwise.planning.plan import Plan
 from headwise.study.models import AlignedModel, TrainedModel
 from headwise.study.perturbation import measured_bases, probed_descendants
@@ -51,9 +50,9 @@ def is_counted(rule: str) -> bool:
     return rule in _COUNTS
 
 
-def counted_seconds(plan: Plan, jobs: Jobs, gpus: int) -> float:
-    """Seconds of each of these jobs by the counts above; 1 where nothing is counted."""
-    return _COUNTS[jobs.rule](plan, jobs, gpus) if is_counted(jobs.rule) else 1.0
+def counted_seconds(plan: Plan, jobs: Jobs) -> float:
+    """Seconds of each of these jobs by the counts above; their rule is one that `is_counted`."""
+    return _COUNTS[jobs.rule](plan, jobs, jobs.needs.gpus)
 
 
 def _forward(shape: Shape, tokens: float, gpus: int) -> float:
@@ -176,8 +175,9 @@ def _noise(plan: Plan, name: str, noise: Noise, gpus: int) -> float:
 
 
 def _recursion(plan: Plan, jobs: Jobs, gpus: int) -> float:
-    recursion, name = plan.study.robustness.recursion, arm_model(plan, jobs.subject)
-    assert recursion is not None
+    recursion = plan.study.robustness.recursion
+    assert recursion is not None, "only arms of recursive generation are written"
+    (name,) = [arm.model for arm in recursion.arms if arm.name == jobs.subject]
     steps = recursion.generations * recursion.new_tokens * -(-recursion.prompts // recursion.batch)
     written = [recursion.new_tokens] * recursion.prompts
     measured = _reading(plan, name) + (1 + recursion.generations) * _measured(plan, name, written, gpus)

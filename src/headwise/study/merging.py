@@ -34,11 +34,18 @@ def merged(paths: Sequence[str | Path], changes: Sequence[str]) -> dict[str, Any
         # A study file may be a template of Snakemake's (`__use_yte__`), whose expressions can raise anything.
         except Exception as error:
             raise StudyError(f"{path}: not read by Snakemake: {error}: correct the file") from None
+    update_config(content, merged_changes(changes))
+    return content
+
+
+def merged_changes(changes: Sequence[str]) -> dict[str, Any]:
+    """What `snakemake --config CHANGES` changes. Raises StudyError for what is not KEY=VALUE."""
+    from snakemake.utils import update_config
+
     changed: dict[str, Any] = {}
     for change in changes:
         update_config(changed, parse_change(change))
-    update_config(content, changed)
-    return content
+    return changed
 
 
 def check_study_file(path: str | Path, values: bool = True) -> None:

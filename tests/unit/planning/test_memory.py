@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from attention_examples import random_words, save_checkpoint, tiny_model
 from models_examples import VOCABULARY, write_corpus, write_tokenizer
 from tiny import write_prompts
@@ -15,8 +16,6 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from headwise.models.resources import Needs, alignment_needs, extraction_needs, training_needs
 from headwise.models.shape import shape_of_decoder, shape_of_folder
-from headwise.planning.jobs import Jobs
-from headwise.planning.memory import request
 from headwise.planning.plan import Plan
 from headwise.runtime.provenance import file_digest
 from headwise.study.extraction import Extraction
@@ -24,7 +23,6 @@ from headwise.study.models import Loading
 from headwise.study.perturbation import perturbation_settings
 from headwise.study.reading import reading
 from headwise.study.specialization import PAIR_STATISTICS
-from headwise.study.study import Study
 from headwise.study.training import Decoder, Dpo, Training
 
 pytestmark = [
@@ -212,7 +210,8 @@ def plan_of(folder: Path) -> Plan:
         "stability": {"random_refits": 2, "groups": [{"name": "g", "models": ["m", "other"]}]},
         "robustness": robustness,
     }
-    return Plan(Study.model_validate(content), "study.yaml")
+    (folder / "study.yaml").write_text(yaml.safe_dump(content))
+    return Plan([folder / "study.yaml"])
 
 
 @pytest.mark.parametrize(
@@ -222,7 +221,7 @@ def plan_of(folder: Path) -> Plan:
 def test_jobs_of_a_model_with_many_words_take_what_is_said_before(
     many_words: Path, rule: str, subject: str, code: str
 ) -> None:
-    plan, jobs = plan_of(many_words), Jobs(rule, subject, (1,))
+    plan = plan_of(many_words)
     study = plan.study
     assert study.robustness.recursion is not None
     assert study.stability is not None
@@ -232,7 +231,7 @@ def test_jobs_of_a_model_with_many_words_take_what_is_said_before(
         "probe_refits": study.stability.model_dump(),
     }[rule]
     took = peak_megabytes(code, many_words, settings, reading(study, study.models[0]))
-    needs = request(plan, jobs)
+    (needs,) = [jobs.needs for jobs in plan.jobs if (jobs.rule, jobs.subject) == (rule, subject)]
     assert took <= needs.memory_mb <= 2 * took
 
 
