@@ -75,7 +75,8 @@ def planned_jobs(study_files: Sequence[str | Path], changes: Sequence[str]) -> l
 def _planned(study_files: Sequence[str | Path], changes: Sequence[str]) -> Iterator["Workflow"]:
     """Snakemake's workflow with the DAG of a study."""
     # Over a second; the other modules here are imported by the Snakefile.
-    from snakemake.api import SnakemakeApi
+    with _no_executor_plugins():
+        from snakemake.api import SnakemakeApi
     from snakemake.exceptions import RuleException, WorkflowError
     from snakemake.settings.enums import Quietness
     from snakemake.settings.types import (
@@ -107,6 +108,19 @@ def _planned(study_files: Sequence[str | Path], changes: Sequence[str]) -> Itera
             yield workflow._workflow
     except (WorkflowError, RuleException) as error:
         raise PlanError(str(error)) from error
+
+
+@contextmanager
+def _no_executor_plugins() -> Iterator[None]:
+    """Within it Snakemake is imported without the executors that are installed beside it: Slurm's asks the cluster."""
+    from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
+
+    collect = ExecutorPluginRegistry.collect_plugins
+    ExecutorPluginRegistry.collect_plugins = lambda self: None
+    try:
+        yield
+    finally:
+        ExecutorPluginRegistry.collect_plugins = collect
 
 
 def _stage(rule: Any) -> str:
