@@ -34,7 +34,7 @@ from attention_examples import token_ids  # noqa: E402, found above
 from measure import cost_of  # noqa: E402, found above
 
 from headwise.attention.capture import CaptureError, attention_layers, capturing  # noqa: E402, keeps imports sorted
-from headwise.attention.reducing import way_of  # noqa: E402, keeps imports sorted
+from headwise.attention.statistics_capture import way_of  # noqa: E402, keeps imports sorted
 from headwise.models.architecture import architecture_facts  # noqa: E402, keeps imports sorted
 from headwise.models.load import load_checkpoint  # noqa: E402, keeps imports sorted
 

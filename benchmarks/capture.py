@@ -34,9 +34,9 @@ sys.path.insert(0, str(REPOSITORY / "tests" / "unit"))
 from attention_examples import peak_of  # noqa: E402, found above
 
 from headwise.attention.capture import LayerAttention, capturing  # noqa: E402, keeps imports sorted
-from headwise.attention.reduce import LayerStatistics, statistics_of  # noqa: E402, keeps imports sorted
-from headwise.attention.reducing import ReducedLayer, reducing  # noqa: E402, keeps imports sorted
+from headwise.attention.layer_statistics import LayerStatistics, statistics_of  # noqa: E402, keeps imports sorted
 from headwise.attention.sinks import SINKS  # noqa: E402, keeps imports sorted
+from headwise.attention.statistics_capture import CapturedStatistics, capturing_statistics  # noqa: E402, keeps imports sorted
 from headwise.attention.store import Packing, TensorWriter  # noqa: E402, keeps imports sorted
 from headwise.study.specialization import PAIR_STATISTICS  # noqa: E402, keeps imports sorted
 
@@ -95,7 +95,7 @@ def exact(model: PreTrainedModel) -> AbstractContextManager[object]:
 
 
 def tiled(model: PreTrainedModel) -> AbstractContextManager[object]:
-    return reducing(model, NAMES, nothing)
+    return capturing_statistics(model, NAMES, nothing)
 
 
 @contextmanager
@@ -112,17 +112,17 @@ def tiled_and_stored(model: PreTrainedModel) -> Iterator[None]:
 
     with TemporaryDirectory() as folder, TensorWriter.open(Path(folder) / "tensors.parquet", "causal", {}) as writer:
 
-        def receive(layer: ReducedLayer) -> None:
+        def receive(layer: CapturedStatistics) -> None:
             nonlocal name
             name = next(prompts) if layer.layer == 0 else name
             writer.add_packed(name, layer.layer, layer.statistics.tokens, packing.pop(layer.layer).packed)
 
-        with reducing(model, NAMES, receive, take_tile):
+        with capturing_statistics(model, NAMES, receive, take_tile):
             yield
 
 
 def tiled_with_divergences(model: PreTrainedModel) -> AbstractContextManager[object]:
-    return reducing(model, PAIR_STATISTICS, nothing)
+    return capturing_statistics(model, PAIR_STATISTICS, nothing)
 
 
 def nothing(_: object) -> None:
@@ -174,7 +174,7 @@ def worst_difference(model: PreTrainedModel, ids: Tensor) -> float:
     found: list[LayerStatistics] = []
     with capturing(model, lambda attention: expected.append(statistics_of(attention, PAIR_STATISTICS))):
         model(input_ids=ids)
-    with reducing(model, PAIR_STATISTICS, lambda layer: found.append(layer.statistics)):
+    with capturing_statistics(model, PAIR_STATISTICS, lambda layer: found.append(layer.statistics)):
         model(input_ids=ids)
     return max(
         float(((a - b).abs() / a.abs().clamp(min=SMALL)).nan_to_num(0).max())

@@ -43,10 +43,10 @@ def measure(tokens: Sequence[int], runs: int) -> None:
     import transformers
     from capture import HEAD, nothing, peak_of, print_rows, prompt, random_gpt2, times
 
-    from headwise.attention.reduce import LayerStatistics, statistics_from
-    from headwise.attention.reducing import reducing
-    from headwise.attention.rows import LayerSums
-    from headwise.attention.tiles import row_tiles
+    from headwise.attention.layer_statistics import LayerStatistics, statistics_from
+    from headwise.attention.layer_sums import LayerSums
+    from headwise.attention.row_tiles import row_tiles
+    from headwise.attention.statistics_capture import capturing_statistics
 
     Received = Callable[[Sequence[LayerStatistics]], object]
     Ask = Callable[[torch.Tensor, Received], object]
@@ -99,7 +99,7 @@ def measure(tokens: Sequence[int], runs: int) -> None:
 
     def headwise(longest: int) -> Ask:
         model, layers = random_gpt2(tokens=longest), list[LayerStatistics]()
-        prepared.enter_context(reducing(model, NAMES, lambda layer: layers.append(layer.statistics)))
+        prepared.enter_context(capturing_statistics(model, NAMES, lambda layer: layers.append(layer.statistics)))
 
         def ask(ids: torch.Tensor, receive: Received) -> object:
             layers.clear()

@@ -20,8 +20,8 @@ from transformers import PreTrainedModel
 from headwise.attention.hooks import taking_weights
 from headwise.attention.interface import EXACT, AttentionCall, intercepting
 from headwise.attention.layers import AttentionLayer, CaptureError, attention_layers, per_head
-from headwise.attention.tiled import sees_nothing
-from headwise.attention.tiles import row_tiles
+from headwise.attention.row_tiles import row_tiles
+from headwise.attention.tiled_attention import sees_nothing
 
 __all__ = ["AttentionLayer", "CaptureError", "LayerAttention", "attention_layers", "capturing"]
 

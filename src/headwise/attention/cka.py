@@ -6,7 +6,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from headwise.attention.tiles import rows_at_once
+from headwise.attention.row_tiles import rows_at_once
 
 # Variance below this share of the mean square is rounding of float32 (its square is 1.4e-14), not a pattern.
 SMALLEST_VARIANCE = 1e-12

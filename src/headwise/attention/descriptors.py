@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.attention.capture import LayerAttention, Support, capturing
-from headwise.attention.reduce import LayerStatistics, statistics_of
+from headwise.attention.layer_statistics import LayerStatistics, statistics_of
 from headwise.models.encoding import limits_of
 from headwise.models.load import input_device
 
@@ -61,7 +61,7 @@ class DescriptorMeans:
         self._rows[layer] += statistics.tokens - 1
 
     def of_layer(self, layer: int) -> Tensor:
-        """The means of a layer that was counted in: float64 (heads, 5), NaN if no prompt has two tokens."""
+        """The means of a layer over its prompts: float64 (heads, 5), NaN if no prompt has two tokens."""
         return self._sums[layer] / self._prompts[layer]
 
     def left_out(self, layer: int) -> tuple[Tensor, int]:

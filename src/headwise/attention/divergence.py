@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from headwise.attention.row_tiles import rows_at_once
 from headwise.attention.sinks import Sink
-from headwise.attention.tiles import rows_at_once
 
 # A row that has less than this left without key 0 says nothing about the other keys.
 SMALLEST_MASS = 1e-6
@@ -23,14 +23,14 @@ def divergences(tile: Tensor, first: int, sink: Sink) -> Tensor:
     count: S(a + b) - S(a) - S(b) in bits, S = -sum x ln x, plus the masses of a and b. tile: float64.
     """
     rows = tile if first else tile[:, 1:]
-    counted = torch.ones_like(rows[..., 0])
+    included = torch.ones_like(rows[..., 0])
     if sink == "dropped":
         rows = torch.nn.functional.pad(rows[..., 1:], (1, 0))
         mass = rows.sum(-1)
-        counted = (mass >= SMALLEST_MASS).double()
+        included = (mass >= SMALLEST_MASS).double()
         # Rows that a head leaves out are zero: they add nothing to a difference of S, since one of the two is zero.
-        rows *= (counted / mass.clamp(min=SMALLEST_MASS))[..., None]
-    masses = rows.sum(-1) @ counted.T
+        rows *= (included / mass.clamp(min=SMALLEST_MASS))[..., None]
+    masses = rows.sum(-1) @ included.T
     # Most entries are above the diagonal, outside the window or the dropped key: nobody attends there.
     entries = rows.flatten(1)
     entries = entries[:, (entries > 0).any(0)]

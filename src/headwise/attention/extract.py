@@ -20,7 +20,7 @@ from headwise.attention.descriptors import (
     Induction,
     measure_induction,
 )
-from headwise.attention.reducing import ReducedLayer, reducing, way_of
+from headwise.attention.statistics_capture import CapturedStatistics, capturing_statistics, way_of
 from headwise.attention.store import HeadStatisticsWriter, Packing, PairStatisticsWriter, TensorWriter
 from headwise.models.architecture import ArchitectureError, architecture_facts
 from headwise.models.checkpoint import origin, weight_digests
@@ -56,11 +56,12 @@ def extract_attention(
     """Measure the attention of a checkpoint on a prompt set; `loading` says how its weights are brought into memory.
 
     One forward pass per prompt, without padding, in evaluation mode, on one CPU thread, prompts in the order
-    of their ids. Statistics are taken from tiles of attention (see `reducing`); whole weights exist only where the
-    architecture gives no others, and the metadata say in `capture` which way was taken. Layers stream to the outputs:
+    of their ids. Statistics are taken from tiles of attention (see `capturing_statistics`); whole weights exist only
+    where the architecture gives no others, and the metadata say in `capture` which way was taken. Layers stream to the
+    outputs:
 
     tensors: attention weights (see `store`); None to store none. heads, pairs: statistics of heads and of
-        pairs of heads (see `reduce`); `pair_statistics` names those of pairs. descriptors: means over prompts
+        pairs of heads (see `layer_statistics`); `pair_statistics` names those of pairs. descriptors: means over prompts
         (see `descriptors`), and the induction score on random sequences that `seed` draws.
 
     All outputs carry `metadata` and facts of the model, and appear only when all are complete. Raises
@@ -111,7 +112,7 @@ def extract_attention(
             pairs=outputs.enter_context(PairStatisticsWriter.open(unfinished[pairs], pair_statistics, facts)),
         )
         take_tile = recorder.pack if tensors else None
-        with reducing(body, pair_statistics, recorder.record, take_tile):
+        with capturing_statistics(body, pair_statistics, recorder.record, take_tile):
             for prompt in track(encoded, f"attention of {checkpoint}", len(encoded)):
                 recorder.prompt = prompt.id
                 body(input_ids=torch.tensor([prompt.token_ids], device=device))
@@ -144,16 +145,16 @@ class _Recorder:
             self.packing[layer] = Packing(len(tile), tokens, self.support)
         self.packing[layer].add(first, tile)
 
-    def record(self, reduced: ReducedLayer) -> None:
-        layer, statistics = reduced.layer, reduced.statistics
-        if not reduced.finite:
+    def record(self, captured: CapturedStatistics) -> None:
+        layer, statistics = captured.layer, captured.statistics
+        if not captured.finite:
             raise ExtractionError(
                 f"{self.checkpoint}, prompt '{self.prompt}', layer {layer}: attention is not finite: "
                 f"{why_not_finite(self.model)}"
             )
-        if reduced.support != self.support:
+        if captured.support != self.support:
             raise ExtractionError(
-                f"{self.checkpoint}, prompt '{self.prompt}', layer {layer}: attention is {reduced.support} "
+                f"{self.checkpoint}, prompt '{self.prompt}', layer {layer}: attention is {captured.support} "
                 f"here and {self.support} elsewhere: choose a checkpoint whose layers agree."
             )
         if self.tensors is not None:

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headwise.attention.capture import Support
-from headwise.attention.reduce import HeadStatistics, pair_columns
+from headwise.attention.layer_statistics import HeadStatistics, pair_columns
+from headwise.attention.row_tiles import row_tiles
 from headwise.attention.sinks import SINKS, Sink
-from headwise.attention.tiles import row_tiles
 from headwise.runtime.provenance import atomic, open_parquet, read_arrow, read_metadata, reading, with_metadata
 
 # A row group is written when so much is buffered; a tensor file also begins one with each prompt.
@@ -238,7 +238,7 @@ class PairStatisticsWriter(_Writer):
     @classmethod
     @contextmanager
     def open(cls, path: Path, names: Sequence[str], metadata: Mapping[str, Any]) -> Iterator[Self]:
-        """A writer of the file at `path`, for what `reduce.pair_statistics` gives for `names`."""
+        """A writer of the file at `path`, for what `layer_statistics.pair_statistics` gives for `names`."""
         columns = pair_columns(names)
         fields = [(name, _list_of(pyarrow.float32())) for name in columns]
         with cls._open(path, pyarrow.schema([*PAIR_IDENTITY, *fields]), metadata) as writer:

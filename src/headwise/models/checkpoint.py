@@ -82,27 +82,3 @@ def origin(checkpoint: str | Path) -> dict[str, Any]:
     path = checkpoint_folder(checkpoint) / "facts.json"
     facts = read_object(path) if path.is_file() else {}
     return {key: facts[key] for key in ORIGIN if key in facts}
-
-
-def verify_architecture(config: Path, own_code: bool) -> None:
-    """Refuse a config.json whose architecture transformers does not have; with `own_code`, the checkpoint may bring it.
-
-    Raises CheckpointError.
-    """
-    from transformers import CONFIG_MAPPING
-
-    content = read_object(config)
-    model_type = content.get("model_type")
-    if own_code:
-        elsewhere = [str(place) for place in content.get("auto_map", {}).values() if "--" in str(place)]
-        if elsewhere:
-            raise CheckpointError(
-                f"{config}: its code lies in another repository ({elsewhere[0].split('--')[0]}), which no commit pins: "
-                "choose a checkpoint that brings its own code"
-            )
-    elif model_type not in CONFIG_MAPPING:
-        raise CheckpointError(
-            f"{config}: transformers has no architecture '{model_type}', and code that a checkpoint brings is not run: "
-            "use a newer transformers, another checkpoint, or, for a model of a hub whose code you have read, "
-            "`trust_remote_code: true`"
-        )

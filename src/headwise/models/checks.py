@@ -335,3 +335,27 @@ def _embedding(tensors: Mapping[str, Stored]) -> tuple[str, Stored] | None:
     """The embedding of tokens, by the names that architectures give it; None where there is not exactly one."""
     found = [(name, stored) for name, stored in tensors.items() if EMBEDDINGS.search(name) and len(stored.shape) == 2]
     return found[0] if len(found) == 1 else None
+
+
+def verify_architecture(config: Path, own_code: bool) -> None:
+    """Refuse a config.json whose architecture transformers does not have; with `own_code`, the checkpoint may bring it.
+
+    Raises CheckpointError.
+    """
+    from transformers import CONFIG_MAPPING
+
+    content = read_object(config)
+    model_type = content.get("model_type")
+    if own_code:
+        elsewhere = [str(place) for place in content.get("auto_map", {}).values() if "--" in str(place)]
+        if elsewhere:
+            raise CheckpointError(
+                f"{config}: its code lies in another repository ({elsewhere[0].split('--')[0]}), which no commit pins: "
+                "choose a checkpoint that brings its own code"
+            )
+    elif model_type not in CONFIG_MAPPING:
+        raise CheckpointError(
+            f"{config}: transformers has no architecture '{model_type}', and code that a checkpoint brings is not run: "
+            "use a newer transformers, another checkpoint, or, for a model of a hub whose code you have read, "
+            "`trust_remote_code: true`"
+        )

@@ -26,8 +26,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.file_download import repo_folder_name
 
-from headwise.models.checkpoint import verify_architecture
-from headwise.models.checks import check_config, check_names
+from headwise.models.checks import check_config, check_names, verify_architecture
 from headwise.models.files import (
     CONFIG,
     GENERATION,

@@ -20,8 +20,8 @@ from transformers import (
 )
 
 from headwise.models.architecture import ArchitectureError, language_model_class
-from headwise.models.checkpoint import checkpoint_folder, verify_architecture
-from headwise.models.checks import check_checkpoint
+from headwise.models.checkpoint import checkpoint_folder
+from headwise.models.checks import check_checkpoint, verify_architecture
 from headwise.models.configuration import errors_named, read_config
 from headwise.models.files import CONFIG
 from headwise.models.headers import CheckpointError, read_object

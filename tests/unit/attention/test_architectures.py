@@ -22,9 +22,9 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from headwise.attention.capture import CaptureError, LayerAttention, attention_layers, capturing
-from headwise.attention.reduce import statistics_of
-from headwise.attention.reducing import ReducedLayer, reducing
+from headwise.attention.layer_statistics import statistics_of
 from headwise.attention.sinks import SINKS
+from headwise.attention.statistics_capture import CapturedStatistics, capturing_statistics
 from headwise.models.architecture import architecture_facts
 from headwise.models.shape import WHOLE_ATTENTION
 from headwise.models.windows import windows_act
@@ -88,11 +88,11 @@ def test_attention_and_logits_are_those_of_the_eager_model(name, compared):
 @every_architecture
 def test_statistics_from_tiles_are_those_of_whole_attention(name, compared, monkeypatch):
     """And the document tells how each architecture is captured for statistics, memory is requested accordingly."""
-    monkeypatch.setattr("headwise.attention.tiles.ENTRIES_AT_ONCE", 4 * TOKENS * 5)
+    monkeypatch.setattr("headwise.attention.row_tiles.ENTRIES_AT_ONCE", 4 * TOKENS * 5)
     comparison = compared(name)
     names = ["hellinger", "pattern_correlation", "output_cka"]
-    found: list[ReducedLayer] = []
-    with torch.no_grad(), reducing(comparison.model, names, found.append):
+    found: list[CapturedStatistics] = []
+    with torch.no_grad(), capturing_statistics(comparison.model, names, found.append):
         logits = comparison.model(input_ids=token_ids(TOKENS), use_cache=False).logits
     torch.testing.assert_close(logits, comparison.logits, rtol=1e-4, atol=1e-4)
     same = partial(torch.testing.assert_close, rtol=1e-4, atol=2e-6, equal_nan=True)

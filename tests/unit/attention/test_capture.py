@@ -20,7 +20,7 @@ from transformers import (
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from headwise.attention.capture import CaptureError, LayerAttention, Receiver, attention_layers, capturing
-from headwise.attention.reducing import ReducedLayer, reducing
+from headwise.attention.statistics_capture import CapturedStatistics, capturing_statistics
 from headwise.models.architecture import language_model_class
 
 TOKENS = 11
@@ -199,7 +199,7 @@ def test_a_model_beside_a_captured_one_attends_as_ever(name):
     """And blocks may end in any order."""
     beside, first, second = (tiny_model("llama", seed=seed) for seed in range(3))
     beside.config._attn_implementation = name
-    way = capturing if name == "eager" else partial(reducing, names=())
+    way = capturing if name == "eager" else partial(capturing_statistics, names=())
     with torch.no_grad():
         before = beside(input_ids=token_ids(TOKENS))[0]
         blocks = [way(model, receive=lambda attention: None) for model in (first, second)]
@@ -225,10 +225,10 @@ SPARSE = dict(
 def test_sparse_attention_stays_sparse(kind):
     model = tiny_model(kind, **SPARSE)
     ids = token_ids(TOKENS)
-    reduced: list[ReducedLayer] = []
+    reduced: list[CapturedStatistics] = []
     with torch.no_grad():
         eager = model(input_ids=ids, output_attentions=True)
-        with reducing(model, (), reduced.append):
+        with capturing_statistics(model, (), reduced.append):
             model(input_ids=ids)
     layers, output = captured(model, ids)
     assert torch.equal(output, eager[0])
@@ -357,7 +357,7 @@ def test_an_encoder_that_declares_nothing_is_no_causal_model_whose_mask_was_lost
         assert torch.equal(layer.weights, weights[0])
 
 
-@pytest.mark.parametrize("way", [capturing, partial(reducing, names=())])
+@pytest.mark.parametrize("way", [capturing, partial(capturing_statistics, names=())])
 def test_a_query_without_a_key_is_not_called_a_lost_mask(way):
     model = tiny_model("llama", num_key_value_heads=4)
     mask = torch.ones(1, 1, TOKENS, TOKENS, dtype=torch.bool).tril(-1)
@@ -368,7 +368,7 @@ def test_a_query_without_a_key_is_not_called_a_lost_mask(way):
 
 
 @pytest.mark.parametrize("kind", ["llama", "falcon"])
-@pytest.mark.parametrize("way", [capturing, partial(reducing, names=())])
+@pytest.mark.parametrize("way", [capturing, partial(capturing_statistics, names=())])
 def test_layers_that_attend_in_a_way_of_their_own_are_missed(kind, way):
     """Beside layers that are captured, nobody would notice."""
     model = tiny_model(kind)
@@ -382,7 +382,7 @@ def test_layers_that_attend_in_a_way_of_their_own_are_missed(kind, way):
 
 
 @pytest.mark.parametrize("kind", ["llama", "falcon"])
-@pytest.mark.parametrize("way", [capturing, partial(reducing, names=())])
+@pytest.mark.parametrize("way", [capturing, partial(capturing_statistics, names=())])
 def test_training_mode_is_refused_even_in_one_layer(kind, way):
     model = tiny_model(kind)
     attention_layers(model)[1].module.train()

@@ -26,7 +26,7 @@ from headwise.attention.descriptors import (
     measure_induction,
     repeated_tokens,
 )
-from headwise.attention.reduce import statistics_of
+from headwise.attention.layer_statistics import statistics_of
 
 
 def named(values: Tensor) -> dict[str, float]:

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel
 
 from headwise.attention.descriptors import DESCRIPTORS
 from headwise.attention.extract import ExtractionError, extract_attention
-from headwise.attention.reduce import head_statistics
+from headwise.attention.layer_statistics import head_statistics
 from headwise.attention.sinks import SINKS
 from headwise.attention.store import read_layer
 from headwise.models.checkpoint import weights_digest

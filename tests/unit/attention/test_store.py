@@ -15,7 +15,7 @@ import torch
 from attention_examples import layer_attention, random_attention
 from torch import Tensor
 
-from headwise.attention.reduce import head_statistics, pair_statistics
+from headwise.attention.layer_statistics import head_statistics, pair_statistics
 from headwise.attention.sinks import SINKS
 from headwise.attention.store import (
     HeadStatisticsWriter,

@@ -7,7 +7,7 @@ import torch
 from attention_examples import tiny_model, token_ids
 
 from headwise.analyses.stability.ablation import ablated_losses
-from headwise.attention.reducing import reducing
+from headwise.attention.statistics_capture import capturing_statistics
 from headwise.models.finite import NotFiniteError, why_not_finite
 
 DAMAGED = "the weights of 'model.norm.weight' are not either, in any dtype: choose a checkpoint"
@@ -47,7 +47,10 @@ def test_weights_behind_the_last_attention_make_no_loss(name):
         model.get_parameter(name).view(-1)[0] = torch.nan
     found: list[torch.Tensor] = []
     for each in (model, intact):
-        with torch.no_grad(), reducing(each, (), lambda layer: found.append(layer.statistics.heads["kept"].received)):
+        with (
+            torch.no_grad(),
+            capturing_statistics(each, (), lambda layer: found.append(layer.statistics.heads["kept"].received)),
+        ):
             each(input_ids=token_ids(9))
     assert torch.equal(torch.stack(found[:3]), torch.stack(found[3:]))
     text = token_ids(9)

@@ -15,7 +15,7 @@ from headwise.analyses.noise.draws import NoiseRow
 from headwise.analyses.specialization.measured import Measured, defined_mean
 from headwise.analyses.specialization.registry import estimator
 from headwise.attention.capture import LayerAttention, capturing
-from headwise.attention.reduce import statistics_of
+from headwise.attention.layer_statistics import statistics_of
 from headwise.attention.sinks import Sink
 from headwise.models.finite import NotFiniteError, why_not_finite
 from headwise.models.load import input_device

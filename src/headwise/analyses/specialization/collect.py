@@ -9,7 +9,7 @@ import torch
 
 from headwise.analyses.specialization.measured import Measured
 from headwise.attention.capture import LayerAttention
-from headwise.attention.reduce import LayerStatistics, statistics_of
+from headwise.attention.layer_statistics import LayerStatistics, statistics_of
 from headwise.attention.sinks import SINKS, Sink
 
 

@@ -1,6 +1,6 @@
 """Sums over rows of attention from which the statistics of a layer follow, gathered a few rows at a time.
 
-Both ways of capture end here: whole attention weights, and tiles that are gone once they are counted in. Sums within a
+Both ways of capture end here: whole attention weights, and tiles that are gone once they are added up. Sums within a
 tile are in the tile's own precision (float32 at least), sums over tiles in float64.
 
 Both treatments of key 0 come from one pass. Without it, a row that has mass m left is divided by m, which moves out of
@@ -8,18 +8,21 @@ every sum over keys: its entropy is E / m + ln m with E = -sum_k A ln A over the
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
 
-from headwise.attention.counting import count, looks_ahead
 from headwise.attention.divergence import SMALLEST_MASS, entropy_terms
 from headwise.attention.scratch import Scratch
 from headwise.attention.sinks import SINKS
+from headwise.attention.tile_sums import TileSums, looks_ahead, sum_tile_plainly
 
 SUMS = ("divergences", "overlaps", "products", "squares_left_out")
+# Compiled code, which takes half a second to load, adds up prompts of so many tokens.
+COMPILED_FROM_TOKENS = 128
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,8 @@ class Rows:
     own: Tensor
     distance: Tensor
 
-    def counted(self) -> Tensor:
-        """1 where a row counts, 0 where it is left out: (sinks, layers, heads, T)."""
+    def included(self) -> Tensor:
+        """1 where a row is included, 0 where it is left out: (sinks, layers, heads, T)."""
         return torch.stack([torch.ones_like(self.others), (self.others >= SMALLEST_MASS).double()])
 
     def entropy_nats(self) -> Tensor:
@@ -51,7 +54,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Sums over the rows that both heads of a pair count, float64 (sinks, layers, heads, heads).
+    """Sums over the rows that both heads of a pair include, float64 (sinks, layers, heads, heads).
 
     later_rows: how many rows from row 1 on these are. distances: over them, squared Hellinger distances. products:
     of the heads' entries. squares, sums: of the first head's entries. causal_entries, all_entries: how many there are,
@@ -69,17 +72,17 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Sums:
-    """What was counted in of layers of the same shape, float64.
+    """Sums over all rows of layers of the same shape, float64.
 
-    received: (sinks, layers, heads, T), attention that each key receives from the rows not left out. counted: see
-    `Rows.counted`. divergences: (sinks, layers, pairs), twice the Jensen-Shannon divergence in bits, over the rows from
-    row 1 on that both heads count. overlaps, products: (sinks, layers, heads, heads), inner products of square roots
-    from row 1 on, and of entries. squares_left_out: the same shape, squares of the first head's entries in rows that
-    the second leaves out. What is not wanted is None.
+    received: (sinks, layers, heads, T), attention that each key receives from the rows not left out. included: see
+    `Rows.included`. divergences: (sinks, layers, pairs), twice the Jensen-Shannon divergence in bits, over the rows
+    from row 1 on that both heads include. overlaps, products: (sinks, layers, heads, heads), inner products of square
+    roots from row 1 on, and of entries. squares_left_out: the same shape, squares of the first head's entries in rows
+    that the second leaves out. What is not wanted is None.
     """
 
     rows: Rows
-    counted: Tensor
+    included: Tensor
     received: Tensor
     divergences: Tensor | None
     overlaps: Tensor | None
@@ -88,7 +91,7 @@ class Sums:
 
     @classmethod
     def of(cls, layers: Sequence["LayerSums"]) -> "Sums":
-        """What was counted in of these layers."""
+        """The sums of these layers."""
         rows = Rows(*torch.stack([torch.cat(layer.rows, -1) for layer in layers], 1).double())
         kept, dropped = torch.stack([layer.received for layer in layers if layer.received is not None]).unbind(2)
         received = torch.stack([kept, torch.nn.functional.pad(dropped[..., 1:], (1, 0))])
@@ -96,15 +99,15 @@ class Sums:
             name: torch.stack([layer.sums[name] for layer in layers], 1) if name in layers[0].sums else None
             for name in SUMS
         }
-        return cls(rows, rows.counted(), received, **by_name)
+        return cls(rows, rows.included(), received, **by_name)
 
     def pairs(self) -> Pairs:
         """What follows for pairs of heads."""
-        counted, tokens = self.counted, self.counted.shape[-1]
-        removed = torch.arange(len(SINKS), device=counted.device)[:, None, None, None]  # keys: none, or key 0
-        visible = torch.arange(1, tokens + 1, device=counted.device) - removed
-        totals = torch.stack([self.rows.first + self.rows.others, counted[1]])
-        all_rows, later_rows = counted @ counted.mT, counted[..., 1:] @ counted[..., 1:].mT
+        included, tokens = self.included, self.included.shape[-1]
+        removed = torch.arange(len(SINKS), device=included.device)[:, None, None, None]  # keys: none, or key 0
+        visible = torch.arange(1, tokens + 1, device=included.device) - removed
+        totals = torch.stack([self.rows.first + self.rows.others, included[1]])
+        all_rows, later_rows = included @ included.mT, included[..., 1:] @ included[..., 1:].mT
         distances = squares = None
         if self.overlaps is not None:
             # A head's overlap with itself is its mass, with the same rounding as the others: equal heads get 0. A row
@@ -112,24 +115,24 @@ class Sums:
             mass = _own(self.overlaps) - (_own(later_rows) - later_rows)
             distances = (mass + mass.mT) / 2 - self.overlaps
         if self.products is not None:
-            assert self.squares_left_out is not None, "counted in with products"
+            assert self.squares_left_out is not None, "added up with products"
             squares = _own(self.products) - self.squares_left_out
         return Pairs(
             later_rows,
             distances,
             self.products,
             squares,
-            totals @ counted.mT,
-            (counted * visible) @ counted.mT,
+            totals @ included.mT,
+            (included * visible) @ included.mT,
             all_rows * (tokens - removed),
         )
 
 
 class LayerSums:
-    """Counts in the rows of a layer's attention, tile after tile, in order.
+    """Adds up the rows of a layer's attention, tile after tile, in order.
 
-    names: statistics of pairs of heads that are wanted (see `reduce.pair_statistics`). causal: whether it is known that
-    no query attends to a later key; else each tile is looked at.
+    names: statistics of pairs of heads that are wanted (see `layer_statistics.pair_statistics`). causal: whether it is
+    known that no query attends to a later key; else each tile is looked at.
     """
 
     def __init__(self, tokens: int, names: Sequence[str], scratch: Scratch | None = None, causal: bool = False) -> None:
@@ -144,7 +147,7 @@ class LayerSums:
         self.sums: dict[str, Tensor] = {}  # the other fields of `Sums`, by name
 
     def add(self, first: int, tile: Tensor) -> None:
-        """Count in attention weights (heads, rows, keys): rows from position `first` on, keys from position 0 on.
+        """Add attention weights (heads, rows, keys): rows from position `first` on, keys from position 0 on.
 
         The tile has the rows' own keys at least; those beyond it get nothing from these rows. It is let go of.
         """
@@ -157,10 +160,26 @@ class LayerSums:
             # Where every query has the same keys, a nearly flat head's variance is a small difference of large sums.
             tile = tile.double()
         self.exact = self.exact and tile.dtype == torch.float64
-        counted = count(tile, first, self.names, self.looks_ahead, self.received, self._scratch)
-        self.rows.append(counted.rows)
-        for name, value in counted.by_pair.items():
+        of_tile = self._sum(tile, first, self.received)
+        self.rows.append(of_tile.rows)
+        for name, value in of_tile.by_pair.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value
+
+    def _sum(self, tile: Tensor, first: int, received: Tensor) -> TileSums:
+        on_cpu = tile.device.type == "cpu" and tile.dtype == torch.float32
+        if on_cpu and not self.looks_ahead and self.tokens >= COMPILED_FROM_TOKENS and (compiled := compiled_sums()):
+            return compiled(tile, first, self.names, received)
+        return sum_tile_plainly(tile, first, self.names, self.looks_ahead, received, self._scratch)
+
+
+@cache
+def compiled_sums() -> Callable[[Tensor, int, Sequence[str], Tensor], TileSums] | None:
+    """`sum_tile_compiled`; None without Numba, which may be missing for a new version of Python."""
+    try:
+        from headwise.attention.compiled_tile_sums import sum_tile_compiled
+    except ImportError:
+        return None
+    return sum_tile_compiled
 
 
 def _own(matrices: Tensor) -> Tensor:

@@ -1,12 +1,11 @@
 """Sums over one tile of attention: a few query rows of all heads of a layer, with key 0 and without.
 
-In plain tensors, on every device and in every dtype; long prompts in float32 on the CPU by compiled code (`compiled`),
-for which the plain version is the reference.
+In plain tensors, on every device and in every dtype; `compiled_tile_sums` has the same for float32 on the CPU, for
+which this is the reference.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 from torch import Tensor
@@ -17,8 +16,6 @@ from headwise.attention.sinks import SINKS
 
 # About as many entries of each head are multiplied at once: fewer are slow, and more would add up rounding.
 ENTRIES_PER_PRODUCT = 1024
-# Prompts of so many tokens are counted in by compiled code, which takes half a second to load.
-COMPILED_FROM_TOKENS = 128
 
 
 @dataclass(frozen=True)
@@ -38,37 +35,17 @@ def looks_ahead(tile: Tensor, first: int) -> bool:
     return tile.shape[-1] > first + 1 and bool(tile[..., first:].triu(1).max() > 0)
 
 
-def count(tile: Tensor, first: int, names: Sequence[str], ahead: bool, received: Tensor, scratch: Scratch) -> TileSums:
-    """Count in a tile of a prompt of T tokens, float32 or float64, rows from position `first` on.
+def sum_tile_plainly(
+    tile: Tensor, first: int, names: Sequence[str], ahead: bool, received: Tensor, scratch: Scratch
+) -> TileSums:
+    """Sums over a tile of a prompt of T tokens, float32 or float64, rows from position `first` on.
 
     names: statistics of pairs of heads that are wanted. ahead: whether any query may attend to a later key. What keys
     receive is added to `received` (heads, sinks, T), float64, in which key 0 without key 0 means nothing.
     """
-    tokens = received.shape[-1]
-    plain = tile.device.type != "cpu" or tile.dtype != torch.float32 or ahead or tokens < COMPILED_FROM_TOKENS
-    compiled = None if plain else _compiled()
-    if compiled:
-        return compiled(tile, first, names, received)
-    return count_plainly(tile, first, names, ahead, received, scratch)
-
-
-@cache
-def _compiled() -> Callable[[Tensor, int, Sequence[str], Tensor], TileSums] | None:
-    """What counts in compiled code; None without Numba, which may be missing for a new version of Python."""
-    try:
-        from headwise.attention.compiled import count_compiled
-    except ImportError:
-        return None
-    return count_compiled
-
-
-def count_plainly(
-    tile: Tensor, first: int, names: Sequence[str], ahead: bool, received: Tensor, scratch: Scratch
-) -> TileSums:
-    """`count` in plain tensors."""
     others = tile[..., 1:].sum(-1)
-    counted = others >= SMALLEST_MASS
-    scale = counted / others.clamp(min=SMALLEST_MASS)
+    included = others >= SMALLEST_MASS
+    scale = included / others.clamp(min=SMALLEST_MASS)
     received[..., : tile.shape[-1]] += torch.stack([torch.ones_like(scale), scale], 1) @ tile
     working = scratch.tensor("working", tile.shape, tile)
     by_pair = {}
@@ -80,7 +57,7 @@ def count_plainly(
         by_pair["overlaps"] = _products(roots, scale.sqrt(), working)
     if "pattern_correlation" in names:
         by_pair["products"] = _products(tile, scale, working)
-        by_pair["squares_left_out"] = _squares_left_out(tile, scale, counted)
+        by_pair["squares_left_out"] = _squares_left_out(tile, scale, included)
     if "js_divergence" in names:
         by_pair["divergences"] = torch.stack([divergences(tile.double(), first, sink) for sink in SINKS])
     distance = _distances(tile, first, ahead, scratch)
@@ -110,14 +87,14 @@ def _distances(tile: Tensor, first: int, ahead: bool, scratch: Scratch) -> Tenso
     return distance
 
 
-def _squares_left_out(tile: Tensor, scale: Tensor, counted: Tensor) -> Tensor:
+def _squares_left_out(tile: Tensor, scale: Tensor, included: Tensor) -> Tensor:
     """Sums of squares of each head's entries over the rows that each other head leaves out, none of them where key 0 is
     kept: float64 (sinks, heads, heads)."""
-    heads = len(counted)
+    heads = len(included)
     squares = tile.new_zeros(len(SINKS), heads, heads, dtype=torch.float64)
-    if (counted != counted[:1]).any():
+    if (included != included[:1]).any():
         of_rows = (tile[..., 1:] * scale[..., None]).square().sum(-1).double()
-        squares[1] = of_rows @ (~counted).double().T
+        squares[1] = of_rows @ (~included).double().T
     return squares
 
 
@@ -133,12 +110,12 @@ def _products(rows: Tensor, scale: Tensor, working: Tensor) -> Tensor:
 
 def _products_of_all_rows(rows: Tensor) -> Tensor:
     """Inner products of all pairs of heads over rows and keys: (heads, rows, keys) to float64 (heads, heads)."""
-    heads, count, keys = rows.shape
-    at_once = min(count, max(1, ENTRIES_PER_PRODUCT // keys))
-    whole = count - count % at_once
+    heads, queries, keys = rows.shape
+    at_once = min(queries, max(1, ENTRIES_PER_PRODUCT // keys))
+    whole = queries - queries % at_once
     blocks = rows[:, :whole].reshape(heads, -1, at_once * keys).transpose(0, 1)
     products = torch.bmm(blocks, blocks.mT).sum(0, dtype=torch.float64)
-    if whole < count:
+    if whole < queries:
         block = rows[:, whole:].reshape(heads, -1)
         products += block @ block.T
     return products

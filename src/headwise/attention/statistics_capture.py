@@ -1,7 +1,7 @@
-"""Capture of statistics alone: attention is computed in tiles, and each is counted in while it is at hand.
+"""Capture of statistics alone: attention is computed in tiles, and each is added up while it is at hand.
 
-Statistics are those of `reduce`, from float32 sums within a tile and float64 sums over tiles. Whole weights of a layer
-exist only where a model cannot be asked for tiles: see `Way`.
+Statistics are those of `layer_statistics`, from float32 sums within a tile and float64 sums over tiles. Whole weights
+of a layer exist only where a model cannot be asked for tiles: see `Way`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,12 +16,12 @@ from transformers import PreTrainedModel
 from headwise.attention.capture import Capture, Support, watching
 from headwise.attention.cka import cka_of_writes, write_factors
 from headwise.attention.interface import TILED, AttentionCall
+from headwise.attention.layer_statistics import LayerStatistics, no_projection, statistics_from
+from headwise.attention.layer_sums import LayerSums
 from headwise.attention.layers import AttentionLayer, attention_layers
-from headwise.attention.reduce import LayerStatistics, no_projection, statistics_from
-from headwise.attention.rows import LayerSums
+from headwise.attention.row_tiles import row_tiles
 from headwise.attention.scratch import Scratch
-from headwise.attention.tiled import Kind, attend_at_once, attend_in_tiles, can_tile, kind_of
-from headwise.attention.tiles import row_tiles
+from headwise.attention.tiled_attention import Kind, attend_at_once, attend_in_tiles, can_tile, kind_of
 from headwise.models.load import input_device
 
 # tiled: softmax(scale q k^T + mask) v in tiles. eager_tiled: the model's own eager attention in tiles. exact: the
@@ -34,7 +34,7 @@ MOST_WAITING = 2**15
 
 
 @dataclass(frozen=True)
-class ReducedLayer:
+class CapturedStatistics:
     """The statistics of one layer on one prompt.
 
     layer: index of the layer in the model. finite: whether attention and head outputs are. way: how it was captured.
@@ -53,10 +53,10 @@ TakeTile = Callable[[int, int, int, Tensor], None]
 
 
 @contextmanager
-def reducing(
+def capturing_statistics(
     model: PreTrainedModel,
     names: Sequence[str],
-    receive: Callable[[ReducedLayer], None],
+    receive: Callable[[CapturedStatistics], None],
     take_tile: TakeTile | None = None,
 ) -> Iterator[list[AttentionLayer]]:
     """Within the block, each forward pass of `model` hands the statistics of its layers to `receive`.
@@ -77,10 +77,10 @@ def reducing(
 def way_of(model: PreTrainedModel) -> Way:
     """How the attention of a model is captured, told on a prompt of two tokens; the last of `Way` where layers differ.
 
-    Raises CaptureError as `reducing` does.
+    Raises CaptureError as `capturing_statistics` does.
     """
     ways: list[Way] = []
-    with reducing(model, (), lambda layer: ways.append(layer.way)):
+    with capturing_statistics(model, (), lambda layer: ways.append(layer.way)):
         model(input_ids=torch.zeros(1, 2, dtype=torch.long, device=input_device(model)))
     return max(ways, key=get_args(Way).index)
 
@@ -93,7 +93,7 @@ class _Seen:
 
 @dataclass(frozen=True)
 class _Waiting:
-    """A layer that was counted in, with its heads' outputs (T, heads, head width) and the factors of its projection."""
+    """A layer that was added up, with its heads' outputs (T, heads, head width) and the factors of its projection."""
 
     layer: int
     seen: _Seen
@@ -109,14 +109,14 @@ class _Waiting:
 
 
 class _SumCapture(Capture[_Seen]):
-    """Sees attention in tiles, which are counted in."""
+    """Sees attention in tiles, and adds them up."""
 
     def __init__(
         self,
         kind: str,
         layers: list[AttentionLayer],
         names: Sequence[str],
-        receive: Callable[[ReducedLayer], None],
+        receive: Callable[[CapturedStatistics], None],
         take_tile: TakeTile | None,
     ) -> None:
         super().__init__(kind, layers)
@@ -140,14 +140,14 @@ class _SumCapture(Capture[_Seen]):
         # Without a mask of the model's own, plain attention is causal as it is computed here.
         causal = kind == "plain" and bool(call.causal) and call.mask is None
         sums = LayerSums(tokens, self.names, self.scratch, causal)
-        output = attend_in_tiles(call, kind, lambda first, tile: self._count(layer, sums, first, tile), self.scratch)
+        output = attend_in_tiles(call, kind, lambda first, tile: self._add(layer, sums, first, tile), self.scratch)
         return output, _Seen(sums, WAYS[kind])
 
     @torch.no_grad()
     def see_weights(self, layer: AttentionLayer, weights: Tensor) -> _Seen:
         sums = LayerSums(weights.shape[-1], self.names, self.scratch)
         for first, tile in row_tiles(weights):
-            self._count(layer, sums, first, tile)
+            self._add(layer, sums, first, tile)
         return _Seen(sums, "exact")
 
     def looks_ahead(self, seen: _Seen) -> bool:
@@ -193,9 +193,9 @@ class _SumCapture(Capture[_Seen]):
         received = torch.stack([each.heads["kept"].received for each in statistics])
         finite = (received.sum((1, 2)) + outputs.sum((1, 2, 3), dtype=torch.float32)).isfinite().tolist()
         for layer, of_layer, is_finite in zip(layers, statistics, finite, strict=True):
-            self.receive(ReducedLayer(layer.layer, of_layer, layer.support, is_finite, layer.seen.way))
+            self.receive(CapturedStatistics(layer.layer, of_layer, layer.support, is_finite, layer.seen.way))
 
-    def _count(self, layer: AttentionLayer, sums: LayerSums, first: int, tile: Tensor) -> None:
+    def _add(self, layer: AttentionLayer, sums: LayerSums, first: int, tile: Tensor) -> None:
         sums.add(first, tile)
         if self.take_tile is not None:
             self.take_tile(layer.index, sums.tokens, first, tile)

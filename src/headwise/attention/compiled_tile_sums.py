@@ -1,6 +1,6 @@
 """Sums over a tile of attention in compiled code: all sums of a row are taken while it is in the cache.
 
-`counting` has the same in plain tensors, for every device and dtype, and says what is counted. Numba compiles at the
+`tile_sums` has the same in plain tensors, for every device and dtype, and says what is added up. Numba compiles at the
 first use, in some five seconds, and keeps the result in `__pycache__` here or, where that is not writable, in the
 user's cache.
 """
@@ -16,9 +16,9 @@ from numpy.polynomial import Chebyshev, Polynomial
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headwise.attention.counting import TileSums
 from headwise.attention.divergence import SMALLEST_MASS
 from headwise.attention.sinks import SINKS
+from headwise.attention.tile_sums import TileSums
 
 # Terms are summed in another order, and products are added without rounding first; what is not a number stays so.
 FAST = {"reassoc", "nsz", "arcp", "contract"}
@@ -131,7 +131,7 @@ def _add_divergences(
     logarithms: NDArray[np.float32],
     sums: NDArray[np.float64],
 ) -> None:
-    """Add to `sums` (sinks, pairs) twice the Jensen-Shannon divergence in nats of rows a and b that both heads count,
+    """Add to `sums` (sinks, pairs) twice the Jensen-Shannon divergence in nats of rows a and b that both heads include,
     sum a ln(a / m) + b ln(b / m) with m = (a + b) / 2. rows, first and scale are those of `_add_pairs`; what is in
     `shares` and `logarithms` (heads, keys) is overwritten.
     """
@@ -162,7 +162,7 @@ def _add_divergences(
 
 
 @_compiled
-def _count_tile(
+def _sum_tile(
     tile: NDArray[np.float32],
     position: int,
     overlaps: bool,
@@ -172,7 +172,7 @@ def _count_tile(
     sums: NDArray[np.float64],
     divergences: NDArray[np.float64],
 ) -> None:
-    """Count in a tile (heads, rows, keys) whose first row is at `position`: fields (6, heads, rows), received (heads,
+    """Sums over a tile (heads, rows, keys) whose first row is at `position`: fields (6, heads, rows), received (heads,
     sinks, T), sums (overlaps, products and squares left out; sinks, heads, heads), divergences (sinks, pairs) unless
     it is empty."""
     heads, rows, keys = tile.shape
@@ -204,7 +204,7 @@ def _count_tile(
                     weights[head, k] = weight
                     some += weight
                 others += some
-            others = np.float64(np.float32(others))  # as `fields` has it, by which rows are counted later
+            others = np.float64(np.float32(others))  # as `fields` has it, by which rows are included later
             scaling = np.float32(1 / others) if others >= SMALLEST_MASS else ZERO
             for start in range(0, end, ENTRIES_PER_SUM):
                 some_terms = some_distance = ZERO
@@ -246,14 +246,14 @@ def _count_tile(
                 received[head, sink, k] += of_tile[sink, head, k]
 
 
-def count_compiled(tile: Tensor, first: int, names: Sequence[str], received: Tensor) -> TileSums:
-    """`counting.count_plainly` of a tile in float32 on the CPU in which no query attends to a later key."""
+def sum_tile_compiled(tile: Tensor, first: int, names: Sequence[str], received: Tensor) -> TileSums:
+    """`tile_sums.sum_tile_plainly` of a tile in float32 on the CPU in which no query attends to a later key."""
     heads, rows, _ = tile.shape
     fields = np.empty((6, heads, rows), np.float32)
     sums = np.zeros((3, len(SINKS), heads, heads))
     overlaps, products = "hellinger" in names, "pattern_correlation" in names
     divergences = np.zeros((len(SINKS), heads * (heads - 1) // 2 if "js_divergence" in names else 0))
-    _count_tile(tile.contiguous().numpy(), first, overlaps, products, fields, received.numpy(), sums, divergences)
+    _sum_tile(tile.contiguous().numpy(), first, overlaps, products, fields, received.numpy(), sums, divergences)
     wanted = {"overlaps": overlaps, "products": products, "squares_left_out": products}
     by_pair = {
         name: torch.from_numpy(values) for (name, want), values in zip(wanted.items(), sums, strict=True) if want

@@ -2,7 +2,7 @@
 
 `sink` says whether all keys count ("kept") or key 0 is removed and the rows renormalised ("dropped"). Every statistic
 follows from sums over query rows or has one value per row, so that a prompt is taken a few rows at a time, whatever
-brings them (`rows`). From whole weights everything is computed in float64.
+brings them (`layer_sums`). From whole weights everything is computed in float64.
 
 Rows of models with learned sinks (GPT-OSS) sum to less than 1: a share of each goes to no key. With "kept" they count
 as they are: the share is no key, adds nothing to an entropy or divergence and is not redistributed. Two heads that
@@ -19,9 +19,9 @@ from torch import Tensor
 
 from headwise.attention.capture import LayerAttention, Support
 from headwise.attention.cka import SMALLEST_VARIANCE, output_cka, upper
-from headwise.attention.rows import LayerSums, Pairs, Sums
+from headwise.attention.layer_sums import LayerSums, Pairs, Sums
+from headwise.attention.row_tiles import row_tiles
 from headwise.attention.sinks import SINKS, Sink
-from headwise.attention.tiles import row_tiles
 from headwise.study.specialization import PAIR_STATISTICS
 
 # Where squares were summed in float32, a correlation is off by up to 1.6e-7 over the share of variance in the mean
@@ -71,13 +71,13 @@ def statistics_of(attention: LayerAttention, names: Sequence[str]) -> LayerStati
 
 
 def statistics_from(layers: Sequence[LayerSums], support: Support, cka: Tensor | None) -> list[LayerStatistics]:
-    """All statistics of layers of the same shape from what was counted in of them, all at once, since on short prompts
+    """All statistics of layers of the same shape from their sums, all at once, since on short prompts
     the number of steps is what takes time; `cka` (layers, pairs) is their output_cka, where wanted.
     """
     sums = Sums.of(layers)
-    entropies, rows_counted = sums.rows.entropy_nats(), sums.counted.sum(-1)
-    left_out = sums.rows.first.shape[-1] - rows_counted.long()
-    received = sums.received / rows_counted[..., None]
+    entropies, rows_included = sums.rows.entropy_nats(), sums.included.sum(-1)
+    left_out = sums.rows.first.shape[-1] - rows_included.long()
+    received = sums.received / rows_included[..., None]
     pairs = _pair_statistics(sums, layers[0].names, all(layer.exact for layer in layers), support)
     rows = sums.rows
     by_row = torch.stack([rows.before, rows.own, rows.first, rows.distance, entropies[0].exp()], -1)
@@ -161,10 +161,10 @@ def _pair_statistics(sums: Sums, names: Sequence[str], exact: bool, support: Sup
     later_rows = pairs.later_rows.masked_fill(pairs.later_rows == 0, math.nan)
     for name in names:
         if name == "hellinger":
-            assert pairs.distances is not None, "counted in where wanted"
+            assert pairs.distances is not None, "added up where wanted"
             statistics[name] = upper((pairs.distances / later_rows).clamp(0, 1))
         elif name == "js_divergence":
-            assert sums.divergences is not None, "counted in where wanted"
+            assert sums.divergences is not None, "added up where wanted"
             statistics[name] = (sums.divergences / (2 * upper(later_rows))).clamp(0, 1)
         elif name == "pattern_correlation":
             smallest = SMALLEST_VARIANCE if exact else SMALLEST_VARIANCE_OF_TILES
@@ -175,13 +175,13 @@ def _pair_statistics(sums: Sums, names: Sequence[str], exact: bool, support: Sup
 
 
 def _pearson(pairs: Pairs, entries: Tensor, smallest_variance: float) -> Tensor:
-    """Pearson over the entries that count, (..., heads, heads); NaN below this share of variance in the mean square.
+    """Pearson over the included entries, (..., heads, heads); NaN below this share of variance in the mean square.
 
     These differ from pair to pair where heads leave out different rows, so sums run over row sums: `pairs.sums[i, j]`
-    is the sum of head i's entries in the rows that head j counts too.
+    is the sum of head i's entries in the rows that head j includes too.
     """
-    assert pairs.products is not None, "counted in where wanted"
-    assert pairs.squares is not None, "counted in with products"
+    assert pairs.products is not None, "added up where wanted"
+    assert pairs.squares is not None, "added up with products"
     covariance = pairs.products - pairs.sums * pairs.sums.mT / entries
     variance = pairs.squares - pairs.sums.square() / entries
     variance = variance.masked_fill(variance <= smallest_variance * pairs.squares, math.nan)

@@ -17,7 +17,7 @@ from headwise.attention.capture import LayerAttention
 from headwise.attention.cka import output_cka
 from headwise.attention.descriptors import descriptors
 from headwise.attention.divergence import SMALLEST_MASS
-from headwise.attention.reduce import head_statistics, pair_columns, pair_statistics
+from headwise.attention.layer_statistics import head_statistics, pair_columns, pair_statistics
 from headwise.attention.sinks import SINKS
 
 ROW_STATISTICS = ["hellinger", "js_divergence", "pattern_correlation"]
@@ -306,7 +306,7 @@ def test_rows_taken_a_few_at_a_time_give_the_same(entries, sink, monkeypatch):
         layer = layer_attention(with_sink_rows(random_attention(HEADS, TOKENS, support, seed=4)), support)
         whole = everything(layer, sink)
         with monkeypatch.context() as tiled:
-            tiled.setattr("headwise.attention.tiles.ENTRIES_AT_ONCE", entries)
+            tiled.setattr("headwise.attention.row_tiles.ENTRIES_AT_ONCE", entries)
             in_tiles = everything(layer, sink)
         assert in_tiles.keys() == whole.keys()
         for name, values in whole.items():

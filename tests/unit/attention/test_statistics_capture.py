@@ -17,19 +17,19 @@ from transformers.models.llama.modeling_llama import eager_attention_forward as 
 from transformers.models.t5.modeling_t5 import eager_attention_forward as biased
 
 from headwise.attention.capture import CaptureError, LayerAttention, capturing
-from headwise.attention.compiled import count_compiled
-from headwise.attention.counting import count_plainly
+from headwise.attention.compiled_tile_sums import sum_tile_compiled
 from headwise.attention.interface import AttentionCall
-from headwise.attention.reduce import LayerStatistics, statistics_from, statistics_of
-from headwise.attention.reducing import ReducedLayer, reducing, way_of
-from headwise.attention.rows import LayerSums
+from headwise.attention.layer_statistics import LayerStatistics, statistics_from, statistics_of
+from headwise.attention.layer_sums import LayerSums
 from headwise.attention.scratch import Scratch
 from headwise.attention.sinks import SINKS
-from headwise.attention.tiled import attend_in_tiles, can_tile, kind_of
+from headwise.attention.statistics_capture import CapturedStatistics, capturing_statistics, way_of
+from headwise.attention.tile_sums import sum_tile_plainly
+from headwise.attention.tiled_attention import attend_in_tiles, can_tile, kind_of
 from headwise.study.specialization import PAIR_STATISTICS
 
 TOKENS = 13
-TILE = "headwise.attention.tiles.ENTRIES_AT_ONCE"
+TILE = "headwise.attention.row_tiles.ENTRIES_AT_ONCE"
 FEW_TOKENS = 8
 # Where one key has nearly all of a row, or two heads are nearly equal, what is left is rounding of float32.
 ROUNDING = 2e-6
@@ -66,7 +66,7 @@ def assert_same(found: LayerStatistics, expected: LayerStatistics, relative: flo
     compiled=st.booleans(),
     seed=st.integers(0, 1000),
 )
-def test_rows_counted_in_by_tiles(heads, tokens, at_once, support, sharpness, share, dtype, trim, compiled, seed):
+def test_rows_added_up_by_tiles(heads, tokens, at_once, support, sharpness, share, dtype, trim, compiled, seed):
     """In float32 and tiles of any size, as in float64 and at once; some rows have all they have on key 0."""
     weights = random_attention(heads, tokens, support, seed, sharpness) * share
     weights[0, tokens // 2 :: 3] = torch.eye(tokens)[0] * share
@@ -74,7 +74,7 @@ def test_rows_counted_in_by_tiles(heads, tokens, at_once, support, sharpness, sh
     layer = layer_attention(weights.float(), support)
     names = [name for name in PAIR_STATISTICS if name != "output_cka"]
     sums = LayerSums(tokens, names)
-    with patch("headwise.attention.counting.COMPILED_FROM_TOKENS", 1 if compiled else tokens + 1):
+    with patch("headwise.attention.layer_sums.COMPILED_FROM_TOKENS", 1 if compiled else tokens + 1):
         for first in range(0, tokens, at_once):
             rows = weights[:, first : first + at_once]
             sums.add(first, rows[..., : first + rows.shape[1]] if trim and support == "causal" else rows)
@@ -106,8 +106,8 @@ def test_compiled_code_counts_as_plain_tensors_do(heads, keys, rows, window, nam
         tile = torch.stack([tile, tile], -1)[..., 0]
     before = torch.rand(heads, 2, keys + 3, generator=generator, dtype=torch.float64)
     received, expected_received = before.clone(), before.clone()
-    found = count_compiled(tile, first, names, received)
-    expected = count_plainly(tile.double(), first, names, False, expected_received, Scratch())
+    found = sum_tile_compiled(tile, first, names, received)
+    expected = sum_tile_plainly(tile.double(), first, names, False, expected_received, Scratch())
     np.testing.assert_allclose(found.rows, expected.rows, rtol=1e-5, atol=ROUNDING)
     # Without key 0, what key 0 receives means nothing.
     received[:, 1, 0] = expected_received[:, 1, 0]
@@ -123,19 +123,19 @@ def test_compiled_code_lets_through_what_is_not_a_number():
         tile = torch.full((2, 1, 4), 0.25)
         tile[1, 0, place] = torch.nan
         received = torch.zeros(2, 2, 4, dtype=torch.float64)
-        count_compiled(tile, 3, (), received)
+        sum_tile_compiled(tile, 3, (), received)
         assert received[0, 0].isfinite().all()
         assert received[1, 0, place].isnan()
 
 
-def test_long_prompts_are_counted_in_by_compiled_code_where_there_is_any():
+def test_long_prompts_are_added_up_by_compiled_code_where_there_is_any():
     tile = torch.full((2, 1, 200), 0.005)
-    with patch("headwise.attention.compiled._count_tile") as compiled:
+    with patch("headwise.attention.compiled_tile_sums._sum_tile") as compiled:
         LayerSums(200, ()).add(199, tile)
         assert compiled.call_count == 1
         LayerSums(100, ()).add(99, tile[..., :100])
         LayerSums(200, ()).add(199, tile.double())
-        with patch("headwise.attention.counting._compiled", lambda: None):
+        with patch("headwise.attention.layer_sums.compiled_sums", lambda: None):
             LayerSums(200, ()).add(199, tile)
         assert compiled.call_count == 1
 
@@ -230,7 +230,7 @@ def test_any_mask(heads, tokens, entries, shape, hidden, share, causal, bias, ow
         weights[:, first : first + tile.shape[1], : tile.shape[2]] = tile
         sums.add(first, tile)
 
-    with patch(TILE, entries), patch("headwise.attention.counting.COMPILED_FROM_TOKENS", 1 if compiled else 999):
+    with patch(TILE, entries), patch("headwise.attention.layer_sums.COMPILED_FROM_TOKENS", 1 if compiled else 999):
         output = attend_in_tiles(call, "own" if own else "plain", take, Scratch())
     torch.testing.assert_close(weights, expected, rtol=1e-5, atol=1e-6, equal_nan=True)
     written = (expected @ value[0]).transpose(0, 1)
@@ -271,13 +271,13 @@ WAYS = {"gpt2 upcast": "exact", "falcon": "exact", "falcon alibi": "exact", "blo
 WAYS |= {"gemma2": "eager_tiled", "capped": "eager_tiled"}
 
 
-def both(model, ids: Tensor, entries: int) -> tuple[list[LayerAttention], list[ReducedLayer], list[Tensor]]:
+def both(model, ids: Tensor, entries: int) -> tuple[list[LayerAttention], list[CapturedStatistics], list[Tensor]]:
     whole: list[LayerAttention] = []
-    reduced: list[ReducedLayer] = []
+    reduced: list[CapturedStatistics] = []
     with torch.no_grad(), patch(TILE, entries):
         with capturing(model, whole.append):
             outputs = [model(input_ids=ids)[0]]
-        with reducing(model, PAIR_STATISTICS, reduced.append):
+        with capturing_statistics(model, PAIR_STATISTICS, reduced.append):
             outputs.append(model(input_ids=ids)[0])
     return whole, reduced, outputs
 
@@ -327,7 +327,7 @@ def test_tiles_come_in_order_before_their_layer():
     with (
         torch.no_grad(),
         patch(TILE, 4 * TOKENS * 5),
-        reducing(model, (), lambda layer: events.append(layer.layer), take_tile),
+        capturing_statistics(model, (), lambda layer: events.append(layer.layer), take_tile),
     ):
         model(input_ids=token_ids(TOKENS))
     one = [(0, (4, 5, 5)), (5, (4, 5, 10)), (10, (4, 3, TOKENS))]
@@ -346,7 +346,7 @@ def test_memory_does_not_hold_a_layers_weights():
     def reduce() -> None:
         with (
             patch(TILE, entries),
-            reducing(model, ["hellinger", "pattern_correlation", "output_cka"], lambda each: None),
+            capturing_statistics(model, ["hellinger", "pattern_correlation", "output_cka"], lambda each: None),
         ):
             model(input_ids=ids)
 
@@ -361,7 +361,10 @@ def test_memory_does_not_hold_a_layers_weights():
 def test_the_model_is_left_as_it_was(kind, within):
     model, inside = tiny_model(kind), []
     model.config._attn_implementation = "sdpa"
-    with torch.no_grad(), reducing(model, (), lambda layer: inside.append(model.config._attn_implementation)):
+    with (
+        torch.no_grad(),
+        capturing_statistics(model, (), lambda layer: inside.append(model.config._attn_implementation)),
+    ):
         model(input_ids=token_ids(TOKENS))
     assert inside == [within] * 3
     assert model.config._attn_implementation == "sdpa"
@@ -370,7 +373,7 @@ def test_the_model_is_left_as_it_was(kind, within):
 
 def test_gradients_and_inference_mode_may_change_within():
     model, found = tiny_model("llama", num_key_value_heads=2), []
-    with reducing(model, PAIR_STATISTICS, found.append):
+    with capturing_statistics(model, PAIR_STATISTICS, found.append):
         with torch.inference_mode():
             model(input_ids=token_ids(TOKENS))
         model(input_ids=token_ids(TOKENS))
@@ -382,7 +385,7 @@ def test_attention_that_is_not_finite_is_told():
     model, found = tiny_model("llama", num_key_value_heads=2), []
     with torch.no_grad():
         model.model.layers[1].self_attn.q_proj.weight[0, 0] = torch.nan
-        with reducing(model, PAIR_STATISTICS, found.append):
+        with capturing_statistics(model, PAIR_STATISTICS, found.append):
             model(input_ids=token_ids(TOKENS))
     assert [layer.finite for layer in found] == [True, False, False]
 
@@ -390,7 +393,7 @@ def test_attention_that_is_not_finite_is_told():
 def test_what_cannot_be_measured_is_refused():
     model = tiny_model("llama", num_key_value_heads=2)
     ids = token_ids(TOKENS)
-    with torch.no_grad(), reducing(model, (), lambda layer: None):
+    with torch.no_grad(), capturing_statistics(model, (), lambda layer: None):
         with pytest.raises(CaptureError, match="the prompt is padded"):
             model(input_ids=ids, attention_mask=torch.tensor([[0] * 3 + [1] * (TOKENS - 3)]))
         with pytest.raises(CaptureError, match="one whole prompt at a time"):
@@ -398,7 +401,7 @@ def test_what_cannot_be_measured_is_refused():
     projection = model.model.layers[2].self_attn.o_proj
     projection.weight = nn.Parameter(projection.weight.to(torch.int8), requires_grad=False)
     refused = pytest.raises(ValueError, match=r"layer 2: output_cka needs .*remove output_cka")
-    with torch.no_grad(), reducing(model, ["output_cka"], lambda layer: None), refused:
+    with torch.no_grad(), capturing_statistics(model, ["output_cka"], lambda layer: None), refused:
         model(input_ids=ids)
 
 

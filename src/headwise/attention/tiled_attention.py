@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from headwise.attention.interface import AttentionCall
+from headwise.attention.row_tiles import rows_at_once
 from headwise.attention.scratch import Scratch, ahead
-from headwise.attention.tiles import rows_at_once
 
 # plain: softmax(scale q k^T + mask) v. own: the model's own eager attention. Either in tiles.
 Kind = Literal["plain", "own"]
