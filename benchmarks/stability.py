@@ -239,7 +239,7 @@ def stage() -> None:
         report("compare_refits", seconds, memory())
         finished = {
             table: folder / f"finished-{table}.parquet"
-            for table in ("stability", "stability_origins", "stability_head_map", "stability_claims")
+            for table in ("stability", "stability_origins", "stability_head_map", "stability_quantities")
         }
         seconds, _ = timed(
             lambda: summarize_stability(

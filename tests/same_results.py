@@ -25,7 +25,7 @@ def differences(old: Path, new: Path, renames: dict[str, Any]) -> Iterator[str]:
     before = {path.stem: pd.read_parquet(path) for path in sorted((old / "tables").glob("*.parquet"))}
     after = {path.stem: pd.read_parquet(path) for path in sorted((new / "tables").glob("*.parquet"))}
     before = {renames["tables"].get(name, name): table for name, table in before.items()}
-    for name in sorted(before.keys() ^ after.keys()):
+    for name in sorted((before.keys() ^ after.keys()) - renames["new"].keys()):
         yield f"table {name}: only {'before' if name in before else 'after'}"
     for name in sorted(before.keys() & after.keys()):
         yield from table_differences(name, before[name], after[name], renames)

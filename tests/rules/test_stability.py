@@ -80,14 +80,14 @@ def products(
     run_script(
         "summarize_stability",
         input={table: [group / f"{table}.parquet"] for table in GroupFiles.__dataclass_fields__},
-        output={table: analyses / f"{table}.parquet" for table in PART.columns},
+        output={table: analyses / f"{table}.parquet" for table in PART.columns_by_table},
         arguments=summary_arguments(study),
     )
     return Products(group, analyses)
 
 
 def test_the_finished_tables_have_the_columns_of_the_report(products: Products) -> None:
-    for table in PART.columns:
+    for table in PART.columns_by_table:
         path = products.analyses / f"{table}.parquet"
         assert not typed_columns(table, parts.TABLES[table], pd.read_parquet(path)).empty
         assert read_metadata(path)["study"] == "tiny"

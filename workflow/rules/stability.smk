@@ -67,7 +67,7 @@ rule compare_refits:
 
 
 rule summarize_stability:
-    """Intervals, chance levels and tests of all groups, contrasts between them, the map of heads, and the claims."""
+    """Intervals, chance levels and tests of all groups, contrasts between them, and the map of heads."""
     input:
         **per_group(study, (*COMPARED, *PROBED)),
         library=library("summarize_stability.py"),

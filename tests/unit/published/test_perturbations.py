@@ -16,6 +16,8 @@ from headwise.published.perturbations import (
     published_slopes,
 )
 from headwise.published.report.part import PART
+from headwise.published.stability import StabilityClaim
+from headwise.tables.frame import frame_of
 
 
 def test_published_ratios_follow_from_published_slopes_and_are_unbounded():
@@ -84,7 +86,7 @@ def test_a_study_that_perturbs_nothing_lists_no_published_values():
 
 def test_the_report_says_that_the_published_ratio_is_unbounded():
     study, tables = example_study(), finished_tables()
-    tables |= beside_ours(study, tables)
+    tables |= beside_ours(study, tables) | {"stability_claims": frame_of(StabilityClaim, [])}
     (finding,) = PART.findings(study, tables)
     assert finding.id == "published:noise-ratio"
     assert "5,834" in finding.sentence

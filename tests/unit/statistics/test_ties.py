@@ -14,11 +14,11 @@ from headwise.analyses.noise.probe import ProbedPair, suppressed_against_others
 from headwise.analyses.noise.response import _row
 from headwise.analyses.specialization.change import Change, changes_over_refits
 from headwise.analyses.specialization.contrast import architecture_contrasts
-from headwise.analyses.stability.claims import CONTRADICTED, SUPPORTED, UNDECIDED, verdict
 from headwise.analyses.stability.matching import best_match
 from headwise.analyses.stability.names import CORRECTED, PUBLISHED
 from headwise.analyses.stability.uncertainty import correlation_test, least_stable_position
 from headwise.published.noise import slope
+from headwise.published.stability import Verdict, verdict
 from headwise.report.agreement import _rank_correlation
 from headwise.statistics import ties
 from headwise.statistics.decomposition import decompose
@@ -296,10 +296,10 @@ def test_times_that_are_equal_but_for_rounding_are_one_time(scale):
 
 
 def test_verdicts_changes_and_responses_take_rounding_for_nothing():
-    assert verdict(PUBLISHED, 1e-16, None, None) == CONTRADICTED
-    assert verdict(CORRECTED, 0.1, 1e-16, 0.2) == UNDECIDED
-    assert verdict(CORRECTED, 0.1, 1e-9, 0.2) == SUPPORTED
-    assert verdict(CORRECTED, -0.1, -0.2, -1e-16) == UNDECIDED
+    assert verdict(PUBLISHED, 1e-16, None, None) == Verdict.CONTRADICTED
+    assert verdict(CORRECTED, 0.1, 1e-16, 0.2) == Verdict.UNDECIDED
+    assert verdict(CORRECTED, 0.1, 1e-9, 0.2) == Verdict.SUPPORTED
+    assert verdict(CORRECTED, -0.1, -0.2, -1e-16) == Verdict.UNDECIDED
     (change,) = changes_over_refits(
         [change_of(seed, base, aligned) for seed, (base, aligned) in enumerate([(0.3, 0.1 + 0.2), (0.7, 0.7)])],
         [0, 1], Comparison(), generator(),

@@ -11,7 +11,7 @@ from headwise.study.reading import reading
 from headwise.study.stability import RefitGroup
 from headwise.study.study import Study
 
-TABLES = ("stability", "stability_origins", "stability_head_map", "stability_claims")
+TABLES = ("stability", "stability_origins", "stability_head_map", "stability_quantities")
 PROBE_FIELDS = ("analyses", "words", "residual_tokens", "ablation_excerpts", "ablation_tokens")
 COMPARISON_FIELDS = ("memory_mb",)
 SUMMARY_FIELDS = ("head_map_perplexity", "weight_decay", "depths", "parity_margin")

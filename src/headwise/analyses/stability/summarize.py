@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from headwise.analyses.stability.claims import claim_table
 from headwise.analyses.stability.contrasts import contrast_rows
 from headwise.analyses.stability.group import Group, GroupFiles, read_group
 from headwise.analyses.stability.head_map import head_map, neighbour_rows
 from headwise.analyses.stability.head_rows import head_rows
 from headwise.analyses.stability.model_rows import importance_rows, residual_rows, weight_rows
+from headwise.analyses.stability.quantities import quantity_table
 from headwise.analyses.stability.rows import Row, frame
 from headwise.runtime.progress import track
 from headwise.runtime.provenance import write_table
@@ -40,8 +40,8 @@ def summarize_stability(
 
     inputs   tables of the groups by the name that `GroupFiles` has for them, groups in the same order in each
     outputs  by table: `stability`, one row per number, see `Row`; `stability_origins`, in which layer the best matches
-             of each layer's heads lie; `stability_head_map`; `stability_claims`, those of the published abstract, with
-             verdicts
+             of each layer's heads lie; `stability_head_map`; `stability_quantities`, the numbers that published
+             claims are about
 
     Raises StabilityError where groups that are contrasted have different shapes.
     """
@@ -55,7 +55,7 @@ def summarize_stability(
         "stability": frame(rows),
         "stability_origins": origin_table(list(groups.values())),
         "stability_head_map": head_map(list(groups.values()), settings.head_map_perplexity),
-        "stability_claims": claim_table(groups, rows, comparison),
+        "stability_quantities": quantity_table(groups, rows, comparison),
     }
     for name, table in tables.items():
         write_table(table, outputs[name], metadata)

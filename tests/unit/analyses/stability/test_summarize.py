@@ -1,4 +1,4 @@
-"""From pairs of refits to rows: intervals, chance levels, tests, contrasts, the map of heads, claims."""
+"""From pairs of refits to rows: intervals, chance levels, tests, contrasts, the map of heads."""
 
 from itertools import permutations
 
@@ -8,7 +8,6 @@ import pytest
 from scipy.stats import t as student
 from stability_examples import random_attention, write_refit
 
-from headwise.analyses.stability.claims import CLAIMS, CONTRADICTED, NOT_TESTABLE, SUPPORTED, UNDECIDED, verdict
 from headwise.analyses.stability.compare import compare_refits
 from headwise.analyses.stability.group import GroupFiles
 from headwise.analyses.stability.head_map import distance_vectors
@@ -178,32 +177,6 @@ def test_adjusted_rows_keep_their_order():
     assert {column.name: DTYPES[column.type] for column in PART.columns["stability"]} == dict(table.dtypes.astype(str))
 
 
-# -- the rule of the claims
-
-
-@pytest.mark.parametrize(
-    ("version", "numbers", "expected"),
-    [
-        ("published", (0.1, None, None), SUPPORTED),
-        ("published", (-0.1, None, None), CONTRADICTED),
-        ("corrected", (0.1, 0.05, 0.2), SUPPORTED),
-        ("corrected", (0.1, -0.05, 0.2), UNDECIDED),
-        ("corrected", (-0.1, -0.2, -0.05), CONTRADICTED),
-        ("corrected", (0.1, None, None), NOT_TESTABLE),
-        ("corrected", (None, None, None), NOT_TESTABLE),
-    ],
-)
-def test_the_rule_says_what_it_says(version, numbers, expected):
-    assert verdict(version, *numbers) == expected
-
-
-def test_the_published_numbers_of_the_claims():
-    """Computed from the layer means and the table of least and most stable layers of the paper."""
-    assert CLAIMS["deeper_larger_dip"].published == pytest.approx(0.195)
-    assert CLAIMS["weight_decay_helps"].published == pytest.approx(0.108)
-    assert CLAIMS["middle_least_stable"].published == pytest.approx(float(inner_dip(PUBLISHED_CURVE)))
-
-
 # -- whole groups
 
 
@@ -291,7 +264,7 @@ def summary(tmp_path_factory):
         depths=["shallow", "deep"],
         head_map_perplexity=5,
     )
-    paths = {name: folder / f"{name}.parquet" for name in PART.columns}
+    paths = {name: folder / f"{name}.parquet" for name in PART.columns_by_table}
     written = []
     for _ in range(2):
         summarize_stability(files, paths, settings, SETTINGS, {"study": "example"})
@@ -349,9 +322,9 @@ def test_weight_decay_that_shares_attention_is_found_to_help(summary):
     stability = {"analysis": "head_stability", "version": "corrected", "measure": "cosine", "weights": "trained"}
     of_groups = [rows_of(summary, group=group, layer=None, words=None, **stability) for group in ("decayed", "shallow")]
     assert change.chance == pytest.approx(of_groups[0].iloc[0].chance - of_groups[1].iloc[0].chance)
-    claims = summary[0]["stability_claims"]
-    chosen = claims[claims.claim.eq("weight_decay_helps") & claims.version.eq("corrected")].iloc[0]
-    assert (chosen.verdict, chosen.group) == (SUPPORTED, "decayed − shallow")
+    quantities = summary[0]["stability_quantities"]
+    chosen = quantities[quantities.quantity.eq("weight_decay_change") & quantities.version.eq("corrected")].iloc[0]
+    assert (chosen.group, chosen.value, chosen.ci_low) == ("decayed − shallow", change.value, change.ci_low)
     parity = rows_of(summary, analysis="loss_parity", version="corrected").iloc[0]
     assert "parity within ±0.05 nats" in parity.method
 
@@ -386,7 +359,7 @@ def test_the_distance_vector_is_that_of_all_pairs_of_prompts(summary):
 
 def test_groups_of_different_depth_are_no_contrast_of_weight_decay(summary, tmp_path):
     settings = Stability(weight_decay=[{"without": "shallow", "with_decay": "deep"}])
-    paths = {name: tmp_path / name for name in PART.columns}
+    paths = {name: tmp_path / name for name in PART.columns_by_table}
     with pytest.raises(StabilityError, match="'shallow' has 3 layers and 'deep' 4: contrast groups that differ in"):
         summarize_stability(summary[1], paths, settings, SETTINGS, {})
 
@@ -406,14 +379,12 @@ def test_the_report_shows_figures_findings_and_tables(summary):
         assert "facet" in drawn
     sentences = [finding.sentence for finding in PART.findings(STUDY, tables)]
     assert any(sentence.startswith("Deep: matched heads of two refits have a cosine of") for sentence in sentences)
-    assert any("readings" in sentence for sentence in sentences)
-    assert any("Weight decay makes heads more stable, in decayed − shallow, corrected" in each for each in sentences)
     headings = [passage.heading for passage in PART.passages(STUDY, tables)]
-    assert headings == ["The published claims", "Layers and chance", "Weight decay and depth"]
+    assert headings == ["Layers and chance", "Weight decay and depth"]
 
 
 def test_a_study_without_stability_shows_nothing():
-    empty = {name: typed_columns(name, TABLES[name], pd.DataFrame()) for name in PART.columns}
+    empty = {name: typed_columns(name, TABLES[name], pd.DataFrame()) for name in PART.columns_by_table}
     assert all(chart.draw(STUDY, empty) is None for chart in PART.charts(STUDY))
     assert list(PART.findings(STUDY, empty)) == []
     assert list(PART.passages(STUDY, empty)) == []

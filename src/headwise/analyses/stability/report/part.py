@@ -1,5 +1,6 @@
 """Stability of heads across refits in the report."""
 
+from headwise.analyses.stability.quantities import StabilityQuantity
 from headwise.analyses.stability.report.charts import charts
 from headwise.analyses.stability.report.columns import COLUMNS
 from headwise.analyses.stability.report.findings import findings
@@ -9,8 +10,8 @@ from headwise.report.part import Part
 PART = Part(
     name="stability",
     title="How stable heads are across refits",
+    tables=(StabilityQuantity,),
     columns=COLUMNS,
-    in_results=("stability_claims",),
     charts=charts,
     findings=findings,
     passages=passages,

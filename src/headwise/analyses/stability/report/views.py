@@ -12,21 +12,8 @@ from headwise.study.study import Study
 
 
 def passages(study: Study, tables: Tables) -> Iterator[Passage]:
-    """The claims with their verdicts, layers with their chance levels, and contrasts between groups."""
-    claims, rows = tables["stability_claims"], tables["stability"]
-    if not claims.empty:
-        yield Passage(
-            "The published claims",
-            [
-                "Refits of one architecture differ in their seed alone. Bali et al. (2026) ask whether heads come out "
-                "the same. Each claim of their abstract says that a number lies above zero. As published, the "
-                "estimate decides; corrected, the whole interval over refits must lie above zero.",
-                "Corrected means: all pairs of refits, one-to-one matching of heads, a head never compared with "
-                "itself, debiased CKA, importance as the loss on held-out text with the head's mean output in its "
-                "place.",
-            ],
-            [(claim_view(claims), "Number, chance level and verdict, as published and corrected")],
-        )
+    """Layers with their chance levels, and contrasts between groups."""
+    rows = tables["stability"]
     layers = rows[rows["analysis"].eq("head_stability") & rows["head"].isna() & rows["words"].isna()]
     if not layers.empty:
         yield Passage(
@@ -55,23 +42,6 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
         )
 
 
-def claim_view(claims: pd.DataFrame) -> View:
-    """Every claim in every group and version."""
-    return view(
-        claims,
-        [
-            ("Claim", lambda row: row["statement"], TEXT),
-            ("Group", lambda row: plain(row["group"]), NAME),
-            ("Version", lambda row: row["version"], NAME),
-            ("Published", _number("published_value"), NUMBER),
-            ("Here", _number("value"), NUMBER),
-            ("Interval", _interval, NUMBER),
-            ("Chance", _number("chance"), NUMBER),
-            ("Verdict", lambda row: row["verdict"], NAME),
-        ],
-    )
-
-
 def layer_view(rows: pd.DataFrame) -> View:
     """Stability by layer."""
     columns: list[ColumnView] = [
@@ -80,10 +50,10 @@ def layer_view(rows: pd.DataFrame) -> View:
         ("Weights", lambda row: row["weights"], NAME),
         ("Measure", lambda row: plain(row["measure"]), NAME),
         ("Layer", lambda row: "mean" if missing(row["layer"]) else str(row["layer"]), NUMBER),
-        ("Stability", _number("value"), NUMBER),
-        ("Interval", _interval, NUMBER),
-        ("Chance", _number("chance"), NUMBER),
-        ("Above chance", _number("chance_corrected"), NUMBER),
+        ("Stability", three_digits("value"), NUMBER),
+        ("Interval", interval_text, NUMBER),
+        ("Chance", three_digits("chance"), NUMBER),
+        ("Above chance", three_digits("chance_corrected"), NUMBER),
     ]
     return view(rows, columns)
 
@@ -98,19 +68,21 @@ def contrast_view(rows: pd.DataFrame) -> View:
             ("Version", lambda row: row["version"], NAME),
             ("Of", lambda row: " ".join(plain(part) for part in (row["measure"], row["part"] or "") if part), NAME),
             ("Layer", lambda row: "all" if missing(row["layer"]) else str(row["layer"]), NUMBER),
-            ("Difference", _number("value"), NUMBER),
-            ("Interval", _interval, NUMBER),
-            ("Above chance", _number("chance_corrected"), NUMBER),
+            ("Difference", three_digits("value"), NUMBER),
+            ("Interval", interval_text, NUMBER),
+            ("Above chance", three_digits("chance_corrected"), NUMBER),
             ("How", lambda row: row["method"] or "", TEXT),
         ],
     )
 
 
-def _number(column: str) -> Callable[[Row], str]:
+def three_digits(column: str) -> Callable[[Row], str]:
+    """The number in a column, for a view."""
     return lambda row: "–" if missing(row[column]) else number(row[column], 3)
 
 
-def _interval(row: Row) -> str:
+def interval_text(row: Row) -> str:
+    """The interval of a row, for a view."""
     if missing(row["ci_low"]):
         return "–"
     return f"{number(row['ci_low'], 3)} to {number(row['ci_high'], 3)}"
