@@ -205,7 +205,7 @@ def compare(
     )
     prompts = checked_prompts(prompts)
     from headwise.pair import compare_checkpoints
-    from headwise.runtime.provenance import json_text
+    from headwise.runtime.json_files import json_text
 
     with tempfile.TemporaryDirectory(prefix="headwise-") as temporary:
         rows = compare_checkpoints(
@@ -251,7 +251,7 @@ def schema(
 ) -> None:
     """Print the JSON Schema of a study file, for editors; its reference, for readers; or the schema of results.json."""
     from headwise.report.results import results_schema
-    from headwise.runtime.provenance import atomic
+    from headwise.runtime.atomic import atomic
     from headwise.study.parse import study_schema
     from headwise.study.reference import schema_text, study_reference, with_reference
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from headwise.models.checkpoint import checkpoint_folder
 from headwise.planning.feasibility import check_folder, check_pair
-from headwise.runtime.provenance import file_digest, read_arrow
+from headwise.runtime.parquet import read_arrow
+from headwise.runtime.provenance import file_digest
 from headwise.study.comparison import Comparison
 from headwise.study.extraction import Extraction
 from headwise.study.prompts import read_prompts

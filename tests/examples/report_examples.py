@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from headwise.report.tables import Inputs
-from headwise.runtime.provenance import write_json, write_table
+from headwise.runtime.json_files import write_json
+from headwise.runtime.parquet import write_table
 from headwise.study.parse import parse_study
 from headwise.study.study import Study
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from headwise.runtime.provenance import write_table
+from headwise.runtime.parquet import write_table
 
 METADATA = {
     "study": "example",

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from headwise.runtime.provenance import read_metadata
+from headwise.runtime.parquet import read_metadata
 from rules.conftest import Measurement
 
 Measure = Callable[[str, int], Measurement]

@@ -17,7 +17,8 @@ from headwise.attention.jobs import extraction_arguments, pair_statistics
 from headwise.models.hooked import HookedGPT2Config, HookedGPT2LMHeadModel
 from headwise.models.hub import fetched_folder
 from headwise.models.jobs import conversion_arguments, fetching_arguments
-from headwise.runtime.provenance import file_digest, read_metadata
+from headwise.runtime.parquet import read_metadata
+from headwise.runtime.provenance import file_digest
 from headwise.study.models import HubModel, TransformerLensModel
 from headwise.study.study import Study
 

@@ -14,7 +14,7 @@ from headwise.analyses.noise.report.part import PART
 from headwise.analyses.recursion.jobs import chain_arguments, survival_arguments
 from headwise.report.parts import TABLES
 from headwise.report.tables import analysis_table
-from headwise.runtime.provenance import read_metadata
+from headwise.runtime.parquet import read_metadata
 from headwise.study.perturbation import probed_descendants
 from headwise.study.study import Study
 from headwise.tables.frame import typed_columns

@@ -17,7 +17,7 @@ from headwise.analyses.stability.probe import Probes, probe_refits
 from headwise.analyses.stability.report.part import PART
 from headwise.models.load import load_checkpoint
 from headwise.report import parts
-from headwise.runtime.provenance import read_metadata
+from headwise.runtime.parquet import read_metadata
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
 from headwise.study.prompts import read_prompts

@@ -10,7 +10,8 @@ import pytest
 from headwise.analyses.calibration.jobs import calibration_arguments
 from headwise.analyses.controls.jobs import control_arguments
 from headwise.analyses.declaration.jobs import check_arguments, declaration_arguments
-from headwise.runtime.provenance import read_json, read_metadata
+from headwise.runtime.json_files import read_json
+from headwise.runtime.parquet import read_metadata
 from headwise.study.calibration import Calibration
 from headwise.study.study import Study
 

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from headwise.analyses.variants.jobs import gathering_arguments, variant_arguments
-from headwise.runtime.provenance import read_metadata
+from headwise.runtime.parquet import read_metadata
 from headwise.study.study import Study
 from headwise.study.variants import Variants
 from rules.conftest import Measurement, RunScript

@@ -13,7 +13,8 @@ import yaml
 from cli_examples import PROMPTS, headwise, write_checkpoint
 
 from headwise.report.results import results_schema
-from headwise.runtime.provenance import file_digest, read_metadata
+from headwise.runtime.parquet import read_metadata
+from headwise.runtime.provenance import file_digest
 from headwise.study.parse import study_schema
 from headwise.study.reference import BEGIN, END, study_reference
 

@@ -28,8 +28,10 @@ from headwise.models.encoding import encode, limits_of
 from headwise.models.finite import why_not_finite
 from headwise.models.load import input_device, load_checkpoint
 from headwise.models.optimization import one_thread
+from headwise.runtime.atomic import atomic
+from headwise.runtime.parquet import write_table
 from headwise.runtime.progress import track
-from headwise.runtime.provenance import atomic, json_digest, write_table
+from headwise.runtime.provenance import json_digest
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
 from headwise.study.prompts import read_prompts

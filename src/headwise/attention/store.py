@@ -24,7 +24,8 @@ from headwise.attention.capture import Support
 from headwise.attention.layer_statistics import HeadStatistics, pair_columns
 from headwise.attention.row_tiles import row_tiles
 from headwise.attention.sinks import SINKS, Sink
-from headwise.runtime.provenance import atomic, open_parquet, read_arrow, read_metadata, reading, with_metadata
+from headwise.runtime.atomic import atomic
+from headwise.runtime.parquet import open_parquet, read_arrow, read_metadata, reading, with_metadata
 
 # A row group is written when so much is buffered; a tensor file also begins one with each prompt.
 BUFFER_BYTES = 64 * 2**20

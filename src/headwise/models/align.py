@@ -22,8 +22,8 @@ from headwise.models.pairs import (
 )
 from headwise.models.resources import RESPONSE_TOKENS
 from headwise.models.save import save_checkpoint
+from headwise.runtime.parquet import write_table
 from headwise.runtime.progress import track
-from headwise.runtime.provenance import write_table
 from headwise.study.training import Dpo, Sft
 
 HELD_OUT_PAIRS = 256

@@ -23,8 +23,10 @@ from headwise.models.headers import FETCH_AGAIN, read_object, refuse_pointer
 from headwise.models.hooked import HookedGPT2Config, HookedGPT2LMHeadModel
 from headwise.models.hub import fetched_folder
 from headwise.models.tokenizer import read_tokenizer, tokenizer_digest
+from headwise.runtime.atomic import atomic
+from headwise.runtime.json_files import write_json
 from headwise.runtime.progress import no_bars_in_logs
-from headwise.runtime.provenance import atomic, file_digest, write_json
+from headwise.runtime.provenance import file_digest
 from headwise.study.models import TransformerLensModel
 
 REQUIRED = ("n_layers", "d_model", "d_head", "n_ctx", "d_vocab")

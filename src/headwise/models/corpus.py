@@ -15,8 +15,10 @@ from headwise.models.files import corpus_files
 from headwise.models.grammar import grammar_texts
 from headwise.models.near_copies import ALIKE, HeldOut
 from headwise.models.standard_library import standard_library_texts
+from headwise.runtime.atomic import atomic
+from headwise.runtime.json_files import write_json
 from headwise.runtime.progress import track
-from headwise.runtime.provenance import atomic, file_digest, write_json
+from headwise.runtime.provenance import file_digest
 from headwise.study.data import Corpus
 
 Split = Literal["train", "held_out"]

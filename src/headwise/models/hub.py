@@ -38,8 +38,9 @@ from headwise.models.files import (
     pickled_weights,
 )
 from headwise.models.headers import read_object
+from headwise.runtime.json_files import write_json
 from headwise.runtime.progress import track
-from headwise.runtime.provenance import file_digest, write_json
+from headwise.runtime.provenance import file_digest
 from headwise.study.lock import lock_path, locked_commit
 from headwise.study.models import COMMIT, Download
 

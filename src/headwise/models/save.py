@@ -11,8 +11,10 @@ from headwise.models.architecture import architecture_facts
 from headwise.models.checkpoint import weights_digest
 from headwise.models.files import tokenizer_files
 from headwise.models.tokenizer import tokenizer_digest
+from headwise.runtime.atomic import atomic
+from headwise.runtime.json_files import write_json
 from headwise.runtime.progress import no_bars_in_logs
-from headwise.runtime.provenance import atomic, file_digest, write_json
+from headwise.runtime.provenance import file_digest
 
 
 def save_checkpoint(

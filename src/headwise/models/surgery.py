@@ -21,7 +21,8 @@ from headwise.models.files import CONFIG
 from headwise.models.headers import read_object
 from headwise.models.load import DTYPES, load_checkpoint
 from headwise.models.tokenizer import tokenizer_files
-from headwise.runtime.provenance import atomic, read_json, write_json
+from headwise.runtime.atomic import atomic
+from headwise.runtime.json_files import read_json, write_json
 
 # Logits of the two models agree within rounding; more is a layout of weights that was not understood.
 LARGEST_RELATIVE_DIFFERENCE = {torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 2e-1}

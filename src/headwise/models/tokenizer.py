@@ -11,7 +11,8 @@ from headwise.models.corpus import Document, read_documents
 from headwise.models.files import tokenizer_files
 from headwise.models.headers import CheckpointError
 from headwise.models.vocabulary import TOKENIZER, check_tokenizer
-from headwise.runtime.provenance import atomic, file_digest, json_digest
+from headwise.runtime.atomic import atomic
+from headwise.runtime.provenance import file_digest, json_digest
 from headwise.study.data import Tokenizer
 
 BOS, PAD, END, USER, ASSISTANT = SPECIAL_TOKENS = (

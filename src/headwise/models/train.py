@@ -19,8 +19,8 @@ from headwise.models.optimization import TrainingError, adam, adamw, descend, le
 from headwise.models.save import save_checkpoint
 from headwise.models.tokenizer import load_tokenizer
 from headwise.models.zoo import build_decoder
+from headwise.runtime.parquet import write_table
 from headwise.runtime.progress import track
-from headwise.runtime.provenance import write_table
 from headwise.study.training import Decoder, Training
 
 

@@ -13,7 +13,7 @@ from headwise.models.encoding import encode
 from headwise.models.headers import CheckpointError
 from headwise.models.limits import Limits
 from headwise.models.vocabulary import encode_from_files, read_encoder
-from headwise.runtime.provenance import read_json, write_json
+from headwise.runtime.json_files import read_json, write_json
 from headwise.study.extraction import Extraction
 from headwise.study.models import AnyModel, FolderModel, HubModel, TrainedModel
 from headwise.study.prompts import EncodedPrompt, Prompt, read_prompts

@@ -13,8 +13,10 @@ from headwise.published.noise import curve_rows, ratio_rows
 from headwise.published.page import page
 from headwise.published.release import read_release
 from headwise.published.row import Row
+from headwise.runtime.atomic import atomic
+from headwise.runtime.parquet import write_table
 from headwise.runtime.progress import track
-from headwise.runtime.provenance import atomic, json_digest, write_table
+from headwise.runtime.provenance import json_digest
 from headwise.tables.csv_text import text_for_csv
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from headwise.report.labels import estimator_title
 from headwise.report.part import Chart
 from headwise.report.style import styled
 from headwise.report.tables import read_tables
+from headwise.runtime.atomic import atomic
+from headwise.runtime.json_files import json_text, write_json
 from headwise.runtime.progress import track
-from headwise.runtime.provenance import atomic, json_text, write_json
 from headwise.study.specialization import PAIR_STATISTICS
 from headwise.study.study import Study
 

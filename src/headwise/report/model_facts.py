@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from headwise.models.windows import windows_act
-from headwise.runtime.provenance import table_of
+from headwise.runtime.parquet import table_of
 from headwise.study.study import Study
 
 ARCHITECTURE = (

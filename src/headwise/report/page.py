@@ -14,7 +14,8 @@ from headwise.report import page_tables, parts
 from headwise.report.columns import Tables
 from headwise.report.labels import amount, estimator_label, interval, marked_p, p_value, plain, signed
 from headwise.report.tables import read_tables
-from headwise.runtime.provenance import atomic, read_json
+from headwise.runtime.atomic import atomic
+from headwise.runtime.json_files import read_json
 from headwise.study.study import Study
 from headwise.tables.frame import records
 

@@ -13,7 +13,8 @@ from headwise.report.findings import findings
 from headwise.report.parts import PARTS, TABLES
 from headwise.report.tables import Inputs, build_tables, study_digest, table_metadata, write_tables
 from headwise.report.verdicts import CONFIRMATORY, EXPLORATORY
-from headwise.runtime.provenance import library_versions, read_json, write_json
+from headwise.runtime.json_files import read_json, write_json
+from headwise.runtime.provenance import library_versions
 from headwise.study.study import Study
 from headwise.tables.files import STRICT, row_model
 from headwise.tables.frame import records

@@ -19,7 +19,10 @@ from headwise.report.agreement import agreement_table
 from headwise.report.columns import COLUMNS, IDENTITY, Tables
 from headwise.report.model_facts import models_table
 from headwise.report.tested import tested_tables
-from headwise.runtime.provenance import atomic, json_digest, read_json, read_metadata, read_table, write_table
+from headwise.runtime.atomic import atomic
+from headwise.runtime.json_files import read_json
+from headwise.runtime.parquet import read_metadata, read_table, write_table
+from headwise.runtime.provenance import json_digest
 from headwise.study.study import Study
 from headwise.tables.files import write_csv
 from headwise.tables.frame import typed_columns

@@ -7,7 +7,7 @@ import pandas as pd
 
 from headwise.report.columns import Tables
 from headwise.report.verdicts import ADJUSTED, REPEAT, adjust, roles, verdicts
-from headwise.runtime.provenance import read_metadata, read_table
+from headwise.runtime.parquet import read_metadata, read_table
 from headwise.statistics.result import joined
 from headwise.study.study import Study
 from headwise.tables.frame import records

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from headwise.runtime.devices import own_devices
+from headwise.runtime.json_files import read_json
 from headwise.runtime.logs import logged
-from headwise.runtime.provenance import read_json
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Namedlist, Snakemake

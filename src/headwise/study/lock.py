@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 from filelock import FileLock
 
-from headwise.runtime.provenance import atomic
+from headwise.runtime.atomic import atomic
 from headwise.study.models import COMMIT
 from headwise.study.section import StudyError
 from headwise.study.yaml_file import read_yaml

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
-from headwise.runtime.provenance import atomic, write_json
+from headwise.runtime.atomic import atomic
+from headwise.runtime.json_files import write_json
 from headwise.study.data import Prompts
 
 KEYS = ("id", "domain", "text")

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from headwise.runtime.provenance import read_table, write_table
+from headwise.runtime.parquet import read_table, write_table
 from headwise.tables.csv_text import text_for_csv
 from headwise.tables.frame import frame_of, typed
 from headwise.tables.row import Column, Row, columns_of

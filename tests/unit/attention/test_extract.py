@@ -21,7 +21,8 @@ from headwise.attention.sinks import SINKS
 from headwise.attention.store import read_layer
 from headwise.models.checkpoint import weights_digest
 from headwise.models.load import load_checkpoint
-from headwise.runtime.provenance import json_digest, read_metadata
+from headwise.runtime.parquet import read_metadata
+from headwise.runtime.provenance import json_digest
 from headwise.study.extraction import DATE, Extraction
 from headwise.study.prompts import PromptError
 from headwise.study.specialization import PAIR_STATISTICS

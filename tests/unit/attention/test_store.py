@@ -26,7 +26,7 @@ from headwise.attention.store import (
     stream,
     unpack,
 )
-from headwise.runtime.provenance import read_metadata
+from headwise.runtime.parquet import read_metadata
 
 HEADS = 3
 PROMPTS = {"a": 5, "b": 9, "c": 1}

@@ -16,7 +16,7 @@ from headwise.models.corpus import CorpusError, Document, read_documents
 from headwise.models.load import load_checkpoint
 from headwise.models.pairs import pair_log_probabilities, preference_pairs, response_log_probabilities
 from headwise.models.train import train_model
-from headwise.runtime.provenance import read_metadata
+from headwise.runtime.parquet import read_metadata
 from headwise.study.training import Dpo, Sft
 
 METADATA = {"study": "tiny", "model": "aligned", "seed": 1}

@@ -21,7 +21,8 @@ from headwise.models.optimization import TrainingError, adamw, learning_rate_at
 from headwise.models.tokenizer import load_tokenizer, tokenizer_digest
 from headwise.models.train import train_model
 from headwise.models.zoo import build_decoder
-from headwise.runtime.provenance import file_digest, read_metadata
+from headwise.runtime.parquet import read_metadata
+from headwise.runtime.provenance import file_digest
 
 METADATA = {"study": "tiny", "model": "base", "seed": 1}
 

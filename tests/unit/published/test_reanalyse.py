@@ -12,7 +12,7 @@ from headwise.published.indices import Seen, index_rows
 from headwise.published.items import Place
 from headwise.published.reanalyse import reanalyse
 from headwise.published.release import items_of, read_release
-from headwise.runtime.provenance import read_metadata
+from headwise.runtime.parquet import read_metadata
 from headwise.statistics.ratio import fieller
 
 LAYERS, HEADS = 9, 4

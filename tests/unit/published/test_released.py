@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from headwise.published.released import ReleasedIndex, compute_released
-from headwise.runtime.provenance import read_metadata
+from headwise.runtime.parquet import read_metadata
 from headwise.tables.files import read_rows
 
 

@@ -21,7 +21,8 @@ from headwise.report.columns import COLUMNS
 from headwise.report.model_facts import models_table
 from headwise.report.results import aggregate
 from headwise.report.tables import Inputs, build_tables, table_metadata, write_tables
-from headwise.runtime.provenance import json_text, read_json, read_metadata, read_table, table_of, write_table
+from headwise.runtime.json_files import json_text, read_json
+from headwise.runtime.parquet import read_metadata, read_table, table_of, write_table
 from headwise.study.robustness import Arm, Recursion
 from headwise.tables.cells import TableError
 from headwise.tables.frame import typed_columns

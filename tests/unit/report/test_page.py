@@ -17,7 +17,7 @@ from headwise.report.page import page_context, render, write_page
 from headwise.report.page_tables import descriptors_view
 from headwise.report.results import aggregate
 from headwise.report.tables import read_tables
-from headwise.runtime.provenance import read_json, write_json
+from headwise.runtime.json_files import read_json, write_json
 from headwise.study.study import Study
 
 HOSTILE = '</title><script>alert("1 & 2")</script>'

@@ -18,7 +18,8 @@ from headwise.report.part import Chart, Part, Passage
 from headwise.report.results import aggregate
 from headwise.report.tables import ReportError, build_tables, read_tables
 from headwise.report.view import NAME, NUMBER, view
-from headwise.runtime.provenance import read_json, write_table
+from headwise.runtime.json_files import read_json
+from headwise.runtime.parquet import write_table
 from headwise.study.study import Study
 from headwise.tables.cells import TableError
 from headwise.tables.row import Column

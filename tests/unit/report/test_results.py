@@ -12,7 +12,7 @@ from report_examples import PROMPTS, example_study, write_inputs
 from headwise.report.columns import Tables
 from headwise.report.results import ROWS, Results, aggregate, main_rows, results_schema, summarize
 from headwise.report.tables import build_tables, read_tables
-from headwise.runtime.provenance import read_json
+from headwise.runtime.json_files import read_json
 from headwise.study.study import Study
 from headwise.tables.frame import records
 

@@ -26,7 +26,8 @@ from headwise.report.tables import (
     write_tables,
 )
 from headwise.report.verdicts import DIRECTIONS, adjust, verdict
-from headwise.runtime.provenance import file_digest, read_metadata, write_table
+from headwise.runtime.parquet import read_metadata, write_table
+from headwise.runtime.provenance import file_digest
 from headwise.study.comparison import Comparison
 from headwise.study.study import Study
 from headwise.tables.cells import TableError

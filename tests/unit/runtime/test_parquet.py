@@ -1,5 +1,6 @@
-"""Parquet files that were cut off, damaged, or come from elsewhere: refused by name, with the remedy."""
+"""Tables and what they carry survive a Parquet file; one that is damaged or of others is refused by name."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,12 +9,25 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from json_examples import JSON
 
 from headwise.analyses.specialization.evaluate import read_features
 from headwise.analyses.specialization.measured import load_measured
 from headwise.analyses.stability.packed import packed_attention
 from headwise.attention.store import TENSOR_SCHEMA, read_layer, stream
-from headwise.runtime.provenance import ParquetError, read_arrow, read_metadata, read_table, write_table
+from headwise.runtime.parquet import (
+    FORMAT_VERSION,
+    METADATA_KEY,
+    ParquetError,
+    read_arrow,
+    read_metadata,
+    read_table,
+    with_metadata,
+    write_table,
+)
+from headwise.runtime.provenance import library_versions
 
 PROMPTS = 3000
 
@@ -140,3 +154,42 @@ def test_an_error_of_the_block_is_not_blamed_on_the_file(tmp_path: Path) -> None
     stored_tensors(path)
     with pytest.raises(OSError, match="no space"), packed_attention(path):
         raise OSError("no space")
+
+
+FRAME = pd.DataFrame({"prompt": ["a", "b"], "value": [0.5, None], "layer": pd.array([1, None], dtype="Int16")})
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.dictionaries(st.text(min_size=1).filter(lambda key: key not in ("versions", "format_version")), JSON))
+def test_metadata_survives_a_table(tmp_path_factory: pytest.TempPathFactory, metadata: dict) -> None:
+    path = tmp_path_factory.mktemp("table") / "table.parquet"
+    write_table(FRAME, path, metadata)
+    carried = {"format_version": FORMAT_VERSION, **metadata, "versions": library_versions()}
+    assert read_metadata(path) == carried
+
+
+def test_a_table_survives_with_types_and_nulls_and_without_an_index(tmp_path: Path) -> None:
+    shuffled = FRAME.set_axis([7, 3])
+    write_table(shuffled, tmp_path / "table.parquet", {})
+    table = pyarrow.parquet.read_table(tmp_path / "table.parquet")
+    assert table.to_pydict() == {"prompt": ["a", "b"], "value": [0.5, None], "layer": [1, None]}
+    assert table.schema.field("layer").type == pyarrow.int16()
+
+
+def test_metadata_replaces_what_a_table_carried_from_its_inputs(tmp_path: Path) -> None:
+    table = pyarrow.table({"x": [1]}).replace_schema_metadata({METADATA_KEY: b"{}", b"other": b"1"})
+    write_table(table, tmp_path / "table.parquet", {"model": "m"})
+    assert read_metadata(tmp_path / "table.parquet")["model"] == "m"
+    assert b"other" not in pyarrow.parquet.read_schema(tmp_path / "table.parquet").metadata
+
+
+def test_a_schema_keeps_its_other_metadata() -> None:
+    schema = with_metadata(pyarrow.schema([("x", pyarrow.int8())], metadata={b"other": b"1"}), {"model": "m"})
+    assert schema.metadata[b"other"] == b"1"
+    assert json.loads(schema.metadata[METADATA_KEY])["model"] == "m"
+
+
+def test_the_same_table_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        write_table(FRAME, tmp_path / name, {"model": "m"})
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()

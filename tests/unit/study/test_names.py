@@ -7,7 +7,7 @@ import pytest
 from study_examples import MINIMAL, changed, with_base, with_models
 
 from headwise.report.labels import BASE, METHODS, plain
-from headwise.runtime.provenance import atomic
+from headwise.runtime.atomic import atomic
 from headwise.study.name_consistency import UNALIGNED
 from headwise.study.parse import parse_study
 from headwise.study.section import LARGEST, StudyError

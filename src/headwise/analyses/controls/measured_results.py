@@ -7,7 +7,7 @@ from headwise.analyses.controls.control import Control, within
 from headwise.analyses.specialization.change import changes_in_refit
 from headwise.analyses.specialization.evaluate import read_features
 from headwise.analyses.specialization.registry import estimator
-from headwise.runtime.provenance import read_arrow
+from headwise.runtime.parquet import read_arrow
 from headwise.statistics.generators import generator_for
 from headwise.study.comparison import Comparison
 from headwise.study.prompts import read_prompts

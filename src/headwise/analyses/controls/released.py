@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from headwise.analyses.controls.control import Control, not_run, within
-from headwise.runtime.provenance import read_metadata, read_table
+from headwise.runtime.parquet import read_metadata, read_table
 
 CONTROL = "published indices from released matrices"
 EXPECTED = "the printed number"

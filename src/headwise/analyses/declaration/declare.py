@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from headwise.analyses.declaration.rows import DeclaredField
-from headwise.runtime.provenance import json_digest, read_json, write_json
+from headwise.runtime.json_files import read_json, write_json
+from headwise.runtime.provenance import json_digest
 from headwise.study.comparison import Comparison
 from headwise.tables.files import write_rows
 

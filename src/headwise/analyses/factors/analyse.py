@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from headwise.analyses.factors.rows import Design, FactorRow, Quantity
-from headwise.runtime.provenance import read_arrow, read_metadata
+from headwise.runtime.parquet import read_arrow, read_metadata
 from headwise.statistics.arrays import FloatArray
 from headwise.statistics.decomposition import decompose
 from headwise.statistics.generators import generator_for

@@ -33,8 +33,8 @@ from headwise.models.generation import stop_tokens
 from headwise.models.load import input_device, load_checkpoint
 from headwise.models.optimization import one_thread
 from headwise.models.surgery import duplicate_checkpoint
+from headwise.runtime.parquet import write_table
 from headwise.runtime.progress import track
-from headwise.runtime.provenance import write_table
 from headwise.study.prompts import EncodedPrompt, read_prompts
 from headwise.study.reading import Reading
 from headwise.study.robustness import Noise, Probe

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from headwise.analyses.noise.sensitivity import area, contrast, slope
-from headwise.runtime.provenance import read_metadata, read_table
+from headwise.runtime.parquet import read_metadata, read_table
 from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import t_interval
 from headwise.statistics.result import finite_or_none, joined

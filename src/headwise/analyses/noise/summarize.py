@@ -22,7 +22,7 @@ from headwise.analyses.noise.probe_rows import (
     selection_rows,
     specialization_response_rows,
 )
-from headwise.runtime.provenance import read_metadata, table_of, write_table
+from headwise.runtime.parquet import read_metadata, table_of, write_table
 from headwise.study.comparison import Comparison
 from headwise.study.robustness import Probe
 

@@ -29,15 +29,10 @@ from headwise.models.generation import GenerationError, Written, stop_tokens, wr
 from headwise.models.load import input_device, load_checkpoint
 from headwise.models.optimization import one_thread
 from headwise.models.pairs import template_parts
+from headwise.runtime.json_files import read_json, write_json
+from headwise.runtime.parquet import write_table
 from headwise.runtime.progress import track
-from headwise.runtime.provenance import (
-    file_digest,
-    json_digest,
-    library_versions,
-    read_json,
-    write_json,
-    write_table,
-)
+from headwise.runtime.provenance import file_digest, json_digest, library_versions
 from headwise.statistics.generators import generator_for
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading

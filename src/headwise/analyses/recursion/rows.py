@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from headwise.analyses.recursion.degradation import onset
-from headwise.runtime.provenance import read_metadata, read_table
+from headwise.runtime.parquet import read_metadata, read_table
 from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import t_interval, welch_interval
 from headwise.statistics.permutation import sign_flip, two_sample

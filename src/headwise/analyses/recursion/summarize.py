@@ -11,7 +11,7 @@ from headwise.analyses.recursion.rows import (
     read_arms,
     survival_rows,
 )
-from headwise.runtime.provenance import table_of, write_table
+from headwise.runtime.parquet import table_of, write_table
 from headwise.study.comparison import Comparison
 from headwise.study.robustness import Recursion
 

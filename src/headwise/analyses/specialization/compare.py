@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from headwise.analyses.specialization.change import Change, changes_in_refit, changes_over_refits
 from headwise.analyses.specialization.evaluate import Features, read_features
 from headwise.analyses.specialization.registry import estimator
+from headwise.runtime.parquet import read_metadata, write_table
 from headwise.runtime.progress import track
-from headwise.runtime.provenance import read_metadata, write_table
 from headwise.statistics.generators import generator_for
 from headwise.statistics.result import joined
 from headwise.study.comparison import Comparison

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from headwise.runtime.provenance import read_arrow, read_metadata, write_table
+from headwise.runtime.parquet import read_arrow, read_metadata, write_table
 from headwise.statistics.effects import family_effects, random_effects
 from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import Interval, t_interval, welch_interval

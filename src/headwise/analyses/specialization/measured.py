@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headwise.attention.sinks import SINKS
-from headwise.runtime.provenance import read_arrow, read_metadata
+from headwise.runtime.parquet import read_arrow, read_metadata
 from headwise.statistics.arrays import Float32Array, FloatArray
 
 if TYPE_CHECKING:

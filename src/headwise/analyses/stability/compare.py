@@ -27,7 +27,7 @@ from headwise.analyses.stability.names import (
     TRAINED,
 )
 from headwise.analyses.stability.packed import packed_attention
-from headwise.runtime.provenance import read_table, write_table
+from headwise.runtime.parquet import read_table, write_table
 from headwise.statistics.permutation import FloatArray
 from headwise.study.stability import Stability
 

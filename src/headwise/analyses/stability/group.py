@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from headwise.analyses.stability.names import TRAINED
-from headwise.runtime.provenance import read_metadata, read_table
+from headwise.runtime.parquet import read_metadata, read_table
 from headwise.statistics.permutation import FloatArray
 
 

@@ -15,7 +15,7 @@ from scipy.spatial.distance import cdist, pdist
 from headwise.analyses.stability.group import Group
 from headwise.analyses.stability.names import CORRECTED
 from headwise.analyses.stability.rows import Row
-from headwise.runtime.provenance import read_arrow
+from headwise.runtime.parquet import read_arrow
 from headwise.statistics.intervals import t_interval
 from headwise.statistics.permutation import FloatArray
 from headwise.study.comparison import Comparison

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet
 
-from headwise.runtime.provenance import open_parquet, read_metadata, reading
+from headwise.runtime.parquet import open_parquet, read_metadata, reading
 
 HalfArray = npt.NDArray[np.float16]
 COLUMNS = ("prompt", "layer", "head", "tokens", "weights")

@@ -51,8 +51,9 @@ from headwise.models.excerpts import EVALUATED_EXCERPTS, held_out_excerpts
 from headwise.models.load import load_checkpoint
 from headwise.models.optimization import one_thread
 from headwise.models.resources import TEXTS_AT_ONCE
+from headwise.runtime.parquet import write_table
 from headwise.runtime.progress import track
-from headwise.runtime.provenance import json_digest, write_table
+from headwise.runtime.provenance import json_digest
 from headwise.study.extraction import Extraction, FirstToken
 from headwise.study.prompts import EncodedPrompt, Prompt, read_prompts
 from headwise.study.reading import Reading

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from headwise.runtime.provenance import read_metadata, read_table, write_table
+from headwise.runtime.parquet import read_metadata, read_table, write_table
 from headwise.statistics.intervals import Interval
 from headwise.statistics.ratio import UNBOUNDED, indistinguishable
 from headwise.statistics.result import joined

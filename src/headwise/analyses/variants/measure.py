@@ -18,8 +18,8 @@ from headwise.attention.capture import LayerAttention, capturing
 from headwise.models.checkpoint import weights_digest
 from headwise.models.load import load_checkpoint
 from headwise.models.optimization import one_thread
+from headwise.runtime.parquet import write_table
 from headwise.runtime.progress import track
-from headwise.runtime.provenance import write_table
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
 from headwise.study.prompts import Prompt, read_prompts, spread

@@ -11,7 +11,8 @@ from headwise.analyses.declaration.report.part import declaration_findings, pass
 from headwise.analyses.declaration.rows import DeclaredField
 from headwise.report.findings import findings
 from headwise.report.tables import build_tables
-from headwise.runtime.provenance import json_digest, read_json
+from headwise.runtime.json_files import read_json
+from headwise.runtime.provenance import json_digest
 from headwise.study.comparison import Comparison
 from headwise.tables.files import read_rows
 

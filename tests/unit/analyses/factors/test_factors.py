@@ -13,7 +13,7 @@ from specialization_examples import METADATA
 from headwise.analyses.factors.analyse import analyse_factors, levels_of
 from headwise.analyses.factors.report.part import factor_findings, order_sentence, passages, share_chart
 from headwise.analyses.factors.rows import FactorRow
-from headwise.runtime.provenance import write_table
+from headwise.runtime.parquet import write_table
 from headwise.study.comparison import Comparison
 from headwise.tables.frame import typed
 

@@ -29,7 +29,7 @@ from headwise.analyses.recursion.rows import (
     refit_means,
     survival_rows,
 )
-from headwise.runtime.provenance import write_table
+from headwise.runtime.parquet import write_table
 from headwise.statistics.survival import restricted_mean
 from headwise.study.comparison import Comparison
 from headwise.study.robustness import Arm, Recursion

@@ -18,7 +18,7 @@ from headwise.models.load import load_checkpoint
 from headwise.models.save import save_checkpoint
 from headwise.models.tokenizer import load_tokenizer
 from headwise.models.zoo import build_decoder
-from headwise.runtime.provenance import read_metadata
+from headwise.runtime.parquet import read_metadata
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
 from headwise.study.prompts import EncodedPrompt

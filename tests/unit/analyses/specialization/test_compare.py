@@ -11,7 +11,7 @@ from specialization_examples import write_features, write_prompts
 
 from headwise.analyses.specialization.compare import compare_pair
 from headwise.analyses.specialization.estimators import entropy_profile
-from headwise.runtime.provenance import read_metadata
+from headwise.runtime.parquet import read_metadata
 from headwise.study.comparison import Comparison
 
 pytestmark = pytest.mark.filterwarnings("error")

@@ -11,7 +11,7 @@ import scipy.stats
 from specialization_examples import METADATA
 
 from headwise.analyses.specialization.contrast import contrast_models
-from headwise.runtime.provenance import read_metadata, write_table
+from headwise.runtime.parquet import read_metadata, write_table
 from headwise.statistics.effects import random_effects
 from headwise.study.comparison import Comparison
 

@@ -28,7 +28,7 @@ from headwise.analyses.stability.uncertainty import (
     refit_intervals,
 )
 from headwise.report.parts import TABLES
-from headwise.runtime.provenance import write_table
+from headwise.runtime.parquet import write_table
 from headwise.statistics.intervals import FEW_CLUSTERS
 from headwise.study.comparison import Comparison
 from headwise.study.parse import parse_study

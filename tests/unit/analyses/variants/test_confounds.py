@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from headwise.analyses.variants.confounds import PADDING_TOLERANCE, confound_table, gather_variants
-from headwise.runtime.provenance import read_metadata, write_table
+from headwise.runtime.parquet import read_metadata, write_table
 
 MODELS = {"one": None, "two": None, "one-sft": "one"}
 # Reference value and difference of each model under the variant "wide".

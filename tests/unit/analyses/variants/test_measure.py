@@ -17,7 +17,7 @@ from headwise.analyses.specialization.evaluate import evaluate
 from headwise.analyses.specialization.registry import estimator
 from headwise.analyses.variants.measure import measure_variants
 from headwise.attention.extract import extract_attention
-from headwise.runtime.provenance import read_metadata
+from headwise.runtime.parquet import read_metadata
 from headwise.study.extraction import DATE, Extraction
 from headwise.study.prompts import Prompt, spread
 from headwise.study.specialization import PAIR_STATISTICS, Specialization, known_estimators

@@ -17,7 +17,8 @@ from headwise.report.figures import draw_figures
 from headwise.report.page import write_page
 from headwise.report.results import aggregate
 from headwise.report.tables import Inputs, build_tables
-from headwise.runtime.provenance import read_json, read_metadata, read_table, write_table
+from headwise.runtime.json_files import read_json
+from headwise.runtime.parquet import read_metadata, read_table, write_table
 from headwise.study.study import Study
 
 STUDY = example_study(bases=("multi_head", "grouped_query"), methods=("sft",), seeds=(1,))
