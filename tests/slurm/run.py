@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ MODELS = [
 class SlurmStudy(Project):
     """A copy of the checkout whose tiny study runs with `--profile slurm`."""
 
-    def __init__(self, folder: Path, cluster: Cluster) -> None:
-        super().__init__(folder, seeds=[1], models=MODELS)
+    def __init__(self, folder: Path, cluster: Cluster, seeds: Sequence[int] = (1,)) -> None:
+        super().__init__(folder, seeds=list(seeds), models=MODELS)
         self._prepare(cluster)
 
     @classmethod

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headwise.analyses.calibration.rates import Rate
+from headwise.analyses.calibration.shape import units_of
 from headwise.study.study import Study
 
 TABLES = (Rate.table,)
@@ -20,4 +21,9 @@ def tables(study: Study) -> tuple[str, ...]:
 
 def calibration_arguments(study: Study) -> dict[str, Any]:
     """Of rule calibrate."""
-    return {"study": study.model_dump(mode="json", exclude={"title"})}
+    return {
+        "study": study.name,
+        "units": units_of(study),
+        "settings": study.calibration.model_dump(mode="json"),
+        "level": study.comparison.level,
+    }

@@ -31,13 +31,17 @@ class Shape:
         return len(self.domains)
 
 
-def shape_of(study: Study, domains: Mapping[str, int]) -> Shape:
-    """The shape of a study whose prompt set has so many prompts in each domain."""
-    return Shape(
-        domains=tuple(chain.from_iterable(repeat(name, count) for name, count in domains.items())),
-        layers=study.decoder.layers,
-        heads=study.decoder.heads,
-        refits=min(len(study.seeds_of(model)) for model in study.models),
-        families=len({study.family_of(model) for model in study.models}),
-        pairs=len(study.descendants()),
-    )
+def units_of(study: Study) -> dict[str, int]:
+    """What a shape has beside the domains of prompts, by name."""
+    return {
+        "layers": study.decoder.layers,
+        "heads": study.decoder.heads,
+        "refits": min(len(study.seeds_of(model)) for model in study.models),
+        "families": len({study.family_of(model) for model in study.models}),
+        "pairs": len(study.descendants()),
+    }
+
+
+def shape_of(domains: Mapping[str, int], units: Mapping[str, int]) -> Shape:
+    """The shape of a study with so many prompts in each domain, and those `units_of`."""
+    return Shape(tuple(chain.from_iterable(repeat(name, count) for name, count in domains.items())), **units)

@@ -12,7 +12,7 @@ from headwise.analyses.calibration import between, refits, within
 from headwise.analyses.calibration.rates import Rate, attainable_level, rate
 from headwise.analyses.calibration.report.marks import marked
 from headwise.analyses.calibration.report.part import calibration_chart, calibration_findings, passages
-from headwise.analyses.calibration.shape import Shape, shape_of
+from headwise.analyses.calibration.shape import Shape, shape_of, units_of
 from headwise.analyses.calibration.within import swap_p
 from headwise.report.findings import findings
 from headwise.report.labels import DAGGER, OUT_OF_BAND, marked_p
@@ -67,7 +67,7 @@ def test_the_level_that_an_exact_test_can_reach(smallest, expected):
 
 
 def test_the_shape_of_a_study():
-    shape = shape_of(example_study(), {"code": 2, "history": 3})
+    shape = shape_of({"code": 2, "history": 3}, units_of(example_study()))
     assert shape.domains == ("code", "code", "history", "history", "history")
     assert (shape.prompts, shape.refits, shape.families, shape.pairs) == (5, 3, 3, 6)
 
