@@ -9,7 +9,9 @@ import pandas as pd
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from headwise.attention.jobs import extraction_arguments
 from headwise.runtime.parquet import read_metadata
+from headwise.study.study import Study
 from rules.conftest import Measurement
 
 Measure = Callable[[str, int], Measurement]
@@ -65,3 +67,19 @@ def test_files_say_where_they_come_from(measure: Measure, prompts: tuple[Path, P
         assert metadata["weights_digest"] == facts["weights_digest"]
         assert metadata["prompts_digest"] == json.loads(prompts[1].read_text())["sha256"]
         assert metadata["dtype"] == "float32"
+
+
+def test_no_mark_of_a_statistic_outlives_it(
+    tmp_path: Path, study: Study, measure: Measure, prompts: tuple[Path, Path], run_script: Callable[..., None]
+) -> None:
+    mark = tmp_path / "pattern_correlation.computed"
+    mark.touch()
+    run_script(
+        "extract_attention",
+        input={"checkpoint": measure("multi_head", 1).checkpoint, "prompts": prompts[0], "facts": prompts[1]},
+        output={table: tmp_path / f"{table}.parquet" for table in ("tensors", "heads", "pairs", "descriptors")},
+        arguments=extraction_arguments(study, "multi_head", 1) | {"pair_statistics": ["hellinger"]},
+        wildcards={"model": "multi_head", "seed": "1"},
+    )
+    assert "pattern_correlation" not in pd.read_parquet(tmp_path / "pairs.parquet")
+    assert not mark.exists()

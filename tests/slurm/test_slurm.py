@@ -23,7 +23,8 @@ pytestmark = pytest.mark.slow
 faults = FaultTable()
 # The models are too small to be given a GPU by their rule.
 WITH_GPU = ("--set-resources", "extract_attention:gpu=1")
-# The jobs that share the last Slurm job; those of one line run side by side.
+# The jobs that share the first Slurm job, and the last; those of one line run side by side.
+INPUTS = [("declare", "verify_prompts", "build_corpus"), ("train_tokenizer",), ("check_lengths",)]
 REPORT = [
     ("check_declaration", "run_controls", "contrast_models", "analyse_factors"),
     ("aggregate",),
@@ -112,26 +113,27 @@ def test_short_jobs_share_a_slurm_job(studies: tuple[Project, SlurmStudy]) -> No
     _, slurm = studies
     declared = declared_requests(slurm.run("-n", "--forceall", *WITH_GPU))
     evaluations = [request for name, request in declared.items() if name.startswith("rule_evaluate_specialization")]
-    report = [[declared[f"rule_{rule}"] for rule in rules] for rules in REPORT]
-    (inputs_job,) = [job for job in slurm.jobs() if job["Comment"].startswith("rule_inputs")]
-    assert requested(inputs_job)["gpu"] == 0
     (evaluation_job,) = [job for job in slurm.jobs() if job["Comment"].startswith("rule_evaluation")]
-    (report_job,) = [job for job in slurm.jobs() if job["Comment"].startswith("rule_report")]
     # Side by side: memory adds up. One after the other: time does.
     assert requested(evaluation_job) == {
         "mem_mb": sum(request["mem_mb"] for request in evaluations),
         "runtime": max(request["runtime"] for request in evaluations),
         "gpu": 0,
     }
-    assert requested(report_job) == {
-        "mem_mb": max(sum(request["mem_mb"] for request in line) for line in report),
-        "runtime": sum(max(request["runtime"] for request in line) for line in report),
-        "gpu": 0,
-    }
+    ends = []
+    for group, lines in (("inputs", INPUTS), ("report", REPORT)):
+        requests = [[declared[f"rule_{rule}"] for rule in rules] for rules in lines]
+        (job,) = [job for job in slurm.jobs() if job["Comment"].startswith(f"rule_{group}")]
+        assert requested(job) == {
+            "mem_mb": max(sum(request["mem_mb"] for request in line) for line in requests),
+            "runtime": sum(max(request["runtime"] for request in line) for line in requests),
+            "gpu": 0,
+        }
+        ends.append(requested(job)["mem_mb"])
     # As `headwise cost` says it beforehand.
     cost = headwise(slurm, "cost", slurm.study.name, "--cluster", "slurm/cluster.yaml", "--json")
     told = json.loads(cost)["cluster"]["shared_memory_mb"].values()
-    assert list(told) == [requested(evaluation_job)["mem_mb"], requested(report_job)["mem_mb"]]
+    assert list(told) == [requested(evaluation_job)["mem_mb"], *ends]
 
 
 def test_gpu_jobs_alone_go_to_the_gpu_partition(studies: tuple[Project, SlurmStudy]) -> None:

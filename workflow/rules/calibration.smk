@@ -12,7 +12,7 @@ rule calibrate:
     """Simulate data of the study's shape, and count false rejections, coverage and power."""
     input:
         prompts=rules.verify_prompts.output.facts,
-        library=library("calibrate.py", *estimator_files()),
+        library=library("calibrate.py"),
     output:
         table=results("analyses/calibration.parquet"),
     log:

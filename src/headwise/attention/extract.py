@@ -99,6 +99,9 @@ def extract_attention(
             "longest_prompt_tokens": max((len(prompt.token_ids) for prompt in encoded), default=0),
             "tokens_digest": json_digest({prompt.id: prompt.token_ids for prompt in encoded}),
         }
+        # Of an earlier run with other statistics; Snakemake marks those of this one when it has ended.
+        for mark in pairs.parent.glob("*.computed"):
+            mark.unlink()
         # Writers close before the first of these moves a complete file to its name.
         paths = [path for path in (tensors, heads, pairs, descriptors) if path is not None]
         unfinished = {path: outputs.enter_context(atomic(path)) for path in paths}

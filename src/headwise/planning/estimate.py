@@ -8,8 +8,9 @@ from headwise.planning.plan import Plan
 from headwise.planning.rates import SNAKEMAKE_SECONDS, job_seconds
 from headwise.runtime.cluster import Cluster, amounts
 
-# Rules that run side by side in the job of a cluster which ends with the report (slurm/config.yaml); a test compares.
-INPUTS = ("declare", "verify_prompts", "build_corpus", "train_tokenizer", "check_lengths")
+# Rules that run side by side in the jobs of a cluster which end with the tokenizer, and with the report
+# (slurm/config.yaml); tests compare. What follows them there asks for no more.
+INPUTS = ("declare", "verify_prompts", "build_corpus")
 GATHERING = (
     "check_declaration",
     "compute_released",

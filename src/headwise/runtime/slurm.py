@@ -17,9 +17,9 @@ PROJECT = "headwise"
 NAME = re.compile(rf"{PROJECT}-(?P<host>[A-Za-z0-9-]+)-(?P<process>\d+)_[0-9a-f-]+")
 # The plugin allows prefixes of 50 characters.
 HOST_LENGTH = 30
-# Seconds that may lie between two of the plugin's questions, with some to spare; and until the first of them.
-LONGEST_WAIT = 200
+# Seconds until Snakemake first asks what became of its jobs, and at most between two of its questions.
 FIRST_LOOK = 5
+LONGEST_WAIT = 60
 
 
 class SlurmError(OSError):
@@ -65,7 +65,7 @@ def job_name_prefix() -> str:
 
 def seconds_until_first_look() -> int:
     """How long Snakemake waits before it first asks what became of a job: short where the controller remembers ended
-    jobs for longer than the three minutes that may lie between two questions.
+    jobs for longer than may lie between two questions, twice over.
 
     Where it forgets them sooner, the plugin must ask accounting, which it does where three times this wait is more than
     what the controller remembers.
@@ -74,8 +74,8 @@ def seconds_until_first_look() -> int:
         said = re.search(r"MinJobAge\s*=\s*(\d+)", call("scontrol", "show", "config"))
     except SlurmError:
         said = None
-    remembered = int(said[1]) if said else LONGEST_WAIT
-    return FIRST_LOOK if remembered >= LONGEST_WAIT else remembered // 3 + 1
+    remembered = int(said[1]) if said else 2 * LONGEST_WAIT
+    return FIRST_LOOK if remembered >= 2 * LONGEST_WAIT else remembered // 3 + 1
 
 
 def unfinished_jobs() -> list[SlurmJob]:

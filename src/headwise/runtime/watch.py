@@ -17,13 +17,12 @@ from typing import Any
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
 from headwise.runtime.cluster import Cluster
-from headwise.runtime.slurm import SlurmError, call, job_name_prefix
+from headwise.runtime.slurm import LONGEST_WAIT, SlurmError, call, job_name_prefix
 
 # How often waiting jobs are looked at: once for all of them.
 SECONDS = 30.0
-# Of the controller's time, what questions about jobs may take; and the seconds between two of them, at least and at
-# most.
-SHARE, SHORTEST, LONGEST = 0.01, 2.0, 60.0
+# Of the controller's time, what questions about jobs may take; and the seconds between two of them at least.
+SHARE, SHORTEST = 0.01, 2.0
 # What a waiting job can wait for and that does not pass by itself: it asks for more than is ever allowed. Limits on
 # what a user or a group uses at one time do pass, and so do nodes that are down.
 NEVER = re.compile(
@@ -77,11 +76,11 @@ def attend(scheduler: Any, cluster: Cluster) -> None:
 class Pace:
     """The seconds between two questions to the controller, from how long it took over the last."""
 
-    seconds = LONGEST
+    seconds: float = LONGEST_WAIT
 
     def answered(self, seconds: float) -> None:
         """Where it answers at once it is asked often; where it is busy, seldom."""
-        self.seconds = min(max(seconds / SHARE, SHORTEST), LONGEST)
+        self.seconds = min(max(seconds / SHARE, SHORTEST), LONGEST_WAIT)
 
 
 def _short_of_waits(plugin: type, pace: Pace) -> type:
@@ -110,7 +109,7 @@ def _watch(reasons: dict[str, str], pace: Pace) -> None:
                 reasons[number] = reason
                 call("scancel", number)
         except SlurmError:
-            pace.seconds = LONGEST  # the controller restarts: it is asked again
+            pace.seconds = LONGEST_WAIT  # the controller restarts: it is asked again
         waiting.wait(SECONDS)
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from headwise.cli import app
 from headwise.planning.disk import PER_ENTRY, bytes_left
-from headwise.planning.estimate import GATHERING, estimate, misfits, total
+from headwise.planning.estimate import GATHERING, INPUTS, estimate, misfits, total
 from headwise.planning.plan import Plan
 from headwise.planning.rates import RATES, MeasuredError, measured_rates, processor_seconds
 from headwise.runtime.cluster import Cluster, Partition
@@ -89,8 +89,9 @@ def test_a_gpu_that_no_node_has_is_one_that_does_not_fit(held: int, there: int) 
 
 
 def test_what_gathers_is_what_the_profile_groups_but_for_the_end_which_runs_alone() -> None:
-    groups = yaml.safe_load(Path("slurm/config.yaml").read_text())["groups"]["?if cluster.report_together"]
-    assert [*GATHERING, "aggregate", "draw_figures", "write_report"] == list(groups)
+    groups = yaml.safe_load(Path("slurm/config.yaml").read_text())["groups"]
+    assert [*GATHERING, "aggregate", "draw_figures", "write_report"] == list(groups["?if cluster.report_together"])
+    assert [*INPUTS, "train_tokenizer", "check_lengths"] == list(groups["?if cluster.inputs_together"])
 
 
 def test_one_key_of_a_section_changes_that_key_alone() -> None:

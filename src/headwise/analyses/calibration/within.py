@@ -7,7 +7,7 @@ import numpy as np
 
 from headwise.analyses.calibration.rates import Promise, Quantity, Rate, attainable_level, rate
 from headwise.analyses.calibration.shape import Shape
-from headwise.analyses.specialization.registry import estimator
+from headwise.analyses.specialization.estimators.entropy_profile import ESTIMATOR as ENTROPY_PROFILE
 from headwise.statistics.arrays import FloatArray
 from headwise.statistics.equivalence import equivalence
 from headwise.statistics.intervals import BootstrapMethod, bootstrap_intervals, cluster_intervals
@@ -86,12 +86,11 @@ def prompt_tests(shape: Shape, settings: Calibration, level: float, rng: np.rand
 
 def profile_tests(shape: Shape, settings: Calibration, level: float, rng: np.random.Generator) -> Iterator[Rate]:
     """Label swaps for an estimator that is not linear in prompts: the entropy profile of layers and heads."""
-    profile = estimator("entropy_profile")
     rejected = []
     for _ in range(settings.simulations):
         common = rng.normal(size=(shape.layers, shape.heads))
         first, second = common + rng.normal(size=(2, shape.prompts, shape.layers, shape.heads))
-        (test,) = label_swap(first, second, lambda means: profile.summary(means)[:, None], rng, FEW_RESAMPLES)
+        (test,) = label_swap(first, second, lambda means: ENTROPY_PROFILE.summary(means)[:, None], rng, FEW_RESAMPLES)
         rejected.append(np.nan if test.p is None else test.p <= level)
     yield rate(
         rejected,

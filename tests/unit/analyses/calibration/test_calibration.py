@@ -9,6 +9,7 @@ import scipy.stats
 from report_examples import example_study, write_inputs
 
 from headwise.analyses.calibration import between, refits, within
+from headwise.analyses.calibration.jobs import calibration_arguments
 from headwise.analyses.calibration.rates import Rate, attainable_level, rate
 from headwise.analyses.calibration.report.marks import marked
 from headwise.analyses.calibration.report.part import calibration_chart, calibration_findings, passages
@@ -70,6 +71,14 @@ def test_the_shape_of_a_study():
     shape = shape_of({"code": 2, "history": 3}, units_of(example_study()))
     assert shape.domains == ("code", "code", "history", "history", "history")
     assert (shape.prompts, shape.refits, shape.families, shape.pairs) == (5, 3, 3, 6)
+
+
+def test_other_estimators_and_budgets_calibrate_nothing_anew():
+    study = example_study()
+    specialization = study.specialization.model_copy(update={"estimators": ["hellinger"]})
+    training = study.training.model_copy(update={"steps": 7})
+    changed = study.model_copy(update={"title": "Another", "specialization": specialization, "training": training})
+    assert calibration_arguments(changed) == calibration_arguments(study)
 
 
 @pytest.mark.parametrize(
