@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +84,11 @@ class SlurmStudy(Project):
                 process.kill()
                 process.wait()
 
-    def finish(self, process: subprocess.Popen[bytes], seconds: float = 1200) -> None:
+    def finish(self, process: subprocess.Popen[bytes], seconds: float = 600) -> None:
         """Wait until Snakemake ends, and that it ends well."""
-        assert process.wait(timeout=seconds) == 0, self.log()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=seconds)
+        assert process.poll() == 0, f"{self.log()}\n{self.jobs()}"
 
     def log(self) -> str:
         return (self.folder / "run.log").read_text()
