@@ -199,13 +199,24 @@ class Cluster:
         for name in ("slurmctld", *self.shape.names):
             self.end_daemon(name, signal.SIGTERM)
         self.shape = shape
-        for path in (self.folder / "state").iterdir():
-            path.unlink() if path.is_file() else shutil.rmtree(path)
+        self._forget("*")
         self._write_slurm_conf()
         self.start_controller()
         for name in shape.names:
             self.start_node(name)
         wait_until(lambda: self.states() == {"idle"}, "nodes")
+
+    def has_saved(self, folder: Path) -> bool:
+        """Whether the controller would still know the jobs of a folder if it were killed now; it saves now and then."""
+        return str(folder).encode() in (self.folder / "state" / "job_state").read_bytes()
+
+    def forget_jobs(self) -> None:
+        """Have a controller that has ended know of no job when it starts again."""
+        self._forget("job*")
+
+    def _forget(self, pattern: str) -> None:
+        for path in (self.folder / "state").glob(pattern):
+            path.unlink() if path.is_file() else shutil.rmtree(path)
 
     def call(self, *command: str) -> str:
         """Run one of Slurm's commands; what it prints. Raises CalledProcessError where it fails."""

@@ -98,10 +98,14 @@ class SlurmStudy(Project):
         (self.faults / "hold").write_text(name)
 
     def held(self) -> str:
-        """Wait until a job is held; its number."""
+        """Wait until a job is held and Slurm has written down that it runs; its number."""
         marker = self.faults / "held"
         wait_until(lambda: marker.exists() and marker.read_text() != "", f"a job held\n{self.log()}", 600)
-        return marker.read_text()
+        number = marker.read_text()
+        wait_until(
+            lambda: self.state(number) != "" and self.cluster.has_saved(self.folder), "the held job in the books"
+        )
+        return number
 
     def release(self) -> None:
         """Let the job that is held go on."""
@@ -114,8 +118,8 @@ class SlurmStudy(Project):
         return [job for job in jobs if job["WorkDir"] == str(self.folder)]
 
     def state(self, number: str) -> str:
-        """The state of one job, without what follows it, as in "CANCELLED by 0"."""
-        return next(job["State"].split()[0] for job in self.jobs() if job["JobID"] == number)
+        """The state of a job, without what follows it, as in "CANCELLED by 0"; "" until accounting hears of it."""
+        return next((job["State"].split()[0] for job in self.jobs() if job["JobID"] == number), "")
 
     def assert_nothing_half_written(self, reference: Project) -> None:
         """Every file that has its final name has its final content."""

@@ -191,7 +191,7 @@ def test_a_killed_snakemake_goes_on_after_its_orphans_are_cancelled(study: Slurm
         with faults.recovery("Snakemake killed with SIGKILL", study):
             process.kill()
             process.wait()
-            assert study.state(number) == "RUNNING"
+            wait_until(lambda: study.state(number) == "RUNNING", "the orphan in accounting")
             assert number in headwise(study, "cancel-orphans")
             wait_until(lambda: study.state(number) == "CANCELLED", "the orphan cancelled")
             study.assert_nothing_half_written(local)
@@ -249,6 +249,19 @@ def test_a_job_that_exceeds_its_time_gets_more(overtime: tuple, local: Project) 
     assert re.search(rf"Slurm job {first} ended as TIMEOUT .*: out of time: it had asked for 00:01:00", study.log())
     lost, *_, last = (datetime.fromisoformat(job["End"]) for job in study.jobs())
     faults.record("time exceeded", study, (last - lost).total_seconds())
+
+
+def test_jobs_that_the_controller_forgets_run_again(study: SlurmStudy, local: Project) -> None:
+    with study.running(TARGET) as process:
+        study.held()
+        with faults.recovery("slurmctld lost what it had saved", study):
+            study.cluster.end_daemon("slurmctld", signal.SIGKILL)
+            study.cluster.forget_jobs()
+            study.release()
+            study.cluster.start_controller()
+            study.finish(process)
+    study.assert_complete(local)
+    assert re.search("is lost: Slurm's controller does not know it any more|ended as CANCELLED", study.log())
 
 
 def test_without_gpus_jobs_that_want_one_get_cpus(local: Project, cluster: Cluster, tmp_path: Path) -> None:

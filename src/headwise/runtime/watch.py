@@ -1,4 +1,4 @@
-"""What Slurm knows of a run's jobs and Snakemake does not say: why a job failed, and that one will wait for ever.
+"""What Slurm knows of a run's jobs and Snakemake does not: why one failed, that one will wait for ever or is forgotten.
 
 Runs in the process of Snakemake, beside the plugin for Slurm.
 """
@@ -10,7 +10,8 @@ import shlex
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,88 +30,169 @@ NEVER = re.compile(
     r"PartitionTimeLimit|PartitionNodeLimit|BadConstraints|InvalidAccount|InvalidQOS|DependencyNeverSatisfied|"
     r"PartitionConfig|MaxMemPerLimit|\w+Max\w+PerJob(Limit)?|AccountNotAllowed|QOSNotAllowed"
 )
+# What is asked of a job, and how squeue spells it; of an array the number that its tasks share.
+FIELDS = {
+    "number": "%F",
+    "state": "%T",
+    "reason": "%r",
+    "partition": "%P",
+    "cpus": "%C",
+    "memory": "%m",
+    "time": "%l",
+    "name": "%j",
+}
 KILLED = 9
+# Seconds for accounting to hear of the end of a job that the controller has forgotten.
+PATIENCE = 120.0
 LINES = 20  # of a log, at its end
 UNFINISHED = ("PENDING", "RUNNING", "SUSPENDED", "COMPLETING", "UNKNOWN")
 
 
 def attend(scheduler: Any, cluster: Cluster) -> None:
-    """Have the executor of a scheduler of Snakemake send jobs to partitions with room for them, say of each failed job
-    what Slurm knows, and end a job whose reason to wait does not pass."""
-    reasons: dict[str, str] = {}
-    logs: dict[int, dict[Path, tuple[int, int]]] = {}  # of jobs that were submitted, as they were before
+    """Have the executor of a scheduler of Snakemake do what `watched` adds, and end a job whose reason to wait does not
+    pass."""
     executor = scheduler._executor  # where the plugin for Slurm submits jobs and reports what became of them
-    report, submit = executor.report_job_error, executor.run_job
-
-    def report_with_reason(job_info: Any, msg: str | None = None, **more: Any) -> None:
-        number = job_info.external_jobid
-        known = None if number is None else reasons.pop(number, None) or why_it_ended(number)
-        # What the plugin says of a refusal goes on with the whole call, thousands of characters.
-        said = known or (msg or "").split("\n    sbatch call:")[0]
-        if said and job_info.job.is_group():  # of which Snakemake prints no message
-            executor.logger.error(f"Error in group {job_info.job.groupid}: {said}")
-        for path in own_logs(job_info.job, logs.pop(id(job_info.job), {})):
-            executor.logger.error(f"The end of {path}:\n{last_lines(path)}")
-        report(job_info, msg=said and f"{said}. ", **more)  # Snakemake appends a sentence
-
-    def submit_or_report(job: Any) -> None:
-        logs[id(job)] = states(path for each in jobs_of(job) for path in each.log)
-        try:
-            submit(job)
-        except Exception as error:  # whatever it is, of a group the plugin loses it and waits for ever
-            cause = error.__context__ or error
-            executor._report_job_error_threadsafe(SubmittedJobInfo(job), f"not submitted to Slurm: {cause}")
-
-    def partition_argument(job: Any) -> str:
-        chosen = job.resources.get("slurm_partition")
-        memory, minutes, gpus = (int(job.resources.get(key) or 0) for key in ("mem_mb", "runtime", "gpu"))
-        return f" -p {shlex.quote(str(chosen or cluster.partition_for(memory, minutes, gpus, job.threads)))}"
-
-    executor.report_job_error, executor.run_job = report_with_reason, submit_or_report
-    executor.get_partition_arg = partition_argument
-    pace = Pace()
-    executor.__class__ = _short_of_waits(type(executor), pace)
-    threading.Thread(target=_watch, args=(reasons, pace), daemon=True).start()
+    executor.cluster, executor.controller = cluster, Controller()
+    executor.reasons, executor.logs, executor.ended, executor.last_known = {}, {}, [], {}
+    executor.__class__ = watched(type(executor))
+    threading.Thread(target=_watch, args=(executor.reasons, executor.controller), daemon=True).start()
 
 
-class Pace:
-    """The seconds between two questions to the controller, from how long it took over the last."""
+class Controller:
+    """What Slurm's controller said when it was last asked, and the seconds until it may be asked again."""
 
     seconds: float = LONGEST_WAIT
+    # When that was (`time.monotonic`), and the numbers of this process's jobs that it knew.
+    known: tuple[float, frozenset[str]] = (float("-inf"), frozenset())
 
     def answered(self, seconds: float) -> None:
         """Where it answers at once it is asked often; where it is busy, seldom."""
         self.seconds = min(max(seconds / SHARE, SHORTEST), LONGEST_WAIT)
 
+    def jobs(self) -> list[dict[str, str]]:
+        """The jobs of this process that wait, run, or ended lately. Raises SlurmError where squeue fails."""
+        asked = time.monotonic()
+        try:
+            said = call("squeue", "--me", "--noheader", "--states=all", f"--format={'|'.join(FIELDS.values())}")
+        except SlurmError:  # it restarts
+            self.seconds = LONGEST_WAIT
+            raise
+        self.answered(time.monotonic() - asked)
+        lines = (line.split("|", maxsplit=len(FIELDS) - 1) for line in said.splitlines())
+        jobs = [job for job in (dict(zip(FIELDS, line, strict=True)) for line in lines) if _is_own(job)]
+        self.known = asked, frozenset(job["number"] for job in jobs)
+        return jobs
 
-def _short_of_waits(plugin: type, pace: Pace) -> type:
-    """The plugin's executor without the waits that are most of the time of a study of short jobs.
 
-    It asks what became of its jobs at that pace; by itself it waits ten seconds longer after each question in vain, up
-    to three minutes. And Snakemake runs the jobs of a Slurm job itself, those of a group side by side; by itself the
-    plugin has it start another Snakemake for each, one after the other, which binds cores of what has several tasks.
+def watched(plugin: Any) -> type:
+    """The plugin's executor with what it lacks.
+
+    Jobs go to partitions with room for them. Of each failed job it is said what Slurm knows. What became of jobs is
+    asked at the controller's pace; by itself the plugin waits ten seconds longer after each question in vain, up to
+    three minutes. No job is waited for that Slurm has forgotten. And Snakemake runs the jobs of a Slurm job itself,
+    those of a group side by side; by itself the plugin has it start another Snakemake for each, one after the other,
+    which binds cores of what has several tasks.
     """
-    own = plugin.next_seconds_between_status_checks  # type: ignore[attr-defined]
-    changed = {
-        "next_seconds_between_status_checks": property(lambda self: min(own.fget(self), pace.seconds), own.fset),
-        "additional_general_args": lambda self: "--executor local",
-    }
-    return type(plugin.__name__, (plugin,), changed)
+
+    class Watched(plugin):
+        cluster: Cluster
+        controller: Controller
+        reasons: dict[str, str]  # of jobs that were cancelled, since they would wait for ever
+        logs: dict[int, dict[Path, tuple[int, int]]]  # of jobs that were submitted, as they were before
+        ended: list[SubmittedJobInfo]  # since the last look
+        last_known: dict[str, float]  # when the controller last knew a job
+
+        @property
+        def next_seconds_between_status_checks(self) -> float:
+            return min(super().next_seconds_between_status_checks, self.controller.seconds)
+
+        @next_seconds_between_status_checks.setter
+        def next_seconds_between_status_checks(self, seconds: float) -> None:
+            super(Watched, type(self)).next_seconds_between_status_checks.fset(self, seconds)
+
+        def additional_general_args(self) -> str:
+            return "--executor local"
+
+        def get_partition_arg(self, job: Any) -> str:
+            chosen = job.resources.get("slurm_partition")
+            memory, minutes, gpus = (int(job.resources.get(key) or 0) for key in ("mem_mb", "runtime", "gpu"))
+            return f" -p {shlex.quote(str(chosen or self.cluster.partition_for(memory, minutes, gpus, job.threads)))}"
+
+        def run_job(self, job: Any) -> None:
+            self.logs[id(job)] = states(path for each in jobs_of(job) for path in each.log)
+            try:
+                super().run_job(job)
+            except Exception as error:  # whatever it is, of a group the plugin loses it and waits for ever
+                cause = error.__context__ or error
+                self._report_job_error_threadsafe(SubmittedJobInfo(job), f"not submitted to Slurm: {cause}")
+
+        def report_job_success(self, job_info: Any) -> None:
+            self._over(job_info)
+            super().report_job_success(job_info)
+
+        def report_job_error(self, job_info: Any, msg: str | None = None, **more: Any) -> None:
+            self._over(job_info)
+            number, job = job_info.external_jobid, job_info.job
+            known = None if number is None else self.reasons.pop(number, None) or why_it_ended(number)
+            # What the plugin says of a refusal goes on with the whole call, thousands of characters.
+            said = known or (msg or "").split("\n    sbatch call:")[0]
+            logger = self.logger
+            if said and job.is_group():  # of which Snakemake prints no message
+                logger.error(f"Error in group {job.groupid}: {said}")
+            for path in own_logs(job, self.logs.pop(id(job), {})):
+                logger.error(f"The end of {path}:\n{last_lines(path)}")
+            super().report_job_error(job_info, msg=said and f"{said}. ", **more)
+
+        def _over(self, job_info: Any) -> None:
+            self.ended.append(job_info)
+            self.last_known.pop(job_info.external_jobid, None)  # a controller that crashed gives a number again
+
+        async def check_active_jobs(self, active_jobs: list[Any]) -> AsyncIterator[Any]:
+            self.ended.clear()
+            async for _ in super().check_active_jobs(active_jobs):
+                pass
+            # Not what the plugin yields: where the controller did not answer that is nothing, and it never looks again.
+            ended = set(map(id, self.ended))
+            for job_info in active_jobs:
+                if id(job_info) not in ended and not self._report_forgotten(job_info):
+                    yield job_info
+
+        def _report_forgotten(self, job_info: Any) -> bool:
+            """Report the end of a job that the controller does not know any more; False where it does, or where it is
+            too early to say. It forgets ended jobs after some minutes, and may forget others where it crashed."""
+            number, now = job_info.external_jobid, time.monotonic()
+            asked, numbers = self.controller.known
+            elsewhere = any(job_info.job.resources.get(key) for key in ("cluster", "clusters", "slurm_cluster"))
+            if elsewhere or number.split("_")[0] in numbers or number not in self.last_known:
+                self.last_known[number] = now
+            if asked <= self.last_known[number]:
+                return False
+            state = accounted_state(number)
+            if state == "COMPLETED":
+                self.report_job_success(job_info)
+            elif state not in UNFINISHED or now - self.last_known[number] > PATIENCE:
+                self.report_job_error(
+                    job_info, f"Slurm job {number} is lost: Slurm's controller does not know it any more"
+                )
+            else:
+                return False
+            return True
+
+    return Watched
 
 
-def _watch(reasons: dict[str, str], pace: Pace) -> None:
+def _watch(reasons: dict[str, str], controller: Controller) -> None:
     waiting = threading.Event()
     while True:
-        try:
-            asked = time.monotonic()
-            found = never_starting()
-            pace.answered(time.monotonic() - asked)
-            for number, reason in found.items():
+        with suppress(SlurmError):  # where the controller restarts it is asked again
+            for number, reason in never_starting(controller.jobs()).items():
                 reasons[number] = reason
                 call("scancel", number)
-        except SlurmError:
-            pace.seconds = LONGEST_WAIT  # the controller restarts: it is asked again
         waiting.wait(SECONDS)
+
+
+def _is_own(job: dict[str, str]) -> bool:
+    return job["name"].startswith(job_name_prefix())
 
 
 def jobs_of(job: Any) -> list[Any]:
@@ -138,22 +220,15 @@ def last_lines(path: Path) -> str:
         return "".join(f"    {line.rstrip()}\n" for line in deque(log, maxlen=LINES)).rstrip("\n")
 
 
-def never_starting() -> dict[str, str]:
-    """By the number of each job of this process that waits for what does not come: a sentence that says so.
-
-    Raises SlurmError where squeue fails.
-    """
-    fields = ("%i", "%r", "%P", "%C", "%m", "%l", "%j")
-    waiting = {}
-    for line in call("squeue", "--me", "--noheader", "--states=PENDING", f"--format={'|'.join(fields)}").splitlines():
-        number, reason, partition, cpus, memory, minutes, name = line.split("|", maxsplit=len(fields) - 1)
-        if NEVER.fullmatch(reason) and name.startswith(job_name_prefix()):
-            waiting[number] = (
-                f"Slurm job {number} was cancelled, since it would wait for ever: partition {partition} never gives "
-                f"{cpus} CPUs, {memory} of memory and a time of {minutes} (Slurm's reason: {reason}): correct the "
-                "sizes in slurm/cluster.yaml"
-            )
-    return waiting
+def never_starting(jobs: Iterable[dict[str, str]]) -> dict[str, str]:
+    """By the number of each job that waits for what does not come: a sentence that says so."""
+    return {
+        job["number"]: f"Slurm job {job['number']} was cancelled, since it would wait for ever: partition "
+        f"{job['partition']} never gives {job['cpus']} CPUs, {job['memory']} of memory and a time of {job['time']} "
+        f"(Slurm's reason: {job['reason']}): correct the sizes in slurm/cluster.yaml"
+        for job in jobs
+        if job["state"] == "PENDING" and NEVER.fullmatch(job["reason"])
+    }
 
 
 def why_it_ended(number: str) -> str | None:
@@ -168,6 +243,14 @@ def why_it_ended(number: str) -> str | None:
     return None
 
 
+def accounted_state(number: str) -> str:
+    """The state of a job by accounting, without what follows it; UNKNOWN where accounting does not answer."""
+    try:
+        return _from_accounting(number)["State"].split()[0]
+    except SlurmError:
+        return "UNKNOWN"
+
+
 def _sentence(number: str, job: dict[str, str]) -> str:
     state, code = job["State"].split()[0], job["ExitCode"]
     where = f" on {job['NodeList']}" if job["NodeList"] not in ("", "None assigned", "(null)") else ""
@@ -180,8 +263,8 @@ def _sentence(number: str, job: dict[str, str]) -> str:
     if state == "NODE_FAIL":
         return f"{head}: its node was lost"
     if state == "CANCELLED":
-        who = f" by user {_user(job['State'].split()[-1])}" if " by " in job["State"] else ""
-        return f"{head}: cancelled{who}, not by Snakemake (scancel); it is submitted again while attempts are left"
+        who = f" by user {_user(job['State'].split()[-1])} (scancel)" if " by " in job["State"] else ""
+        return f"{head}: cancelled{who}, not by Snakemake; it is submitted again while attempts are left"
     return head
 
 

@@ -1,7 +1,9 @@
 """What is said of Slurm jobs that failed or will wait for ever; Slurm's own words in the tests of tests/slurm."""
 
+import asyncio
 import os
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -31,7 +33,7 @@ ACCOUNTED = {
     "12|FAILED|1:0|n1|00:00:09|1000M|00:10:00|": r"ended as FAILED \(exit code 1:0\) on n1 after 00:00:09$",
     "12|TIMEOUT|0:0|n1|00:01:02|1000M|00:01:00|": "out of time: it had asked for 00:01:00",
     "12|NODE_FAIL|1:0|n1|00:01:02|1000M|00:01:00|": "its node was lost",
-    "12|CANCELLED by 0|0:0|None assigned|00:00:00|1000M|00:01:00|": "after 00:00:00: cancelled by user root, not by",
+    "12|CANCELLED by 0|0:0|None assigned|00:00:00|1000M|00:01:00|": "cancelled by user root .scancel., not by",
     "12|CANCELLED|0:0|None assigned|00:00:00|1000M|00:01:00|": "after 00:00:00: cancelled, not by Snakemake",
 }
 
@@ -61,10 +63,11 @@ def test_without_accounting_the_controller_is_asked(tmp_path: Path, monkeypatch:
 def test_jobs_of_this_run_that_never_start_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = f"{job_name_prefix()}_193e12c1-81a6"
     reasons = ["PartitionTimeLimit", "Resources", "Priority", "QOSMaxCpuPerJobLimit", "AssocGrpCpuLimit", "BeginTime"]
-    lines = [f"{number}|{reason}|cpu|6|6000M|20:00|{mine}" for number, reason in enumerate(reasons)]
-    lines.append("9|PartitionTimeLimit|cpu|6|6000M|20:00|somebody-else")
+    lines = [f"{number}|PENDING|{reason}|cpu|6|6000M|20:00|{mine}" for number, reason in enumerate(reasons)]
+    lines.append("9|PENDING|PartitionTimeLimit|cpu|6|6000M|20:00|somebody-else")
+    lines.append(f"10|CANCELLED|PartitionTimeLimit|cpu|6|6000M|20:00|{mine}")
     answer(tmp_path, monkeypatch, squeue="\n".join(lines))
-    found = watch.never_starting()
+    found = watch.never_starting(watch.Controller().jobs())
     assert sorted(found) == ["0", "3"]
     assert "partition cpu never gives 6 CPUs, 6000M of memory and a time of 20:00" in found["0"]
 
@@ -96,6 +99,14 @@ class Executor:
     def report_job_error(self, info: SimpleNamespace, msg: str | None = None, **more: object) -> None:
         self.reported.append(msg)
 
+    def report_job_success(self, info: SimpleNamespace) -> None:
+        self.reported.append("success")
+
+    async def check_active_jobs(self, active_jobs: list[SimpleNamespace]) -> AsyncIterator[SimpleNamespace]:
+        """As the plugin where the controller does not answer."""
+        for info in active_jobs[:0]:
+            yield info
+
 
 def group(*jobs: SimpleNamespace) -> SimpleNamespace:
     return SimpleNamespace(is_group=lambda: True, groupid="evaluation", jobs=jobs)
@@ -103,7 +114,7 @@ def group(*jobs: SimpleNamespace) -> SimpleNamespace:
 
 def single(log: Path | None = None, output: Path | None = None) -> SimpleNamespace:
     logs, outputs = ([str(path)] if path else [] for path in (log, output))
-    return SimpleNamespace(is_group=lambda: False, log=logs, output=outputs, rule="evaluate")
+    return SimpleNamespace(is_group=lambda: False, log=logs, output=outputs, rule="evaluate", resources={})
 
 
 def attended(monkeypatch: pytest.MonkeyPatch, submission: Exception | None = None) -> Executor:
@@ -164,18 +175,50 @@ def test_the_end_of_a_failed_jobs_own_log_is_printed_once(tmp_path: Path, monkey
 
 @pytest.mark.parametrize(("answer_s", "wait_s"), [(0.001, 2.0), (0.3, 30.0), (5.0, 60.0)])
 def test_a_controller_is_asked_as_fast_as_it_answers(answer_s: float, wait_s: float) -> None:
-    pace = watch.Pace()
-    assert pace.seconds == 60
-    pace.answered(answer_s)
-    assert pace.seconds == wait_s
+    controller = watch.Controller()
+    assert controller.seconds == 60
+    controller.answered(answer_s)
+    assert controller.seconds == wait_s
 
 
 def test_the_plugin_waits_no_longer_than_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answer(tmp_path, monkeypatch, squeue=None)
     assert attended(monkeypatch).next_seconds_between_status_checks == 40.0
-    answer(tmp_path, monkeypatch, squeue="12|Priority|cpu|1|1000M|10:00|another")
+    answer(tmp_path, monkeypatch, squeue="12|PENDING|Priority|cpu|1|1000M|10:00|another")
     executor = attended(monkeypatch)
     wait_until(lambda: executor.next_seconds_between_status_checks < 40.0, "a shorter wait", 30)
+
+
+# What accounting says of a job that the controller has forgotten, and what is reported: at once, and after a while.
+FORGOTTEN = {
+    "12|COMPLETED|0:0|n1|00:00:09|1000M|00:10:00|": ("success", "success"),
+    "12|FAILED|1:0|n1|00:00:09|1000M|00:10:00|": ("ended as FAILED", "ended as FAILED"),
+    "12|RUNNING|0:0|n1|00:00:09|1000M|00:10:00|": (None, "does not know it any more"),
+    None: (None, "does not know it any more"),
+}
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("accounted", FORGOTTEN)
+def test_a_job_that_the_controller_forgot_is_not_waited_for(
+    accounted: str | None, late: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = f"{job_name_prefix()}_193e12c1-81a6"
+    answer(tmp_path, monkeypatch, squeue=f"13|RUNNING|None|cpu|1|1M|20:00|{mine}", sacct=accounted, scontrol=None)
+    executor = attended(monkeypatch)
+    jobs = [SimpleNamespace(external_jobid=number, job=single()) for number in ("12", "13")]
+
+    async def still_active() -> list[str]:
+        return [info.external_jobid async for info in executor.check_active_jobs(jobs)]
+
+    # Submitted since the controller was asked, and the plugin gets no answer.
+    assert asyncio.run(still_active()) == ["12", "13"]
+    executor.controller.jobs()  # type: ignore[attr-defined]
+    monkeypatch.setattr(watch, "PATIENCE", -1.0 if late else 1e6)
+    told = FORGOTTEN[accounted][late]
+    assert asyncio.run(still_active()) == (["12", "13"] if told is None else ["13"])
+    assert len(executor.reported) == (told is not None)
+    assert told is None or told in str(executor.reported)
 
 
 def test_jobs_go_to_a_partition_that_has_room_unless_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
