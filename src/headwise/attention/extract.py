@@ -34,7 +34,7 @@ from headwise.runtime.progress import track
 from headwise.runtime.provenance import json_digest
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
-from headwise.study.prompts import read_prompts
+from headwise.study.prompts import prompts_by_id
 
 
 class ExtractionError(ValueError):
@@ -73,7 +73,7 @@ def extract_attention(
     with one_thread(), torch.inference_mode(), ExitStack() as outputs:
         loading = loading or Loading()
         model, tokenizer = load_checkpoint(checkpoint, settings.dtype, settings.device, loading)
-        texts = sorted(read_prompts(prompts), key=lambda prompt: prompt.id)
+        texts = prompts_by_id(prompts)
         encoded = encode(texts, tokenizer, settings, limits_of(model))
         # Attention does not need the language-model head, the largest matrix of small models, nor a cache.
         body = cast(PreTrainedModel, model.base_model)

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from headwise.models.encoding import limits_of
 from headwise.models.finite import why_not_finite
 from headwise.models.resources import LOGITS_BYTES
-from headwise.statistics.permutation import FloatArray
+from headwise.statistics.arrays import FloatArray
 
 
 class GenerationError(ValueError):

@@ -15,6 +15,7 @@ from headwise.planning.jobs import Jobs
 from headwise.planning.plan import Plan
 from headwise.study.models import AlignedModel, TrainedModel
 from headwise.study.perturbation import measured_bases, probed_descendants
+from headwise.study.prompts import spread
 from headwise.study.robustness import Noise
 from headwise.study.stability import Stability
 from headwise.study.training import Dpo
@@ -88,12 +89,6 @@ def _reading(plan: Plan, name: str) -> float:
     return plan.shape(name).stored_bytes * READING
 
 
-def _spread(tokens: list[int], count: int | None) -> list[int]:
-    """The lengths of so many of the texts, evenly spread over all."""
-    count = min(count or len(tokens), len(tokens))
-    return [tokens[place * len(tokens) // count] for place in range(count)]
-
-
 def _training(plan: Plan, jobs: Jobs, gpus: int) -> float:
     model = plan.study.model(jobs.subject)
     assert isinstance(model, TrainedModel), "only bases are trained"
@@ -138,7 +133,7 @@ def _extraction(plan: Plan, jobs: Jobs, gpus: int) -> float:
 
 def _variants(plan: Plan, jobs: Jobs, gpus: int) -> float:
     section, name = plan.study.variants, jobs.subject
-    chosen = _spread(plan.tokens(name), section.prompts)
+    chosen = spread(plan.tokens(name), section.prompts)
     seconds = _reading(plan, name) + _measured(plan, name, chosen, gpus)
     for variant in section.protocols:
         lengths = chosen if variant.padding == "none" else [max(length, variant.pad_to) for length in chosen]
@@ -154,7 +149,7 @@ def _perturbation(plan: Plan, jobs: Jobs, gpus: int) -> float:
         seconds += _noise(plan, name, noise, gpus) * (2 if name in noise.duplicate else 1)
     if probe is not None and name in measured_bases(study, probe):
         models = [name, *(model.name for model in probed_descendants(study, name, jobs.seeds[0]))]
-        chosen = _spread(plan.tokens(name), probe.prompts)
+        chosen = spread(plan.tokens(name), probe.prompts)
         seconds += sum(_reading(plan, each) for each in models[1:])
         seconds += (1 + probe.draws) * sum(_measured(plan, each, chosen, gpus) for each in models)
     return seconds
@@ -168,7 +163,7 @@ def _noise(plan: Plan, name: str, noise: Noise, gpus: int) -> float:
     seconds = (1 + losses) * (_forward(shape, read, gpus) + _loss(shape, read, gpus))
     responses = len(own.sites) * sum(sigmas[scale] for scale in own.scales) * len(own.regions) * own.draws
     if responses:
-        seconds += (1 + responses) * _measured(plan, name, _spread(tokens, own.prompts), gpus)
+        seconds += (1 + responses) * _measured(plan, name, spread(tokens, own.prompts), gpus)
     if text := noise.generated_text:
         seconds += len(text.sigmas) * noise.draws * text.prompts * text.new_tokens * _forward(shape, 1, gpus)
     return seconds

@@ -1,17 +1,17 @@
 """One GPU per job on a machine that jobs share: how many there are, and a lock on the one that a job has.
 
-Snakemake counts GPUs and does not say which one a job has. Imported by the profile `gpu`: standard library only.
+Snakemake counts GPUs and does not say which one a job has. Imported by the profile `gpu`: nothing heavy.
 """
 
-import fcntl
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 POLL_SECONDS = 0.5
@@ -51,7 +51,7 @@ def own_devices(count: int) -> Iterator[list[str]]:
     locks = _wait_for(count, devices) if count else {}
     with ExitStack() as held:
         for lock in locks.values():
-            held.enter_context(lock)
+            held.callback(lock.release)
         os.environ[VARIABLE] = ",".join(locks)
         try:
             yield list(locks)
@@ -61,8 +61,8 @@ def own_devices(count: int) -> Iterator[list[str]]:
                 os.environ[VARIABLE] = before
 
 
-def _wait_for(count: int, devices: Sequence[str]) -> dict[str, IO[str]]:
-    """Free devices, and for each the open file that locks it."""
+def _wait_for(count: int, devices: Sequence[str]) -> dict[str, FileLock]:
+    """Free devices, each with its lock."""
     folder = _lock_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     locks = _lock_free_ones(count, devices, folder)
@@ -74,22 +74,19 @@ def _wait_for(count: int, devices: Sequence[str]) -> dict[str, IO[str]]:
     return locks
 
 
-def _lock_free_ones(count: int, devices: Sequence[str], folder: Path) -> dict[str, IO[str]]:
+def _lock_free_ones(count: int, devices: Sequence[str], folder: Path) -> dict[str, FileLock]:
     """All `count` at once or none: two jobs that each held a part would wait for each other."""
-    locks: dict[str, IO[str]] = {}
+    locks: dict[str, FileLock] = {}
     for device in devices:
         if len(locks) == count:
             break
-        file = (folder / device.replace("/", "-")).open("w")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-        else:
-            locks[device] = file
+        lock = FileLock(folder / device.replace("/", "-"))
+        with suppress(Timeout):
+            lock.acquire(blocking=False)
+            locks[device] = lock
     if len(locks) < count:
         for lock in locks.values():
-            lock.close()
+            lock.release()
         return {}
     return locks
 

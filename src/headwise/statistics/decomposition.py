@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headwise.statistics.arrays import FloatArray
+from headwise.statistics.clusters import times_drawn
 from headwise.statistics.intervals import FEW_CLUSTERS
 from headwise.statistics.result import Result, joined
 from headwise.statistics.shapley import columns_of, freedman_lane, r_squared, shapley_shares, subsets_of
@@ -133,7 +134,7 @@ def decompose(
     ones = np.ones((1, n))
     observed = r_squared(values[None], ones, blocks, subsets)
     shuffled = r_squared(rng.permuted(np.tile(values, (resamples, 1)), axis=1), ones, blocks, subsets)
-    weights = rng.multinomial(count, np.full(count, 1 / count), size=resamples)[:, labels].astype(np.float64)
+    weights = times_drawn(count, resamples, rng)[:, labels]
     drawn = shapley_shares(r_squared(values[None], weights, blocks, subsets), len(names))
     usable = np.isfinite(drawn).all(axis=1) & (count > 1)
     if count < 2:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headwise.statistics.arrays import FloatArray
+from headwise.statistics.clusters import times_drawn
 from headwise.statistics.intervals import finite_values
 from headwise.statistics.permutation import two_sample
 from headwise.statistics.result import Result, joined
@@ -92,6 +93,6 @@ def delong_variance(wins: FloatArray) -> float:
 def _resampled(wins: FloatArray, rng: np.random.Generator, resamples: int) -> FloatArray:
     """Areas of resamples that are drawn with replacement within each group: (resamples,)."""
     m, n = wins.shape
-    rows = rng.multinomial(m, np.full(m, 1 / m), size=resamples) / m
-    columns = rng.multinomial(n, np.full(n, 1 / n), size=resamples) / n
+    rows = times_drawn(m, resamples, rng) / m
+    columns = times_drawn(n, resamples, rng) / n
     return np.einsum("rm,mn,rn->r", rows, wins, columns, optimize=True)

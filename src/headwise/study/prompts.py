@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from headwise.runtime.atomic import atomic
 from headwise.runtime.json_files import write_json
@@ -21,6 +22,8 @@ KEYS = ("id", "domain", "text")
 UNLABELLED = "unlabelled"
 CHECKSUMS = "SHA256SUMS"
 DOWNLOAD_TIMEOUT_S = 60
+
+Item = TypeVar("Item")
 
 
 class PromptError(ValueError):
@@ -140,11 +143,16 @@ def declared_in(settings: Prompts, root: Path) -> str:
     return str((root / settings.path).with_name(CHECKSUMS))
 
 
-def spread(prompts: Sequence[Prompt], count: int | None) -> list[Prompt]:
-    """`count` of the prompts, evenly spread over their order; all where there are no more, or `count` is None."""
-    if count is None or count >= len(prompts):
-        return list(prompts)
-    return [prompts[index * len(prompts) // count] for index in range(count)]
+def prompts_by_id(path: str | Path) -> list[Prompt]:
+    """The prompts of a file in the order of their ids, which is the order that they are measured in."""
+    return sorted(read_prompts(path), key=lambda prompt: prompt.id)
+
+
+def spread(items: Sequence[Item], count: int | None) -> list[Item]:
+    """`count` of the items, evenly spread over their order; all where there are no more, or `count` is None."""
+    if count is None or count >= len(items):
+        return list(items)
+    return [items[index * len(items) // count] for index in range(count)]
 
 
 def _line_parser(source: str) -> Callable[[str, str], Prompt | None]:

@@ -85,7 +85,8 @@ def test_an_order_of_nothing_is_not_distinguishable():
     clear = 10.0 * (np.array(second) == "x") + 0.1 * rng.normal(size=18)
     found = decompose(clear, {"first": first, "second": second}, rng, 500, 0.05)
     assert found.distinguishable()
-    assert (found.order, found.order_kept) == (("second", "first"), 1.0)
+    assert found.order == ("second", "first")
+    assert found.order_kept >= 0.99  # by chance a resample has almost nothing of one factor
     assert found.shares["first"].by_chance == pytest.approx(2 / 17, abs=0.02)
 
 

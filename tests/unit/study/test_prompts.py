@@ -19,7 +19,15 @@ from project import ROOT
 from tokenizers import ByteLevelBPETokenizer
 
 from headwise.study.data import Prompts
-from headwise.study.prompts import Prompt, PromptError, load_verified, read_prompts, verify_prompts
+from headwise.study.prompts import (
+    Prompt,
+    PromptError,
+    load_verified,
+    prompts_by_id,
+    read_prompts,
+    spread,
+    verify_prompts,
+)
 
 SHIPPED = ROOT / "prompts" / "headwise-120.jsonl"
 TWO = [Prompt("a", "first", "One prompt."), Prompt("b", "second", 'A "quoted" – non-ASCII one.\nTwo lines.')]
@@ -363,3 +371,16 @@ def test_what_is_no_path_is_named(path: str) -> None:
 def test_prompts_are_read_without_heavy_libraries() -> None:
     code = "import sys, headwise.study.prompts; print(sorted({'torch', 'transformers', 'pandas'} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_prompts_are_spread_over_the_set() -> None:
+    prompts = [Prompt(str(number), "d", "text") for number in range(10)]
+    assert [prompt.id for prompt in spread(prompts, 4)] == ["0", "2", "5", "7"]
+    assert spread(prompts, 10) == spread(prompts, 99) == spread(prompts, None) == prompts
+
+
+def test_prompts_are_measured_in_the_order_of_their_ids(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "p.jsonl", json_lines(Prompt("b", "d", "1"), Prompt("a10", "d", "2"), Prompt("a9", "d", "3"))
+    )
+    assert [prompt.id for prompt in prompts_by_id(path)] == ["a10", "a9", "b"]

@@ -24,7 +24,7 @@ from headwise.analyses.noise.noise import (
     specialization_doses,
 )
 from headwise.analyses.noise.noise_rows import AS_MADE, DUPLICATED
-from headwise.analyses.noise.response import SpecializationUnderNoise, responses, spread
+from headwise.analyses.noise.response import SpecializationUnderNoise, responses
 from headwise.analyses.noise.sites import PerturbationError
 from headwise.attention.capture import LayerAttention, attention_layers, capturing
 from headwise.models.checkpoint import weights_digest
@@ -35,7 +35,7 @@ from headwise.models.optimization import one_thread
 from headwise.models.surgery import duplicate_checkpoint
 from headwise.runtime.parquet import write_table
 from headwise.runtime.progress import track
-from headwise.study.prompts import EncodedPrompt, read_prompts
+from headwise.study.prompts import EncodedPrompt, prompts_by_id, spread
 from headwise.study.reading import Reading
 from headwise.study.robustness import Noise, Probe
 
@@ -210,7 +210,7 @@ def _measure(
     shape = settings.noise or Noise()
     text = held_out_text(texts[0], model, tokenizer, extraction.first_token, shape.excerpts, shape.tokens)
     subject = Subject(name, model, seed, text.inputs.to(input_device(model)))
-    everything = sorted(read_prompts(texts[1]), key=lambda prompt: prompt.id)
+    everything = prompts_by_id(texts[1])
     prompts = encode(everything, tokenizer, extraction, limits_of(model))
     if noise and settings.noise is not None:
         chosen = doses(settings.noise)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headwise.statistics.permutation import FloatArray
+from headwise.statistics.arrays import FloatArray
 from headwise.statistics.result import Result
 from headwise.statistics.roc import roc_area
 from headwise.statistics.ties import OF_ONE

@@ -58,12 +58,6 @@ class _Attention:
     layers: list[int] = field(default_factory=list)
 
 
-def spread(items: Sequence[EncodedPrompt], count: int) -> list[EncodedPrompt]:
-    """Up to that many items, evenly spread over the sequence."""
-    count = min(count, len(items))
-    return [items[number * len(items) // count] for number in range(count)]
-
-
 def specialization(
     model: PreTrainedModel,
     prompts: Sequence[EncodedPrompt],

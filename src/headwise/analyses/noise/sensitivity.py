@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from headwise.statistics.arrays import FloatArray
+from headwise.statistics.clusters import times_drawn
 from headwise.statistics.intervals import (
     FEW_CLUSTERS,
     Interval,
@@ -16,7 +18,7 @@ from headwise.statistics.intervals import (
     welch_from_errors,
     welch_interval,
 )
-from headwise.statistics.permutation import FloatArray, two_sample
+from headwise.statistics.permutation import two_sample
 from headwise.statistics.ratio import UNBOUNDED, Scale, unbounded_because
 from headwise.statistics.result import finite_or_none, joined
 from headwise.statistics.ties import is_constant, rescaled, restored, snapped
@@ -166,10 +168,7 @@ def log_ratio_interval(
             reason = "one unit, or a mean that is not positive"
             return Interval(finite_or_none(estimate), None, None, level, n, words, reason)
         return welch_from_errors(estimate, errors, [len(first), len(second)], level, words)
-    means = [
-        rng.multinomial(len(sample), np.full(len(sample), 1 / len(sample)), size=resamples) @ sample / len(sample)
-        for sample in (first, second)
-    ]
+    means = [times_drawn(len(sample), resamples, rng) @ sample / len(sample) for sample in (first, second)]
     drawn = _log_of_mean(means[0]) - _log_of_mean(means[1])
     drawn = drawn[np.isfinite(drawn)]
     words = f"percentile bootstrap, {resamples:,} resamples"

@@ -15,7 +15,6 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.analyses.noise.response import specialization as specialization_of
-from headwise.analyses.noise.response import spread
 from headwise.analyses.recursion.degradation import (
     distinct,
     is_degraded,
@@ -36,7 +35,7 @@ from headwise.runtime.provenance import file_digest, json_digest, library_versio
 from headwise.statistics.generators import generator_for
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
-from headwise.study.prompts import EncodedPrompt, read_prompts
+from headwise.study.prompts import EncodedPrompt, prompts_by_id, spread
 from headwise.study.robustness import Arm, Recursion
 
 STATE = "state.json"
@@ -108,7 +107,7 @@ def recurse(
     ValueError for mode rewrite where the tokenizer has no chat template.
     """
     model, tokenizer = load_checkpoint(checkpoint, extraction.dtype, extraction.device, loading, head=True)
-    everything = sorted(read_prompts(prompts), key=lambda prompt: prompt.id)
+    everything = prompts_by_id(prompts)
     # What a chain begins with is raw text, also where the instruction then puts it into a template.
     raw = extraction.model_copy(update={"template": "raw"})
     chains = spread(encode(everything, tokenizer, raw, limits_of(model)), settings.prompts)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from headwise.statistics.permutation import FloatArray
+from headwise.statistics.arrays import FloatArray
 
 RBF_BIASED, RBF_DEBIASED, LINEAR_DEBIASED = "rbf_biased", "rbf_debiased", "linear_debiased"
 FEWEST_EXAMPLES = 4  # unbiased HSIC divides by n (n − 3)

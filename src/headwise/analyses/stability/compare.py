@@ -28,7 +28,7 @@ from headwise.analyses.stability.names import (
 )
 from headwise.analyses.stability.packed import packed_attention
 from headwise.runtime.parquet import read_table, write_table
-from headwise.statistics.permutation import FloatArray
+from headwise.statistics.arrays import FloatArray
 from headwise.study.stability import Stability
 
 PAIR_COLUMNS = {

@@ -12,9 +12,9 @@ from headwise.analyses.stability.names import CORRECTED, HELD_OUT, MATRICES, PUB
 from headwise.analyses.stability.packed import StabilityError
 from headwise.analyses.stability.rows import Row
 from headwise.analyses.stability.uncertainty import chance_corrected, depth_gap, difference_intervals
+from headwise.statistics.arrays import FloatArray
 from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import Interval, welch_interval
-from headwise.statistics.permutation import FloatArray
 from headwise.statistics.ties import tolerance
 from headwise.study.comparison import Comparison
 from headwise.study.stability import Stability

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from headwise.analyses.stability.matching import IntArray, best_match, one_to_one
 from headwise.analyses.stability.packed import PackedAttention, StabilityError, check_alike
 from headwise.runtime.progress import track
-from headwise.statistics.permutation import FloatArray
+from headwise.statistics.arrays import FloatArray
 from headwise.statistics.ties import OF_ONE
 
 # Heads are compared on the same prompt, or on two different ones.

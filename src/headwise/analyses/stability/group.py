@@ -9,7 +9,7 @@ import pandas as pd
 
 from headwise.analyses.stability.names import TRAINED
 from headwise.runtime.parquet import read_metadata, read_table
-from headwise.statistics.permutation import FloatArray
+from headwise.statistics.arrays import FloatArray
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from headwise.analyses.stability.group import Group
 from headwise.analyses.stability.names import CORRECTED
 from headwise.analyses.stability.rows import Row
 from headwise.runtime.parquet import read_arrow
+from headwise.statistics.arrays import FloatArray
 from headwise.statistics.intervals import t_interval
-from headwise.statistics.permutation import FloatArray
 from headwise.study.comparison import Comparison
 
 NEIGHBOURS = "head_map_neighbours"

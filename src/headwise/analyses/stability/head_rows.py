@@ -28,9 +28,9 @@ from headwise.analyses.stability.uncertainty import (
     pair_means,
     refit_intervals,
 )
+from headwise.statistics.arrays import FloatArray
 from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import t_interval
-from headwise.statistics.permutation import FloatArray
 from headwise.study.comparison import Comparison
 
 NO_DIRECTION = "a head's pattern has no direction on any prompt"

@@ -7,7 +7,7 @@ import numpy as np
 
 from headwise.analyses.stability.cosines import AcrossLayers
 from headwise.analyses.stability.matching import IntArray, best_match, one_to_one
-from headwise.statistics.permutation import FloatArray
+from headwise.statistics.arrays import FloatArray
 
 ANCHOR = 0  # the published estimators start from one refit, the first
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from headwise.statistics.permutation import FloatArray
+from headwise.statistics.arrays import FloatArray
 from headwise.statistics.ties import OF_ONE
 
 IntArray = npt.NDArray[np.int64]

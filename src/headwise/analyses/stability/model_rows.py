@@ -34,9 +34,9 @@ from headwise.analyses.stability.uncertainty import (
     pair_means,
     refit_intervals,
 )
+from headwise.statistics.arrays import FloatArray
 from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import t_interval
-from headwise.statistics.permutation import FloatArray
 from headwise.study.comparison import Comparison
 
 NO_VARIATION = "the residual stream does not vary, or half of its tokens are the same"

@@ -55,7 +55,7 @@ from headwise.runtime.parquet import write_table
 from headwise.runtime.progress import track
 from headwise.runtime.provenance import json_digest
 from headwise.study.extraction import Extraction, FirstToken
-from headwise.study.prompts import EncodedPrompt, Prompt, read_prompts
+from headwise.study.prompts import EncodedPrompt, Prompt, prompts_by_id
 from headwise.study.reading import Reading
 from headwise.study.stability import Stability
 
@@ -133,7 +133,7 @@ def probe_refits(
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in COLUMNS}
     streams: dict[tuple[str, int, str], list[np.ndarray[Any, Any]]] = {}
     mean_outputs: list[pyarrow.Table] = []
-    texts = sorted(read_prompts(prompts), key=lambda prompt: prompt.id)
+    texts = prompts_by_id(prompts)
     tokens_of_first = None
     wanted = set(settings.analyses)
     with one_thread():

@@ -8,6 +8,8 @@ from math import factorial, prod
 import numpy as np
 import numpy.typing as npt
 
+from headwise.statistics.arrays import FloatArray
+from headwise.statistics.clusters import times_drawn
 from headwise.statistics.intervals import (
     FEW_CLUSTERS,
     Interval,
@@ -16,7 +18,7 @@ from headwise.statistics.intervals import (
     jackknife_intervals,
     welch_from_errors,
 )
-from headwise.statistics.permutation import CHUNK_VALUES, FloatArray, PermutationTest
+from headwise.statistics.permutation import CHUNK_VALUES, PermutationTest
 from headwise.statistics.result import joined
 from headwise.statistics.ties import difference, is_constant, largest, rescaled, tolerance
 from headwise.statistics.values import left_out, numbers, support
@@ -135,7 +137,7 @@ def _difference_intervals(
     drawn = []
     for pairs in (first, second):
         count = len(pairs)
-        weights = rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
+        weights = times_drawn(count, resamples, rng)
         rows = max(1, CHUNK_VALUES // (count * count))
         parts = [statistic(pair_means(pairs, weights[start : start + rows])) for start in range(0, resamples, rows)]
         whole = statistic(pair_means(pairs, np.ones((1, count))))

@@ -22,7 +22,7 @@ from headwise.runtime.parquet import write_table
 from headwise.runtime.progress import track
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
-from headwise.study.prompts import Prompt, read_prompts, spread
+from headwise.study.prompts import Prompt, prompts_by_id, spread
 from headwise.study.specialization import Specialization
 from headwise.study.variants import STUDY, Variant, Variants, own_and
 
@@ -101,7 +101,7 @@ def measure_variants(
     architecture that cannot be captured.
     """
     variants = {name: variant.resolved(extraction) for name, variant in own_and(settings.protocols).items()}
-    chosen = spread(sorted(read_prompts(prompts), key=lambda prompt: prompt.id), settings.prompts)
+    chosen = spread(prompts_by_id(prompts), settings.prompts)
     statistics = specialization.pair_statistics()
     outcomes: dict[str, Outcome] = {}
 

@@ -9,7 +9,7 @@ from attention_examples import save_checkpoint, tiny_model, token_ids
 from robustness_examples import subject
 
 from headwise.analyses.noise.dose import Dose, Subject
-from headwise.analyses.noise.response import responses, specialization, spread
+from headwise.analyses.noise.response import responses, specialization
 from headwise.analyses.specialization.evaluate import evaluate
 from headwise.attention.extract import extract_attention
 from headwise.models.finite import NotFiniteError
@@ -117,8 +117,3 @@ def test_a_model_whose_attention_is_not_finite_without_noise_is_refused():
         model.model.layers[1].self_attn.q_proj.weight[0, 0] = math.nan
     with pytest.raises(NotFiniteError, match=r"tiny: attention of layer 1 is not finite on 'p0' without any noise"):
         list(responses(subject(model), prompts(), [DOSE], 1, ["hellinger"]))
-
-
-def test_prompts_are_spread_evenly():
-    assert [each.id for each in spread(prompts(8), 4)] == ["p0", "p2", "p4", "p6"]
-    assert spread(prompts(3), 5) == prompts(3)

@@ -19,7 +19,6 @@ from headwise.analyses.variants.measure import measure_variants
 from headwise.attention.extract import extract_attention
 from headwise.runtime.parquet import read_metadata
 from headwise.study.extraction import DATE, Extraction
-from headwise.study.prompts import Prompt, spread
 from headwise.study.specialization import PAIR_STATISTICS, Specialization, known_estimators
 from headwise.study.variants import Variants
 
@@ -256,9 +255,3 @@ def test_a_half_precision_that_overflows_is_null_with_a_reason(prompts: Path, tm
     rows = pd.read_parquet(tmp_path / "variants.parquet")
     assert rows["value"].isna().all()
     assert rows["reason"].str.startswith("attention is not finite: prompt 'p0', layer 1").all()
-
-
-def test_prompts_are_spread_over_the_set() -> None:
-    prompts = [Prompt(str(number), "d", "text") for number in range(10)]
-    assert [prompt.id for prompt in spread(prompts, 4)] == ["0", "2", "5", "7"]
-    assert spread(prompts, 10) == spread(prompts, 99) == spread(prompts, None) == prompts
