@@ -15,7 +15,7 @@ from scipy.stats import binom
 from headwise.analyses.noise.probe import best_of_cells
 from headwise.analyses.noise.sensitivity import contrast
 from headwise.analyses.recursion.degradation import onset
-from headwise.analyses.recursion.rows import arm_difference, refit_means
+from headwise.analyses.recursion.summarize_chains import arm_difference, refit_means
 from headwise.runtime.progress import track
 from headwise.statistics.roc import roc_area
 from headwise.statistics.survival import restricted_mean_difference

@@ -8,10 +8,13 @@ import pandas as pd
 import pytest
 from tiny import tiny_content
 
+from headwise.analyses.noise.jobs import TABLES as NOISE_TABLES
 from headwise.analyses.noise.jobs import perturbation_arguments, response_arguments
 from headwise.analyses.noise.noise_rows import AS_MADE, DUPLICATED
-from headwise.analyses.noise.report.part import PART
+from headwise.analyses.noise.report.part import PART as NOISE
+from headwise.analyses.recursion.jobs import TABLES as RECURSION_TABLES
 from headwise.analyses.recursion.jobs import chain_arguments, survival_arguments
+from headwise.analyses.recursion.report.part import PART as RECURSION
 from headwise.report.parts import TABLES
 from headwise.report.tables import analysis_table
 from headwise.runtime.parquet import read_metadata
@@ -43,6 +46,7 @@ SECTION = {
         "context": 8,
     },
 }
+PARTS = (NOISE, RECURSION)
 PERTURBED = ("losses", "specialization", "generated", "duplication")
 REFITS = (("multi_head", 1), ("multi_head", 2), ("grouped_query", 1))
 
@@ -108,12 +112,11 @@ def robustness(
     """All experiments of the section, and the tables that the report reads."""
     study, folder = robust_study, tmp_path_factory.mktemp("robustness")
     refits = {refit: perturb(*refit, f"{refit[0]}-{refit[1]}") for refit in REFITS}
-    recursion_tables = [name for name in PART.columns if name.startswith("recursion")]
-    analyses = {name: folder / "analyses" / f"{name}.parquet" for name in PART.columns}
+    analyses = {name: folder / "analyses" / f"{name}.parquet" for name in (*NOISE_TABLES, *RECURSION_TABLES)}
     run_script(
         "summarize_perturbations",
         input={name: [files[name] for files in refits.values()] for name in PERTURBED},
-        output={name: path for name, path in analyses.items() if name not in recursion_tables},
+        output={name: analyses[name] for name in NOISE_TABLES},
         arguments=response_arguments(study),
     )
     chains: dict[str, list[Path]] = {"generations": [], "specialization": []}
@@ -134,7 +137,7 @@ def robustness(
     run_script(
         "summarize_recursion",
         input=chains,
-        output={name: analyses[name] for name in recursion_tables},
+        output={name: analyses[name] for name in RECURSION_TABLES},
         arguments=survival_arguments(study),
     )
     tables = {name: typed_columns(name, TABLES[name], analysis_table(study, path)) for name, path in analyses.items()}
@@ -210,18 +213,20 @@ def test_chains_are_followed_to_the_last_possible_onset(robustness):
 
 def test_the_report_draws_and_says_what_was_found(robustness):
     tables = {**robustness.tables, "models": pd.DataFrame({"model": ["multi_head"], "attention": ["multi-head"]})}
-    drawn = {chart.name: chart.draw(robustness.study, tables) for chart in PART.charts(robustness.study)}
+    charts = [chart for part in PARTS for chart in part.charts(robustness.study)]
+    drawn = {chart.name: chart.draw(robustness.study, tables) for chart in charts}
     assert all(chart.to_dict() for chart in drawn.values())
-    found = {finding.id: finding for finding in PART.findings(robustness.study, tables)}
+    found = {finding.id: finding for part in PARTS for finding in part.findings(robustness.study, tables)}
     assert {"noise:grouped_query", "noise:duplication", "recursion:base"} <= set(found)
     assert "cannot by itself amplify noise" in found["noise:duplication"].sentence
-    headings = [passage.heading for passage in PART.passages(robustness.study, tables)]
+    headings = [passage.heading for part in PARTS for passage in part.passages(robustness.study, tables)]
     assert len(headings) == 4
 
 
 def test_a_study_without_the_section_has_no_trace_of_it(robustness):
-    empty = {name: typed_columns(name, TABLES[name], pd.DataFrame()) for name in PART.columns}
+    empty = {name: typed_columns(name, TABLES[name], pd.DataFrame()) for name in (*NOISE_TABLES, *RECURSION_TABLES)}
     empty["models"] = pd.DataFrame({"model": ["multi_head"], "attention": ["multi-head"]})
-    assert [chart.draw(robustness.study, empty) for chart in PART.charts(robustness.study)] == [None] * 4
-    assert not list(PART.findings(robustness.study, empty))
-    assert not list(PART.passages(robustness.study, empty))
+    for part in PARTS:
+        assert not any(chart.draw(robustness.study, empty) for chart in part.charts(robustness.study))
+        assert not list(part.findings(robustness.study, empty))
+        assert not list(part.passages(robustness.study, empty))

@@ -198,8 +198,13 @@ def marked_p(row: Mapping[str, Any]) -> str:
     return p_value(row["p"]) + (f" {DAGGER}" if OUT_OF_BAND in said else "")
 
 
+def ends(low: object, high: object, digits: int) -> str:
+    """An interval of what has no sign; a dash where there is none."""
+    return "–" if missing(low) else f"{number(low, digits)} to {number(high, digits)}"
+
+
 def interval(low: object, high: object, digits: int = 4) -> str:
-    """A confidence interval; a dash where there is none."""
+    """A confidence interval of what has a sign; a dash where there is none."""
     return "–" if missing(low) or missing(high) else f"{signed(low, digits)} to {signed(high, digits)}"
 
 

@@ -4,7 +4,8 @@ from headwise.analyses.calibration.report.part import PART as CALIBRATION
 from headwise.analyses.controls.report.part import PART as CONTROLS
 from headwise.analyses.declaration.report.part import PART as DECLARATION
 from headwise.analyses.factors.report.part import PART as FACTORS
-from headwise.analyses.noise.report.part import PART as ROBUSTNESS
+from headwise.analyses.noise.report.part import PART as NOISE
+from headwise.analyses.recursion.report.part import PART as RECURSION
 from headwise.analyses.stability.report.part import PART as STABILITY
 from headwise.analyses.variants.report.part import PART as VARIANTS
 from headwise.published.report.part import PART as PUBLISHED
@@ -12,7 +13,17 @@ from headwise.report.columns import COLUMNS
 from headwise.report.part import Part
 from headwise.tables.row import Column
 
-PARTS: tuple[Part, ...] = (DECLARATION, FACTORS, VARIANTS, ROBUSTNESS, STABILITY, PUBLISHED, CALIBRATION, CONTROLS)
+PARTS: tuple[Part, ...] = (
+    DECLARATION,
+    FACTORS,
+    VARIANTS,
+    NOISE,
+    RECURSION,
+    STABILITY,
+    PUBLISHED,
+    CALIBRATION,
+    CONTROLS,
+)
 
 
 TABLES: dict[str, tuple[Column, ...]] = COLUMNS | {

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from report_examples import example_study, write_inputs
 
 from headwise.analyses.noise.noise_rows import per_unit, read_refits
-from headwise.analyses.recursion.rows import survival_rows
+from headwise.analyses.recursion.rows import RecursionSurvival
+from headwise.analyses.recursion.summarize_chains import survival_rows
 from headwise.report import tested
 from headwise.report.columns import COLUMNS
 from headwise.report.model_facts import models_table
@@ -25,7 +26,7 @@ from headwise.runtime.json_files import json_text, read_json
 from headwise.runtime.parquet import read_metadata, read_table, table_of, write_table
 from headwise.study.robustness import Arm, Recursion
 from headwise.tables.cells import TableError
-from headwise.tables.frame import typed_columns
+from headwise.tables.frame import frame_of, typed_columns
 
 STUDY = example_study(bases=("multi_head",), methods=("sft",))
 FAR = 2**53  # from here on floating-point numbers have no odd neighbours
@@ -221,9 +222,9 @@ def test_refits_with_large_seeds_are_units_of_their_own(tmp_path: Path) -> None:
 
 def test_a_table_with_all_refits_and_single_ones_keeps_the_seeds() -> None:
     recursion = Recursion(arms=[Arm(name="a", model="multi_head", mode="continue")], generations=10)
-    times = pd.DataFrame({"arm": "a", "seed": [FAR, FAR + 1], "prompt": "x", "generation": 3, "happened": True})
-    table = table_of(survival_rows(times, recursion, 0.05))
-    assert set(table["seed"].dropna()) == {FAR, FAR + 1}
+    times = pd.DataFrame({"arm": "a", "seed": [LIMIT - 1, LIMIT], "prompt": "x", "generation": 3, "happened": True})
+    table = frame_of(RecursionSurvival, survival_rows(times, recursion, 0.05))
+    assert set(table["seed"].dropna()) == {LIMIT - 1, LIMIT}
 
 
 def test_text_of_the_csv_tables_is_neutral_and_other_cells_are_those_of_parquet(inputs: Inputs, tmp_path: Path) -> None:

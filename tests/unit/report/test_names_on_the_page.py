@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_examples import example_study, write_inputs
 
-from headwise.analyses.noise.report.charts import MEASURES, generations_chart
+from headwise.analyses.recursion.report.charts import DRAWN, generations_chart
 from headwise.analyses.variants.report.charts import confound_chart
 from headwise.report.chart_parts import labelled, methods, model_axis
 from headwise.report.columns import Tables
@@ -146,7 +146,7 @@ def test_long_names_are_lines_and_rows_of_their_own_in_the_figures_of_the_analys
     stem = "the_same_fifty_characters_stand_before_what_differs_here"
     arms = [f"{stem}_one_{stem}", f"{stem}_two_{stem}"]
     generations = [
-        {"arm": arm, "seed": 1, "generation": generation, **dict.fromkeys(MEASURES, 0.5)}
+        {"arm": arm, "seed": 1, "generation": generation, **dict.fromkeys(DRAWN, 0.5)}
         for arm in arms
         for generation in (1, 2)
     ]

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from headwise.analyses.noise.response import Value
 from headwise.analyses.noise.response import specialization as specialization_of
 from headwise.analyses.recursion.degradation import (
     distinct,
@@ -22,6 +22,7 @@ from headwise.analyses.recursion.degradation import (
     repeated_share,
     similarity,
 )
+from headwise.analyses.recursion.rows import Generation, GenerationSpecialization
 from headwise.models.checkpoint import weights_digest
 from headwise.models.encoding import Encoder, encode, limits_of
 from headwise.models.generation import GenerationError, Written, stop_tokens, write
@@ -29,7 +30,6 @@ from headwise.models.load import input_device, load_checkpoint
 from headwise.models.optimization import one_thread
 from headwise.models.pairs import template_parts
 from headwise.runtime.json_files import read_json, write_json
-from headwise.runtime.parquet import write_table
 from headwise.runtime.progress import track
 from headwise.runtime.provenance import file_digest, json_digest, library_versions
 from headwise.statistics.generators import generator_for
@@ -37,45 +37,9 @@ from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
 from headwise.study.prompts import EncodedPrompt, prompts_by_id, spread
 from headwise.study.robustness import Arm, Recursion
+from headwise.tables.files import write_rows
 
 STATE = "state.json"
-
-
-@dataclass(frozen=True)
-class Generation:
-    """One row: what one chain wrote in one generation.
-
-    tokens: how many. distinct_1, distinct_2, longest_repeated_span, repeated_share, similarity (to the previous
-    generation; of the first, to the prompt): see `degradation`. nll_nats: mean negative ln p of what was written, per
-    token, at temperature 1. degraded: by the declared criterion. None where undefined, with the reason.
-    """
-
-    prompt: str
-    generation: int
-    tokens: int
-    distinct_1: float | None
-    distinct_2: float | None
-    longest_repeated_span: int
-    repeated_share: float | None
-    similarity: float | None
-    nll_nats: float | None
-    degraded: bool | None
-    text: str
-    reason: str | None
-
-
-@dataclass(frozen=True)
-class GenerationSpecialization:
-    """One row: an estimator on what all chains of an arm wrote in one generation (0: the prompts), read as prompts.
-
-    chains: that wrote at least two tokens. value: None where undefined, with the reason.
-    """
-
-    generation: int
-    estimator: str
-    chains: int
-    value: float | None
-    reason: str | None
 
 
 @one_thread()
@@ -140,18 +104,10 @@ def recurse(
         write_json(asdict(run), state / STATE)
     read = raw.as_recorded(asks_for_the_date=arm.mode == "rewrite")
     shared = {**metadata, **read, "weights_digest": weights_digest(checkpoint)}
-    write_table(pd.DataFrame(run.rows).astype(_ROW_TYPES), generations, shared)
-    write_table(pd.DataFrame(run.specialization).astype(_SPECIALIZATION_TYPES), specialization, shared)
+    write_rows(Generation, run.rows, generations, shared)
+    write_rows(GenerationSpecialization, run.specialization, specialization, shared)
     (state / STATE).unlink(missing_ok=True)
     state.rmdir()
-
-
-_ROW_TYPES = {
-    **dict.fromkeys(("prompt", "text", "reason"), "string"),
-    "degraded": "boolean",
-    **dict.fromkeys(("distinct_1", "distinct_2", "repeated_share", "similarity", "nll_nats"), "Float64"),
-}
-_SPECIALIZATION_TYPES = {"estimator": "string", "reason": "string", "value": "Float64"}
 
 
 @dataclass
@@ -250,18 +206,18 @@ def _described(
         elif len(tokens) == 1:
             reason = f"generation {number} of '{prompt}' is a single token, which has no bigram: the chain ends"
         yield Generation(
-            prompt,
-            number,
-            len(tokens),
-            distinct(tokens, 1),
-            distinct(tokens, 2),
-            longest_repeated_span(tokens),
-            repeated_share(tokens),
-            similarity(tokens, previous[prompt]),
-            text.nll_nats,
-            is_degraded(tokens, settings.degradation),
-            str(tokenizer.decode(tokens)),
-            reason,
+            prompt=prompt,
+            generation=number,
+            tokens=len(tokens),
+            distinct_1=distinct(tokens, 1),
+            distinct_2=distinct(tokens, 2),
+            longest_repeated_span=longest_repeated_span(tokens),
+            repeated_share=repeated_share(tokens),
+            similarity=similarity(tokens, previous[prompt]),
+            nll_nats=text.nll_nats,
+            degraded=is_degraded(tokens, settings.degradation),
+            text=str(tokenizer.decode(tokens)),
+            reason=reason,
         )
 
 
@@ -279,8 +235,11 @@ def _specialization(
         for chain in chains
         if len(texts.get(chain.id, ())) > 1
     ]
-    if not read:
-        nothing = "no chain wrote two tokens"
-        return [asdict(GenerationSpecialization(number, name, 0, None, nothing)) for name in estimators]
-    found = specialization_of(model, read, estimators)
-    return [asdict(GenerationSpecialization(number, name, len(read), *found[name])) for name in estimators]
+    nothing: dict[str, Value] = dict.fromkeys(estimators, (None, "no chain wrote two tokens"))
+    found = specialization_of(model, read, estimators) if read else nothing
+    return [
+        asdict(
+            GenerationSpecialization(generation=number, estimator=name, chains=len(read), value=value, reason=reason)
+        )
+        for name, (value, reason) in found.items()
+    ]

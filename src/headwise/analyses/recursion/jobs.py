@@ -5,12 +5,13 @@ Imported by the Snakefile: nothing heavy is imported here.
 
 from typing import Any
 
+from headwise.analyses.recursion.rows import TABLES as ROWS
 from headwise.models.places import checkpoint_of, files_of, results
 from headwise.study.jobs import model_metadata
 from headwise.study.robustness import Arm
 from headwise.study.study import Study
 
-TABLES = ("recursion_generations", "recursion_specialization", "recursion_survival", "recursion_durations")
+TABLES = tuple(row.table for row in ROWS)
 
 
 def tables(study: Study) -> tuple[str, ...]:

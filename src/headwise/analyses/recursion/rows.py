@@ -1,182 +1,177 @@
-"""From chains of generations to tables: what each generation was like, and how long chains last."""
+"""The tables of recursive generation: what one refit of an arm writes, and what all arms come to."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
 
-import numpy as np
-import pandas as pd
+from headwise.statistics.procedures import Procedure
+from headwise.tables.row import Row, column
 
-from headwise.analyses.recursion.degradation import onset
-from headwise.runtime.parquet import read_metadata, read_table
-from headwise.statistics.generators import generator_for
-from headwise.statistics.intervals import t_interval, welch_interval
-from headwise.statistics.permutation import sign_flip, two_sample
-from headwise.statistics.result import finite_or_none, joined
-from headwise.statistics.survival import kaplan_meier, restricted_mean
-from headwise.study.comparison import Comparison
-from headwise.study.robustness import Recursion
-
-MEASURES = ("tokens", "distinct_1", "distinct_2", "longest_repeated_span", "repeated_share", "similarity", "nll_nats")
-SHARED_MODEL = "chains of one refit are not independent: the interval is too narrow"
+REASON = "Why something is undefined, or must be read with care"
 
 
-def read_arms(paths: Sequence[Path]) -> pd.DataFrame:
-    """Rows of all arms and seeds with columns `arm` and `seed`."""
-    parts = []
-    for path in paths:
-        metadata = read_metadata(path)
-        parts.append(read_table(path).assign(arm=metadata["arm"], seed=metadata["seed"]))
-    return pd.concat(parts, ignore_index=True)
+class Unit(StrEnum):
+    """What is counted: refits of an arm, or chains within one refit."""
+
+    REFIT = "refit"
+    CHAIN = "chain"
 
 
-def generation_rows(chains: pd.DataFrame) -> pd.DataFrame:
-    """Means over the chains of an arm, seed and generation; a chain without a value leaves its count, not its mean.
+@dataclass(frozen=True, kw_only=True)
+class Generation(Row):
+    """What one chain wrote in one generation; `degradation` defines its measures."""
 
-    Columns: arm, seed, generation, chains, the measures of `MEASURES`, degraded (share of chains), undefined (values
-    that chains did not have).
-    """
-    numbers = chains.assign(**{name: chains[name].astype("float64") for name in (*MEASURES, "degraded")})
-    grouped = numbers.groupby(["arm", "seed", "generation"], sort=False)
-    undefined = numbers[list(MEASURES)].isna().sum(axis=1).groupby([numbers[name] for name in grouped.keys]).sum()
-    means = grouped[[*MEASURES, "degraded"]].mean()
-    return means.assign(chains=grouped.size(), undefined=undefined).reset_index()
-
-
-def onsets(chains: pd.DataFrame, settings: Recursion) -> pd.DataFrame:
-    """When each chain degrades: columns arm, seed, prompt, generation, happened, ended (it wrote fewer generations than
-    it was meant to)."""
-    rows = []
-    for (arm, seed, prompt), chain in chains.sort_values("generation", kind="stable").groupby(
-        ["arm", "seed", "prompt"], sort=False
-    ):
-        states = [bool(state) for state in chain["degraded"].dropna()]
-        generation, happened = onset(states, settings.generations, settings.degradation.consecutive)
-        rows.append(
-            {
-                "arm": arm,
-                "seed": seed,
-                "prompt": prompt,
-                "generation": generation,
-                "happened": happened,
-                "ended": len(states) < settings.generations,
-            }
-        )
-    return pd.DataFrame(rows)
+    table: ClassVar[str] = "generations"
+    prompt: str = column("Prompt that the chain began with")
+    generation: int = column("Generation, from 1")
+    tokens: int = column("Tokens that it wrote")
+    distinct_1: float | None = column("Share of different tokens", default=None)
+    distinct_2: float | None = column("Share of different bigrams", default=None)
+    longest_repeated_span: int = column("Longest span that occurs twice", unit="tokens")
+    repeated_share: float | None = column("That span over the longest possible", default=None)
+    similarity: float | None = column(
+        "Share of bigrams in common with the generation before; of the first generation, with the prompt", default=None
+    )
+    nll_nats: float | None = column(
+        "Mean negative ln p of what was written, at temperature 1", unit="nats per token", default=None
+    )
+    degraded: bool | None = column("Whether it is degraded by the declared criterion", default=None)
+    text: str = column("What was written")
+    reason: str | None = column(REASON, default=None)
 
 
-def survival_rows(times: pd.DataFrame, settings: Recursion, level: float) -> Iterator[dict[str, Any]]:
-    """Kaplan–Meier curves per arm (seed null) and per arm and seed: a row per step, from generation 0 to the last that
-    a chain was followed to."""
-    horizon = last_onset(settings)
-    for arm, seed, rows in _groups(times):
-        curve = kaplan_meier(rows["generation"], rows["happened"], level)
-        reason = joined(curve.reason, SHARED_MODEL if seed is None else None)
-        shared = {"arm": arm, "seed": seed, "chains": curve.n, "reason": reason}
-        last: dict[str, Any] = {"generation": 0, "survival": 1.0, "ci_low": None, "ci_high": None}
-        yield {**shared, **last, "at_risk": curve.n, "events": 0}
-        for place, time in enumerate(curve.times):
-            ends = {"ci_low": finite_or_none(curve.low[place]), "ci_high": finite_or_none(curve.high[place])}
-            last = {"generation": int(time), "survival": float(curve.survival[place]), **ends}
-            yield {**shared, **last, "at_risk": int(curve.at_risk[place]), "events": int(curve.events[place])}
-        followed = horizon if last["survival"] == 0 else int(min(horizon, curve.followed))
-        if last["generation"] < followed:
-            at_risk = int((rows["generation"] >= followed).sum())
-            yield {**shared, **last, "generation": followed, "at_risk": at_risk, "events": 0}
+@dataclass(frozen=True, kw_only=True)
+class GenerationSpecialization(Row):
+    """An estimator on what all chains of an arm wrote in one generation, read as prompts."""
+
+    table: ClassVar[str] = "specialization"
+    generation: int = column("Generation; 0: the prompts")
+    estimator: str = column("Estimator of specialization on what was written, all keys kept")
+    chains: int = column("Chains that wrote at least two tokens")
+    value: float | None = column("Its value", default=None)
+    reason: str | None = column(REASON, default=None)
 
 
-def duration_rows(times: pd.DataFrame, settings: Recursion, comparison: Comparison) -> Iterator[dict[str, Any]]:
-    """Restricted mean of the generations until onset: per arm over its refits (seed null), and per arm and refit.
+@dataclass(frozen=True, kw_only=True)
+class OfRefit(Row):
+    """One refit of an arm."""
 
-    Chains of one refit are alike, so that an arm has as many units as refits: its interval is Student's over the means
-    of refits, and it is compared with the first arm by `arm_difference`.
-    """
-    horizon = last_onset(settings)
-    means = {
-        arm: refit_means(times[times["arm"] == arm], horizon, comparison.level) for arm in dict.fromkeys(times["arm"])
-    }
-    first = settings.arms[0].name
-    for arm, seed, rows in _groups(times):
-        shared = {"arm": arm, "seed": seed, "horizon": horizon, "chains": len(rows)}
-        shared["degraded_chains"] = int(rows["happened"].sum())
-        shared["ended_chains"] = int((rows["ended"] & ~rows["happened"]).sum())
-        if seed is not None:
-            own = restricted_mean(rows["generation"], rows["happened"], horizon, comparison.level)
-            ends = {"ci_low": own.low, "ci_high": own.high}
-            yield {
-                **shared,
-                "mean_generations": own.estimate,
-                **ends,
-                "n": own.n,
-                "unit": "chain",
-                "reason": own.reason,
-            }
-            continue
-        over = t_interval(list(means[arm].values()), comparison.level)
-        nothing = "no chain degraded: nothing varies" if not rows["happened"].any() else None
-        row = {**shared, "mean_generations": over.estimate, "n": over.n, "unit": "refit"}
-        row |= {"ci_low": None if nothing else over.low, "ci_high": None if nothing else over.high}
-        lost = sum(np.isnan(mean) for mean in means[arm].values())
-        row["reason"] = joined(
-            nothing or over.reason,
-            f"refits of which no chain could be followed to generation {horizon}, left out: {lost}" if lost else None,
-        )
-        if arm != first and first in means:
-            rng = generator_for("recursion", arm, first)
-            row |= {"reference": first, **asdict(arm_difference(means[arm], means[first], rng, comparison))}
-        yield row
+    arm: str = column("Name of the arm in the study file")
+    seed: int = column("Refit of its model, which also seeds sampling")
 
 
-@dataclass(frozen=True)
-class ArmDifference:
-    """Mean generations until onset of an arm less those of another; None where undefined."""
+@dataclass(frozen=True, kw_only=True)
+class OfArm(Row):
+    """One refit of an arm, or all of them together."""
 
-    difference: float | None
-    difference_low: float | None
-    difference_high: float | None
-    p: float | None
-    p_attainable: float | None
-    test: str
+    arm: str = column("Name of the arm in the study file")
+    seed: int | None = column("Refit of its model; null: chains of all refits together", default=None)
 
 
-def refit_means(times: pd.DataFrame, horizon: int, level: float) -> dict[int, float]:
-    """Restricted mean of the generations until onset of each refit of an arm, by seed; NaN where it is undefined.
+@dataclass(frozen=True, kw_only=True)
+class RecursionGeneration(OfRefit):
+    """What a generation of an arm is like: means over the chains of a refit."""
 
-    Where all chains without onset were followed to the horizon it is their mean.
-    """
-    means = {}
-    for seed, own in times.groupby("seed"):
-        generations = own["generation"].clip(upper=horizon).astype("float64")
-        if (own["happened"] | (generations >= horizon)).all():
-            means[int(str(seed))] = float(generations.mean())
-        else:
-            mean = restricted_mean(own["generation"], own["happened"], horizon, level).estimate
-            means[int(str(seed))] = np.nan if mean is None else mean
-    return means
-
-
-def arm_difference(
-    means: Mapping[int, float], reference: Mapping[int, float], rng: np.random.Generator, settings: Comparison
-) -> ArmDifference:
-    """Compare arms with refits as units: in pairs of the same seed, since arms may share a model, where seeds agree."""
-    if set(means) == set(reference):
-        differences = [means[seed] - reference[seed] for seed in sorted(means)]
-        test, interval = sign_flip(differences, rng, settings.resamples), t_interval(differences, settings.level)
-    else:
-        samples = list(means.values()), list(reference.values())
-        test, interval = two_sample(*samples, rng, settings.resamples), welch_interval(*samples, settings.level)
-    how = f"{test.method}; interval: {interval.method}"
-    return ArmDifference(test.estimate, interval.low, interval.high, test.p, test.p_attainable, how)
-
-
-def last_onset(settings: Recursion) -> int:
-    """The last generation at which a run of degraded ones can begin: how far chains are followed."""
-    return settings.generations - settings.degradation.consecutive + 1
+    table: ClassVar[str] = "recursion_generations"
+    generation: int = column("Generation, from 1")
+    tokens: float = column("Mean tokens that a chain wrote")
+    distinct_1: float | None = column("Mean share of different tokens", default=None)
+    distinct_2: float | None = column(
+        "Mean share of different bigrams", heading="Different bigrams (share)", default=None
+    )
+    longest_repeated_span: float = column("Mean longest span of tokens that occurs twice", unit="tokens")
+    repeated_share: float | None = column(
+        "Mean of that span over the longest possible", heading="Longest repeated span (share)", default=None
+    )
+    similarity: float | None = column(
+        "Mean share of bigrams in common with the generation before",
+        heading="Bigrams shared with the generation before",
+        default=None,
+    )
+    nll_nats: float | None = column(
+        "Mean negative ln p of what was written",
+        unit="nats per token",
+        heading="Negative ln p per token (nats)",
+        default=None,
+    )
+    degraded: float | None = column("Share of chains that are degraded by the declared criterion", default=None)
+    chains: int = column("Chains that wrote in this generation or ended in it")
+    undefined: int = column("Values that chains did not have; they are in no mean")
 
 
-def _groups(times: pd.DataFrame) -> Iterator[tuple[str, int | None, pd.DataFrame]]:
-    for arm, rows in times.groupby("arm", sort=False):
-        yield str(arm), None, rows
-        for seed, own in rows.groupby("seed", sort=True):
-            yield str(arm), int(str(seed)), own
+@dataclass(frozen=True, kw_only=True)
+class RecursionSpecialization(GenerationSpecialization, OfRefit):
+    """An estimator on what all chains of a refit of an arm wrote in one generation."""
+
+    table: ClassVar[str] = "recursion_specialization"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecursionSurvival(OfArm):
+    """A step of a Kaplan–Meier curve: the share of chains that are not degraded, from one generation on."""
+
+    table: ClassVar[str] = "recursion_survival"
+    chains: int = column("Chains")
+    generation: int = column("Generation from which on the share holds")
+    survival: float = column("Share of chains that are not degraded (Kaplan–Meier)")
+    ci_low: float | None = column("Lower end of the confidence interval", default=None)
+    ci_high: float | None = column("Upper end of the confidence interval", default=None)
+    at_risk: int = column("Chains not degraded just before")
+    events: int = column("Chains whose degradation began here")
+    reason: str | None = column(REASON, default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lasting(OfArm):
+    """How long the chains of an arm, or of one of its refits, last."""
+
+    mean_generations: float | None = column(
+        "Restricted mean of the generations until degradation began", heading="Mean onset", default=None
+    )
+    ci_low: float | None = column("Lower end of the confidence interval", default=None)
+    ci_high: float | None = column("Upper end of the confidence interval", default=None)
+    n: int = column("Number of units")
+    unit: Unit = column("What is counted: refit over all seeds, chain within one")
+    horizon: int = column("Last generation at which degradation could begin")
+    chains: int = column("Chains")
+    degraded_chains: int = column("Chains that degraded; the others are censored")
+    ended_chains: int = column(
+        "Chains that ended undegraded, with a generation below two tokens; censored there", heading="Ended chains"
+    )
+    reason: str | None = column(REASON, default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmDifference(Row):
+    """How much longer the chains of an arm last than those of another; refits are the units."""
+
+    difference: float | None = column(
+        "Restricted mean less that of the reference, refits as units",
+        unit="generations",
+        heading="Against the first arm",
+        default=None,
+    )
+    difference_low: float | None = column("Lower end of its confidence interval", default=None)
+    difference_high: float | None = column("Upper end of its confidence interval", default=None)
+    p: float | None = column("Two-sided p of one test", heading="p", default=None)
+    p_attainable: float | None = column("The smallest p that this design can give", heading="Smallest p", default=None)
+    procedure: Procedure | None = column("Procedure behind p, as calibration names it", default=None)
+    test: str | None = column("How p was made", default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecursionDuration(ArmDifference, Lasting):
+    """How long the chains of an arm last, and how much longer than those of the first arm."""
+
+    table: ClassVar[str] = "recursion_durations"
+    in_results: ClassVar[bool] = True
+    reference: str | None = column("Arm that it is compared with", default=None)
+
+
+# The finished tables, which stand in the report.
+TABLES: tuple[type[Row], ...] = (
+    RecursionGeneration,
+    RecursionSpecialization,
+    RecursionSurvival,
+    RecursionDuration,
+)

@@ -5,15 +5,23 @@ from pathlib import Path
 
 from headwise.analyses.noise.summarize import shared_metadata
 from headwise.analyses.recursion.rows import (
+    Generation,
+    GenerationSpecialization,
+    RecursionDuration,
+    RecursionGeneration,
+    RecursionSpecialization,
+    RecursionSurvival,
+)
+from headwise.analyses.recursion.summarize_chains import (
     duration_rows,
     generation_rows,
     onsets,
     read_arms,
     survival_rows,
 )
-from headwise.runtime.parquet import table_of, write_table
 from headwise.study.comparison import Comparison
 from headwise.study.robustness import Recursion
+from headwise.tables.files import write_rows
 
 
 def summarize_recursion(
@@ -24,13 +32,13 @@ def summarize_recursion(
     outputs: Mapping[str, Path],
 ) -> None:
     """Write the tables of recursive generation: generations, estimators, survival curves and durations."""
-    chains = read_arms(generations)
+    chains = read_arms(Generation, generations)
     times = onsets(chains, settings)
-    found = {
-        "recursion_generations": generation_rows(chains),
-        "recursion_specialization": read_arms(specialization),
-        "recursion_survival": table_of(survival_rows(times, settings, comparison.level)),
-        "recursion_durations": table_of(duration_rows(times, settings, comparison)),
-    }
-    for name, table in found.items():
-        write_table(table, outputs[name], shared_metadata(generations))
+    shared = shared_metadata(generations)
+    write_rows(RecursionGeneration, generation_rows(chains), outputs[RecursionGeneration.table], shared)
+    estimators = read_arms(GenerationSpecialization, specialization)
+    write_rows(RecursionSpecialization, estimators, outputs[RecursionSpecialization.table], shared)
+    survival = survival_rows(times, settings, comparison.level)
+    write_rows(RecursionSurvival, survival, outputs[RecursionSurvival.table], shared)
+    durations = duration_rows(times, settings, comparison)
+    write_rows(RecursionDuration, durations, outputs[RecursionDuration.table], shared)

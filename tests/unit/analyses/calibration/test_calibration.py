@@ -157,8 +157,8 @@ ROWS = [
     ("factors", {}, "p", Procedure.FACTOR),
     ("noise_contrasts", {}, "p", Procedure.TWO_SAMPLES),
     ("probe_discrimination", {}, "p", Procedure.ROC_AREA),
-    ("recursion_durations", {"test": "two-sided sign-flip test, exact"}, "p", Procedure.REFITS),
-    ("recursion_durations", {"test": "two-sided two-sample permutation test"}, "p", Procedure.TWO_SAMPLES),
+    ("recursion_durations", {"procedure": "sign flip over refits"}, "p", Procedure.REFITS),
+    ("recursion_durations", {"procedure": "two samples of refits"}, "p", Procedure.TWO_SAMPLES),
     ("stability", {"method": "two-sided permutation test of Pearson's r, exact"}, "p", Procedure.CORRELATION),
 ]
 

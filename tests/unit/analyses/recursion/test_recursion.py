@@ -12,7 +12,7 @@ from tiny import write_prompts
 import headwise.analyses.noise.response as response
 import headwise.analyses.recursion.chain as recursion
 from headwise.analyses.recursion.degradation import distinct, repeated_share, similarity
-from headwise.analyses.recursion.rows import onsets
+from headwise.analyses.recursion.summarize_chains import onsets
 from headwise.models.generation import GenerationError, write
 from headwise.models.load import load_checkpoint
 from headwise.models.save import save_checkpoint
@@ -164,11 +164,11 @@ def test_the_state_of_another_run_is_not_continued(place, tmp_path, monkeypatch)
     def fail(*_):
         raise KeyboardInterrupt
 
-    original = recursion.write_table
-    monkeypatch.setattr(recursion, "write_table", fail)
+    original = recursion.write_rows
+    monkeypatch.setattr(recursion, "write_rows", fail)
     with pytest.raises(KeyboardInterrupt):
         run(place, tmp_path)
-    monkeypatch.setattr(recursion, "write_table", original)
+    monkeypatch.setattr(recursion, "write_rows", original)
     other, _ = run(place, tmp_path, seed=2)
     assert other["text"].tolist() == run(place, tmp_path / "fresh", seed=2)[0]["text"].tolist()
 

@@ -48,9 +48,9 @@ def of_contrast(row: Mapping[str, Any]) -> Procedures:
     return {"p": own, "p_adjusted": Procedure.CONFIRMATORY_SET if row.get("role") == CONFIRMATORY else None}
 
 
-def of_durations(row: Mapping[str, Any]) -> Procedures:
-    """Of arms of recursive generation: refits in pairs where both arms have the same."""
-    return {"p": Procedure.REFITS if "sign-flip" in (row["test"] or "") else Procedure.TWO_SAMPLES}
+def of_procedure(row: Mapping[str, Any]) -> Procedures:
+    """Of a row that names the procedure behind its p."""
+    return {"p": row["procedure"]}
 
 
 def of_stability(row: Mapping[str, Any]) -> Procedures:
@@ -65,7 +65,7 @@ OF_TABLE: dict[str, Callable[[Mapping[str, Any]], Procedures]] = {
     "factors": lambda row: {"p": Procedure.FACTOR},
     "noise_contrasts": lambda row: {"p": Procedure.TWO_SAMPLES},
     "probe_discrimination": lambda row: {"p": Procedure.ROC_AREA},
-    "recursion_durations": of_durations,
+    "recursion_durations": of_procedure,
     "stability": of_stability,
 }
 

@@ -1,4 +1,4 @@
-"""The tables about perturbed models and recursive generation."""
+"""The tables about perturbed models."""
 
 from headwise.tables.row import Column
 
@@ -25,11 +25,6 @@ _P = (
     Column("p_attainable", float, "The smallest p that this design can give", True),
 )
 _REASON = Column("reason", str, "Why something is undefined, or must be read with care", True)
-_ARM = (
-    Column("arm", str, "Name of the arm in the study file"),
-    Column("seed", int, "Refit of its model, which also seeds sampling"),
-)
-_EITHER_SEED = (_ARM[0], Column("seed", int, "Refit of its model; null: chains of all refits together", True))
 
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "noise_response": (
@@ -138,55 +133,5 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("declared_percent", float, "Mean difference in the fixed cell, percentage points"),
         Column("best_percent", float, "Mean difference in the best cell, percentage points"),
         Column("level", float, "Level of each test"),
-    ),
-    "recursion_generations": (
-        *_ARM,
-        Column("generation", int, "Generation, from 1"),
-        Column("tokens", float, "Mean tokens that a chain wrote"),
-        Column("distinct_1", float, "Mean share of different tokens", True),
-        Column("distinct_2", float, "Mean share of different bigrams", True),
-        Column("longest_repeated_span", float, "Mean longest span of tokens that occurs twice"),
-        Column("repeated_share", float, "Mean of that span over the longest possible", True),
-        Column("similarity", float, "Mean share of bigrams in common with the generation before", True),
-        Column("nll_nats", float, "Mean negative ln p per token of what was written", True),
-        Column("degraded", float, "Share of chains that are degraded by the declared criterion", True),
-        Column("chains", int, "Chains that wrote in this generation or ended in it"),
-        Column("undefined", int, "Values that chains did not have; they are in no mean"),
-    ),
-    "recursion_specialization": (
-        Column("generation", int, "Generation; 0: the prompts"),
-        Column("estimator", str, "Estimator of specialization on what was written, all keys kept"),
-        Column("chains", int, "Chains that wrote at least two tokens"),
-        Column("value", float, "Its value", True),
-        _REASON,
-        *_ARM,
-    ),
-    "recursion_survival": (
-        *_EITHER_SEED,
-        Column("chains", int, "Chains"),
-        _REASON,
-        Column("generation", int, "Generation from which on the share holds"),
-        Column("survival", float, "Share of chains that are not degraded (Kaplan–Meier)"),
-        *_ENDS,
-        Column("at_risk", int, "Chains not degraded just before"),
-        Column("events", int, "Chains whose degradation began here"),
-    ),
-    "recursion_durations": (
-        *_EITHER_SEED,
-        Column("mean_generations", float, "Restricted mean of the generations until degradation began", True),
-        *_ENDS,
-        Column("n", int, "Number of units"),
-        Column("unit", str, "What is counted: refit over all seeds, chain within one"),
-        Column("horizon", int, "Last generation at which degradation could begin"),
-        Column("chains", int, "Chains"),
-        Column("degraded_chains", int, "Chains that degraded; the others are censored"),
-        Column("ended_chains", int, "Chains that ended undegraded, with a generation below two tokens; censored there"),
-        _REASON,
-        Column("reference", str, "Arm that it is compared with", True),
-        Column("difference", float, "Restricted mean less that of the reference, generations; unit: refit", True),
-        Column("difference_low", float, "Lower end of its confidence interval", True),
-        Column("difference_high", float, "Upper end of its confidence interval", True),
-        *_P,
-        Column("test", str, "How p was made", True),
     ),
 }

@@ -1,4 +1,4 @@
-"""What noise, duplicated heads, the probe and recursive generation showed, in sentences computed from their tables."""
+"""What noise, duplicated heads and the probe showed, in sentences computed from their tables."""
 
 from collections.abc import Iterator
 from math import log
@@ -39,7 +39,6 @@ def findings(study: Study, tables: Tables) -> Iterator[Finding]:
     yield from _duplication(tables["key_value_duplication"])
     yield from _discrimination(study, tables["probe_discrimination"])
     yield from _selection(tables["probe_selection"])
-    yield from _recursion(tables["recursion_durations"])
 
 
 def ratio_words(row: Row) -> str:
@@ -173,37 +172,6 @@ def _selection(rows: pd.DataFrame) -> Iterator[Finding]:
             estimate=row["best_rate"],
             n=row["splits"],
             unit="split",
-        )
-
-
-def _recursion(rows: pd.DataFrame) -> Iterator[Finding]:
-    """How long each arm lasts, and against the first."""
-    for row in records(rows[rows["seed"].isna()]):
-        against = ""
-        if not missing(row["difference"]):
-            against = (
-                f"; {signed(row['difference'], 2)} against {plain(row['reference'])}, p = {marked_p(row)} "
-                "(smallest "
-                f"attainable {p_value(row['p_attainable'])}; unit: refit)"
-            )
-        ended = f", {row['ended_chains']} end before" if row["ended_chains"] else ""
-        mean = "undefined" if missing(row["mean_generations"]) else f"{number(row['mean_generations'], 2)}"
-        yield described(
-            row["reason"] or "exploratory",
-            id=f"recursion:{row['arm']}",
-            topic="model",
-            headline=False,
-            sentence=(
-                f"Fed back to itself, {plain(row['arm'])}: {row['degraded_chains']} of "
-                f"{amount(row['chains'], 'chain')} "
-                f"degrade{ended}; mean generation of onset, restricted to {row['horizon']}: {mean}{against}."
-            ),
-            estimate=row["mean_generations"],
-            interval=None if missing(row["ci_low"]) else (row["ci_low"], row["ci_high"]),
-            p=row["p"],
-            p_attainable=row["p_attainable"],
-            n=row["n"],
-            unit=row["unit"],
         )
 
 

@@ -1,4 +1,4 @@
-"""Perturbed models and recursive generation in the report."""
+"""Perturbed models in the report."""
 
 from headwise.analyses.noise.report.charts import charts
 from headwise.analyses.noise.report.columns import COLUMNS
@@ -7,8 +7,8 @@ from headwise.analyses.noise.report.views import passages
 from headwise.report.part import Part
 
 PART = Part(
-    name="robustness",
-    title="Robustness: noise, duplicated heads, recursive generation",
+    name="noise",
+    title="Robustness: noise and duplicated heads",
     columns=COLUMNS,
     in_results=(
         "noise_sensitivity",
@@ -16,7 +16,6 @@ PART = Part(
         "key_value_duplication",
         "probe_discrimination",
         "probe_selection",
-        "recursion_durations",
     ),
     charts=charts,
     findings=findings,

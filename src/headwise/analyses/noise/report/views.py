@@ -5,7 +5,7 @@ from functools import partial
 
 from headwise.analyses.noise.report.findings import REGION, ratio_words
 from headwise.report.columns import Tables
-from headwise.report.labels import estimator_title, marked_p, missing, number, p_value, plain, signed, up_to_one
+from headwise.report.labels import ends, estimator_title, marked_p, missing, number, p_value, plain, up_to_one
 from headwise.report.part import Passage
 from headwise.report.view import NAME, NUMBER, TEXT, Row, View, view
 from headwise.statistics.ratio import UNBOUNDED
@@ -48,12 +48,6 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
                 "the first group responds more than one of the second."
             ],
             [(_discrimination(tables), "What responses tell apart")],
-        )
-    if len(tables["recursion_durations"]):
-        yield Passage(
-            "Recursive generation",
-            ["What a model writes is what it reads next. Onset is the first of a run of degraded generations."],
-            [(_durations(tables), "Generations until degradation began")],
         )
 
 
@@ -111,30 +105,9 @@ def _discrimination(tables: Tables) -> View:
             ("Estimator", lambda row: estimator_title(row["estimator"]), NAME),
             ("Task", lambda row: row["task"], NAME),
             ("ROC area", lambda row: up_to_one(row["area"]), NUMBER),
-            ("Interval", lambda row: _ends(row["ci_low"], row["ci_high"], 2), NUMBER),
+            ("Interval", lambda row: ends(row["ci_low"], row["ci_high"], 2), NUMBER),
             ("p", marked_p, NUMBER),
             ("Smallest p", lambda row: p_value(row["p_attainable"]), NUMBER),
             ("Models", lambda row: f"{row['n']} + {row['n_reference']}", NUMBER),
         ],
     )
-
-
-def _durations(tables: Tables) -> View:
-    rows = tables["recursion_durations"]
-    return view(
-        rows[rows["seed"].isna()],
-        [
-            ("Arm", lambda row: plain(row["arm"]), NAME),
-            ("Degraded chains", lambda row: f"{row['degraded_chains']} of {row['chains']}", NUMBER),
-            ("Ended chains", lambda row: str(row["ended_chains"]), NUMBER),
-            ("Mean onset", lambda row: number(row["mean_generations"], 2), NUMBER),
-            ("Interval", lambda row: _ends(row["ci_low"], row["ci_high"], 2), NUMBER),
-            ("Against the first arm", lambda row: signed(row["difference"], 2), NUMBER),
-            ("p", marked_p, NUMBER),
-            ("Smallest p", lambda row: p_value(row["p_attainable"]), NUMBER),
-        ],
-    )
-
-
-def _ends(low: object, high: object, digits: int) -> str:
-    return "–" if missing(low) else f"{number(low, digits)} to {number(high, digits)}"
