@@ -10,8 +10,8 @@ from tiny import tiny_content
 
 from headwise.analyses.noise.jobs import TABLES as NOISE_TABLES
 from headwise.analyses.noise.jobs import perturbation_arguments, response_arguments
-from headwise.analyses.noise.noise_rows import AS_MADE, DUPLICATED
 from headwise.analyses.noise.report.part import PART as NOISE
+from headwise.analyses.noise.rows import Heads
 from headwise.analyses.recursion.jobs import TABLES as RECURSION_TABLES
 from headwise.analyses.recursion.jobs import chain_arguments, survival_arguments
 from headwise.analyses.recursion.report.part import PART as RECURSION
@@ -154,7 +154,7 @@ def test_losses_cover_every_dose_and_draw_of_the_model_and_its_twin(robustness):
     losses = pd.read_parquet(robustness.refits["grouped_query", 1]["losses"])
     assert len(losses) == 2 * 3 * 3 * 2  # heads × sites × doses × draws
     assert losses["nll_nats"].notna().all()
-    twin, made = (losses[losses["heads"] == heads].reset_index() for heads in (DUPLICATED, AS_MADE))
+    twin, made = (losses[losses["heads"] == heads].reset_index() for heads in (Heads.DUPLICATED, Heads.AS_MADE))
     assert (twin["delta_nll_nats"] - made["delta_nll_nats"]).abs().max() < 1e-5
     metadata = read_metadata(robustness.refits["multi_head", 1]["losses"])
     assert set(metadata["weights_digests"]) == {"multi_head", "multi_head-sft", "multi_head-dpo"}

@@ -6,8 +6,18 @@ from typing import ClassVar
 
 import pandas as pd
 
-from headwise.analyses.noise.noise_rows import ARCHITECTURE, AS_MADE, CELL
-from headwise.statistics.ratio import UNBOUNDED
+from headwise.analyses.noise.rows import (
+    GeneratedTextSlope,
+    Heads,
+    KeyValueDuplication,
+    Kind,
+    NoiseContrast,
+    ProbeResponse,
+    Region,
+    Scale,
+    Site,
+    Verdict,
+)
 from headwise.statistics.result import joined
 from headwise.study.study import Study
 from headwise.tables.frame import frame_of
@@ -25,7 +35,7 @@ CHANGE_BY_DUPLICATION = "perplexity at σ = 0 over that before duplication"
 RESPONSE = "response of the index, per cent"
 MULTI_HEAD, GROUPED = "Llama-2-7b (multi-head)", "Mistral-7B (grouped-query)"
 # The cell of the noise experiment that was published.
-PUBLISHED_CELL = dict(zip(CELL, ("attention_output", "absolute", "all"), strict=True))
+PUBLISHED_CELL = {"site": Site.ATTENTION_OUTPUT, "scale": Scale.ABSOLUTE, "region": Region.ALL}
 NOT_MEASURED = "not measured in this study"
 Tables = Mapping[str, pd.DataFrame]
 # A number of this study, of which models, and why there is none or what differs.
@@ -99,7 +109,7 @@ def published_slopes(subject: str) -> dict[int, float]:
 
 def beside_ours(study: Study, tables: Tables) -> dict[str, pd.DataFrame]:
     """The table of published values, where the study perturbs models; from its finished tables and that of models."""
-    if "noise_contrasts" not in tables:
+    if NoiseContrast.table not in tables:
         return {}
     rows = []
     for each in PUBLISHED:
@@ -127,11 +137,11 @@ def _ours(each: PublishedValue, reference: str, tables: Tables) -> Ours:
     if each.quantity == MEDIAN_OF_RATIOS:
         return _our_ratio(tables, "median_of_ratios")
     if each.quantity == CHANGE_BY_DUPLICATION:
-        return _our_duplication(tables["key_value_duplication"])
-    if each.quantity == SLOPE and len(rows := tables["generated_text"]):
-        rows = rows[(rows["heads"] == AS_MADE) & (rows["model"] == reference)]
+        return _our_duplication(tables[KeyValueDuplication.table])
+    if each.quantity == SLOPE and len(rows := tables[GeneratedTextSlope.table]):
+        rows = rows[(rows["heads"] == Heads.AS_MADE) & (rows["model"] == reference)]
         return _mean(rows["slope"]), reference, "mean over refits and draws"
-    if each.quantity == RESPONSE and len(rows := tables["probe"]):
+    if each.quantity == RESPONSE and len(rows := tables[ProbeResponse.table]):
         rows = rows[(rows["estimator"] == "entropy_profile") & rows["base"].isna()]
         return _mean(rows["change_percent"]), "all bases", "mean over refits, in the one declared cell"
     return None, None, NOT_MEASURED
@@ -144,11 +154,11 @@ def _mean(values: "pd.Series[float]") -> float | None:
 
 def _our_ratio(tables: Tables, column: str) -> Ours:
     """The contrast of the first model whose query heads share key heads in groups, at the published site."""
-    contrasts, models = tables["noise_contrasts"], tables["models"]
+    contrasts, models = tables[NoiseContrast.table], tables["models"]
     if contrasts.empty:
         return None, None, NOT_MEASURED
     grouped = models.loc[models["attention"] == "grouped-query", "model"]
-    rows = contrasts[(contrasts["kind"] == ARCHITECTURE) & contrasts["group"].isin(grouped)]
+    rows = contrasts[(contrasts["kind"] == Kind.ARCHITECTURE) & contrasts["group"].isin(grouped)]
     for name, value in PUBLISHED_CELL.items():
         rows = rows[rows[name] == value]
     if rows.empty:
@@ -156,7 +166,7 @@ def _our_ratio(tables: Tables, column: str) -> Ours:
     row = rows.iloc[0]
     words = joined(
         "areas under the change of the loss, not slopes of perplexity",
-        row["verdict"] if row["verdict"].startswith(UNBOUNDED) else None,
+        f"unbounded: {row['why_unbounded']}" if row["verdict"] == Verdict.UNBOUNDED else None,
     )
     return (None if pd.isna(row[column]) else float(row[column])), f"{row['group']} / {row['reference']}", words
 

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_examples import example_study, write_inputs
 
-from headwise.analyses.noise.noise_rows import per_unit, read_refits
+from headwise.analyses.noise.rows import LossUnderNoise
+from headwise.analyses.noise.summarize_losses import per_unit, read_refits
 from headwise.analyses.recursion.rows import RecursionSurvival
 from headwise.analyses.recursion.summarize_chains import survival_rows
 from headwise.report import tested
@@ -26,6 +27,7 @@ from headwise.runtime.json_files import json_text, read_json
 from headwise.runtime.parquet import read_metadata, read_table, table_of, write_table
 from headwise.study.robustness import Arm, Recursion
 from headwise.tables.cells import TableError
+from headwise.tables.files import write_rows
 from headwise.tables.frame import frame_of, typed_columns
 
 STUDY = example_study(bases=("multi_head",), methods=("sft",))
@@ -206,14 +208,14 @@ def test_an_earlier_seed_of_the_same_weights_is_named_exactly() -> None:
 
 def test_refits_with_large_seeds_are_units_of_their_own(tmp_path: Path) -> None:
     paths = []
-    cell = {"heads": "as made", "site": "s", "scale": "absolute", "region": "all", "sigma": 0.1}
+    cell = {"heads": "as made", "site": "residual", "scale": "absolute", "region": "all", "sigma": 0.1}
     for seed in (FAR, FAR + 1):
         rows = [{"model": model, **cell, "draw": draw} for model in ("trained", "folder") for draw in (0, 1)]
         paths.append(tmp_path / f"{seed}.parquet")
         digests = {"trained": str(seed), "folder": "the same"}
         table = pd.DataFrame(rows).assign(delta_nll_nats=float(seed - FAR))
-        write_table(table, paths[-1], {"seed": seed, "weights_digests": digests})
-    units = per_unit(read_refits(paths))
+        write_rows(LossUnderNoise, table, paths[-1], {"seed": seed, "weights_digests": digests})
+    units = per_unit(read_refits(LossUnderNoise, paths))
     trained, folder = (units[units["model"] == model] for model in ("trained", "folder"))
     assert trained["number"].tolist() == [FAR, FAR + 1]
     assert trained["delta_nll_nats"].tolist() == [0.0, 1.0]

@@ -252,9 +252,13 @@ def test_a_ratio_says_whether_it_can_be_told_from_1_and_whether_it_has_bounds(
 ) -> None:
     row = contrasted(group, reference)
     assert re.search(words, ratio_words(row))
-    unbounded = row["verdict"].startswith("unbounded")
+    unbounded = row["verdict"] == "unbounded"
     assert ("not told" not in ratio_words(row)) == (unbounded or row["geometric_low"] > 1)
     assert _bounded("ratio_of_means", row).endswith("(unbounded)") == unbounded
+
+
+def test_a_ratio_without_units_is_said_to_have_none() -> None:
+    assert ratio_words(contrasted([np.nan] * 3, [1.0, 1.2, 0.8])) == "undefined: no unit to compare"
 
 
 def test_changes_that_differ_in_sign_by_rounding_alone_agree_in_no_direction() -> None:

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwise.analyses.noise.dose import Dose
 from headwise.analyses.noise.probe import ProbedPair, suppressed_against_others
-from headwise.analyses.noise.response import _row
+from headwise.analyses.noise.response import relative_change
 from headwise.analyses.specialization.change import Change, changes_over_refits
 from headwise.analyses.specialization.contrast import architecture_contrasts
 from headwise.analyses.stability.matching import best_match
@@ -325,11 +324,8 @@ def test_a_model_whose_value_is_the_bases_but_for_rounding_did_not_fall():
 
 
 def test_a_response_relative_to_rounding_is_undefined():
-    row = _row(Dose("attention_output", "absolute", "all", 0.1), 0, "hellinger", (1e-17, None), (0.1, None), None)
-    assert (row.change_percent, row.reason) == (None, "the value without noise is 0: no relative change")
-    assert _row(
-        Dose("attention_output", "absolute", "all", 0.1), 0, "hellinger", (0.1, None), (0.2, None), None
-    ).change_percent == pytest.approx(100)
+    assert relative_change((1e-17, None), (0.1, None)) == (None, "the value without noise is 0: no relative change")
+    assert relative_change((0.1, None), (0.2, None)) == (pytest.approx(100), None)
 
 
 def test_refits_that_differ_by_rounding_are_paired_as_equal():

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwise.analyses.factors.analyse import Unit, factor_rows
-from headwise.analyses.noise.probe_rows import discrimination_rows
+from headwise.analyses.noise.summarize_responses import discrimination_rows
 from headwise.analyses.stability.uncertainty import (
     correlation_test,
     difference_intervals,
@@ -319,4 +319,4 @@ def test_what_a_table_lost_is_in_its_reasons():
         }
     )  # fmt: skip
     for row in discrimination_rows(probed, Comparison()):
-        assert row["reason"].startswith("pairs of which a value or a response is undefined, left out: 1")
+        assert row.reason.startswith("pairs of which a value or a response is undefined, left out: 1")

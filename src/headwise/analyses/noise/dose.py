@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from headwise.analyses.noise import rows
 from headwise.analyses.noise.draws import NoiseRow, standard_noise
 from headwise.analyses.noise.sites import clean_rms, perturbing, region_layers
 from headwise.study.robustness import Region, Scale, Site
@@ -24,19 +26,29 @@ class Dose:
     def __str__(self) -> str:
         return f"{self.scale} σ {self.sigma:g} at {self.site}, region {self.region}"
 
+    def columns(self) -> dict[str, Any]:
+        """Site, scale, region and sigma as cells of a row (`rows.AtDose`)."""
+        return {
+            "site": rows.Site(self.site),
+            "scale": rows.Scale(self.scale),
+            "region": rows.Region(self.region),
+            "sigma": self.sigma,
+        }
+
 
 @dataclass
 class Subject:
     """A model that is perturbed.
 
-    name: of the model, for messages. seed: of the noise. reference: token ids (texts, T) that relative doses take the
-    RMS of clean activations from; it is computed once per site.
+    name: of the model, for messages and rows. seed: of the noise. reference: token ids (texts, T) that relative doses
+    take the RMS of clean activations from; it is computed once per site. heads: whether it is the model as made.
     """
 
     name: str
     model: PreTrainedModel
     seed: int
     reference: Tensor
+    heads: rows.Heads = rows.Heads.AS_MADE
     _rms: dict[Site, dict[int, float]] = field(default_factory=dict)
 
     @contextmanager

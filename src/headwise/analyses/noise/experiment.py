@@ -2,29 +2,35 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pandas as pd
 import torch
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from headwise.analyses.noise.dose import Dose, Subject
-from headwise.analyses.noise.generated_text import GeneratedText, generated_text
+from headwise.analyses.noise.generated_text import generated_text
 from headwise.analyses.noise.noise import (
     HeldOutText,
-    LossUnderNoise,
     doses,
     held_out_text,
     losses_under_noise,
     specialization_doses,
 )
-from headwise.analyses.noise.noise_rows import AS_MADE, DUPLICATED
-from headwise.analyses.noise.response import SpecializationUnderNoise, responses
+from headwise.analyses.noise.response import responses
+from headwise.analyses.noise.rows import (
+    Experiment,
+    GeneratedText,
+    Heads,
+    LossUnderNoise,
+    SpecializationUnderNoise,
+    Twin,
+    TwinDifferences,
+)
 from headwise.analyses.noise.sites import PerturbationError
 from headwise.attention.capture import LayerAttention, attention_layers, capturing
 from headwise.models.checkpoint import weights_digest
@@ -33,23 +39,16 @@ from headwise.models.generation import stop_tokens
 from headwise.models.load import input_device, load_checkpoint
 from headwise.models.optimization import one_thread
 from headwise.models.surgery import duplicate_checkpoint
-from headwise.runtime.parquet import write_table
 from headwise.runtime.progress import track
 from headwise.study.prompts import EncodedPrompt, prompts_by_id, spread
 from headwise.study.reading import Reading
 from headwise.study.robustness import Noise, Probe
-
-TEXT_COLUMNS = ("model", "heads", "experiment", "site", "scale", "region", "estimator", "prompt", "reason")
-WHOLE_COLUMNS = ("draw", "tokens")
+from headwise.tables.files import write_rows
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Tables of one refit, each with the columns `model` and `heads` ("as made", "duplicated") before its own.
-
-    losses: `LossUnderNoise`. specialization: `SpecializationUnderNoise`, with the column `experiment` ("noise",
-    "probe"). generated: `GeneratedText`. duplication: largest differences of the twin with duplicated heads.
-    """
+    """Tables of one refit: `LossUnderNoise`, `SpecializationUnderNoise`, `GeneratedText`, `Twin`."""
 
     losses: Path
     specialization: Path
@@ -89,33 +88,36 @@ def perturb_refit(
     token (an encoder); SurgeryError where heads cannot be duplicated; NotFiniteError where a model is not finite
     without noise. What is not finite under noise is a row without a value and with the reason.
     """
-    tables = _Tables()
+    found = _Found()
     texts = documents, prompts
     model, tokenizer = _load(base)
-    _measure(tables, base, AS_MADE, model, tokenizer, texts, settings, seed, noise=True)
+    _measure(found, base, Heads.AS_MADE, model, tokenizer, texts, settings, seed, noise=True)
     if settings.duplicate:
         with TemporaryDirectory(dir=outputs.losses.parent) as folder:
             duplicate_checkpoint(base.checkpoint, Path(folder) / "twin")
             twin, _ = _load(replace(base, checkpoint=Path(folder) / "twin"))
-        _measure(tables, base, DUPLICATED, twin, tokenizer, texts, settings, seed, noise=True)
+        _measure(found, base, Heads.DUPLICATED, twin, tokenizer, texts, settings, seed, noise=True)
         text = held_out_text(
             documents, twin, tokenizer, base.extraction.first_token, 1, (settings.noise or Noise()).tokens
         )
-        tables.duplication.append({"model": base.name, **differences(model, twin, text)})
+        found.duplication.append(Twin(model=base.name, **asdict(differences(model, twin, text))))
         del twin
     del model
     for other in aligned if settings.probe else ():
         model, tokenizer = _load(other)
-        _measure(tables, other, AS_MADE, model, tokenizer, texts, settings, seed, noise=False)
+        _measure(found, other, Heads.AS_MADE, model, tokenizer, texts, settings, seed, noise=False)
         del model
     digests = {each.name: weights_digest(each.checkpoint) for each in (base, *aligned)}
     read = base.extraction.as_recorded()
-    tables.write(outputs, {**metadata, **read, "weights_digest": digests[base.name], "weights_digests": digests})
+    metadata = {**metadata, **read, "weights_digest": digests[base.name], "weights_digests": digests}
+    write_rows(LossUnderNoise, found.losses, outputs.losses, metadata)
+    write_rows(SpecializationUnderNoise, found.specialization, outputs.specialization, metadata)
+    write_rows(GeneratedText, found.generated, outputs.generated, metadata)
+    write_rows(Twin, found.duplication, outputs.duplication, metadata)
 
 
-def differences(model: PreTrainedModel, twin: PreTrainedModel, text: HeldOutText) -> dict[str, float]:
-    """What sets two models apart on an excerpt without noise: largest absolute differences of logits (also relative to
-    the largest logit) and of attention weights, and the perplexity of the second over that of the first."""
+def differences(model: PreTrainedModel, twin: PreTrainedModel, text: HeldOutText) -> TwinDifferences:
+    """What sets two models apart on an excerpt without noise."""
     found, losses = [], []
     for each in (model, twin):
         layers: list[torch.Tensor] = []
@@ -131,48 +133,22 @@ def differences(model: PreTrainedModel, twin: PreTrainedModel, text: HeldOutText
     (logits, weights), (other_logits, other_weights) = found
     largest = float((logits - other_logits).abs().max())
     attention = max(float((one - two).abs().max()) for one, two in zip(weights, other_weights, strict=True))
-    return {
-        "largest_logit_difference": largest,
-        "largest_relative_logit_difference": largest / float(logits.abs().max()),
-        "largest_attention_difference": attention,
-        "perplexity_ratio": math.exp(losses[1] - losses[0]),
-    }
+    return TwinDifferences(
+        largest_logit_difference=largest,
+        largest_relative_logit_difference=largest / float(logits.abs().max()),
+        largest_attention_difference=attention,
+        perplexity_ratio=math.exp(losses[1] - losses[0]),
+    )
 
 
-class _Tables:
+@dataclass(frozen=True)
+class _Found:
     """Rows of all models of a refit."""
 
-    def __init__(self) -> None:
-        self.losses: list[dict[str, Any]] = []
-        self.specialization: list[dict[str, Any]] = []
-        self.generated: list[dict[str, Any]] = []
-        self.duplication: list[dict[str, Any]] = []
-
-    def write(self, outputs: Outputs, metadata: Mapping[str, Any]) -> None:
-        identity = ["model", "heads"]
-        columns = {
-            "losses": [*identity, *(field.name for field in fields(LossUnderNoise))],
-            "specialization": [*identity, "experiment", *(field.name for field in fields(SpecializationUnderNoise))],
-            "generated": [*identity, *(field.name for field in fields(GeneratedText))],
-            "duplication": [
-                "model",
-                "largest_logit_difference",
-                "largest_relative_logit_difference",
-                "largest_attention_difference",
-                "perplexity_ratio",
-            ],
-        }
-        for name, own in columns.items():
-            write_table(_typed(getattr(self, name), own), getattr(outputs, name), metadata)
-
-
-def _typed(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
-    """The rows with the same types whether or not there are any."""
-    table = pd.DataFrame(rows, columns=columns)
-    kinds = {
-        name: "string" if name in TEXT_COLUMNS else "Int64" if name in WHOLE_COLUMNS else "Float64" for name in columns
-    }
-    return table.astype(kinds)
+    losses: list[LossUnderNoise] = field(default_factory=list)
+    specialization: list[SpecializationUnderNoise] = field(default_factory=list)
+    generated: list[GeneratedText] = field(default_factory=list)
+    duplication: list[Twin] = field(default_factory=list)
 
 
 def _load(reading: Reading) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -193,9 +169,9 @@ def _load(reading: Reading) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
 
 def _measure(
-    tables: _Tables,
+    found: _Found,
     reading: Reading,
-    heads: str,
+    heads: Heads,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     texts: tuple[Path, Path],
@@ -206,59 +182,46 @@ def _measure(
 ) -> None:
     """Append what the experiments find on one model."""
     name, extraction = reading.name, reading.extraction
-    identity = {"model": name, "heads": heads}
     shape = settings.noise or Noise()
     text = held_out_text(texts[0], model, tokenizer, extraction.first_token, shape.excerpts, shape.tokens)
-    subject = Subject(name, model, seed, text.inputs.to(input_device(model)))
+    subject = Subject(name, model, seed, text.inputs.to(input_device(model)), heads)
     everything = prompts_by_id(texts[1])
     prompts = encode(everything, tokenizer, extraction, limits_of(model))
     if noise and settings.noise is not None:
         chosen = doses(settings.noise)
         rows = losses_under_noise(subject, text, chosen, settings.noise.draws)
         total = len(chosen) * settings.noise.draws
-        tables.losses += _rows(track(rows, f"loss of {name} under noise", total), identity)
-        tables.specialization += _noise_responses(subject, prompts, settings, identity)
-        tables.generated += _generated(subject, prompts, settings.noise, tokenizer, identity)
-    if heads == AS_MADE and settings.probe is not None:
+        found.losses.extend(track(rows, f"loss of {name} under noise", total))
+        found.specialization.extend(_responses(subject, prompts, settings.noise, settings.estimators))
+        found.generated.extend(_generated(subject, prompts, settings.noise, tokenizer))
+    if heads == Heads.AS_MADE and settings.probe is not None:
         probe = settings.probe
-        dose = Dose(probe.site, probe.scale, probe.region, probe.sigma)
-        found = responses(subject, spread(prompts, probe.prompts), [dose], probe.draws, settings.estimators)
-        tables.specialization += _rows(found, {**identity, "experiment": "probe"})
+        chosen, asked = [Dose(probe.site, probe.scale, probe.region, probe.sigma)], spread(prompts, probe.prompts)
+        found.specialization.extend(
+            responses(subject, asked, chosen, probe.draws, settings.estimators, Experiment.PROBE)
+        )
 
 
-def _noise_responses(
-    subject: Subject,
-    prompts: Sequence[EncodedPrompt],
-    settings: Settings,
-    identity: Mapping[str, str],
-) -> list[dict[str, Any]]:
-    assert settings.noise is not None
-    declared = settings.noise.specialization
-    own = specialization_doses(settings.noise)
-    if not own:
+def _responses(
+    subject: Subject, prompts: Sequence[EncodedPrompt], settings: Noise, estimators: Sequence[str]
+) -> Iterable[SpecializationUnderNoise]:
+    declared, chosen = settings.specialization, specialization_doses(settings)
+    if not chosen:
         return []
-    found = responses(subject, spread(prompts, declared.prompts), own, declared.draws, settings.estimators)
-    total = len(own) * declared.draws * len(settings.estimators)
-    tracked = track(found, f"specialization of {subject.name} under noise", total)
-    return _rows(tracked, {**identity, "experiment": "noise"})
+    asked = spread(prompts, declared.prompts)
+    rows = responses(subject, asked, chosen, declared.draws, estimators, Experiment.NOISE)
+    total = len(chosen) * declared.draws * len(estimators)
+    return track(rows, f"specialization of {subject.name} under noise", total)
 
 
 def _generated(
-    subject: Subject,
-    prompts: Sequence[EncodedPrompt],
-    settings: Noise,
-    tokenizer: PreTrainedTokenizerBase,
-    identity: Mapping[str, str],
-) -> list[dict[str, Any]]:
+    subject: Subject, prompts: Sequence[EncodedPrompt], settings: Noise, tokenizer: PreTrainedTokenizerBase
+) -> Iterable[GeneratedText]:
     text = settings.generated_text
     if text is None:
         return []
-    chosen = spread(prompts, text.prompts)
+    asked = spread(prompts, text.prompts)
     stop = stop_tokens(subject.model, tokenizer)
-    found = generated_text(subject, chosen, text.sigmas, settings.draws, text.new_tokens, stop)
-    total = len(chosen) * len(text.sigmas) * settings.draws
-    return _rows(track(found, f"text of {subject.name} under noise", total), identity)
-
-
-def _rows(found: Iterable[Any], identity: Mapping[str, str]) -> list[dict[str, Any]]:
-    return [{**identity, **asdict(row)} for row in found]
+    rows = generated_text(subject, asked, text.sigmas, settings.draws, text.new_tokens, stop)
+    total = len(asked) * len(text.sigmas) * settings.draws
+    return track(rows, f"text of {subject.name} under noise", total)

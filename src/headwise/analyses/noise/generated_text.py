@@ -7,32 +7,16 @@ scores better than prose, and a mean of perplexities is the largest of them.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch.nn.functional import cross_entropy
 
 from headwise.analyses.noise.dose import Dose, Subject
 from headwise.analyses.noise.draws import NoiseRow
-from headwise.models.generation import GenerationError, write
+from headwise.analyses.noise.rows import GeneratedText
+from headwise.models.generation import GenerationError, Written, write
 from headwise.models.load import input_device
 from headwise.study.prompts import EncodedPrompt
-
-
-@dataclass(frozen=True)
-class GeneratedText:
-    """One row: what a model wrote after one prompt under one draw of one dose.
-
-    tokens: how many it wrote. nll_nats: their mean negative ln p without noise; None, with the reason, where it wrote
-    none or where logits were not finite. Perplexity is exp(nll_nats).
-    """
-
-    sigma: float
-    draw: int
-    prompt: str
-    tokens: int
-    nll_nats: float | None
-    reason: str | None
 
 
 def generated_text(
@@ -49,21 +33,25 @@ def generated_text(
         for prompt in prompts:
             rows = tuple(NoiseRow(draw, prompt.id) for draw in range(draws))
             inputs = torch.tensor([prompt.token_ids] * draws, device=input_device(subject.model))
+            failed, texts = None, [Written([], []) for _ in rows]
             try:
                 # Without a cache every token meets the same noise at every step.
                 with subject.under(dose, rows):
-                    written = write(subject.model, inputs, new_tokens, stop=stop, use_cache=False)
+                    texts = write(subject.model, inputs, new_tokens, stop=stop, use_cache=False)
             except GenerationError as error:
-                for draw in range(draws):
-                    yield GeneratedText(sigma, draw, prompt.id, 0, None, f"{subject.name} under {dose}: {error}")
-                continue
-            for draw, text in enumerate(written):
-                if not text.tokens:
-                    reason = f"{subject.name} under {dose}, draw {draw}: it wrote no token after '{prompt.id}'"
-                    yield GeneratedText(sigma, draw, prompt.id, 0, None, reason)
-                else:
-                    nll = _clean_nll(subject, prompt.token_ids, text.tokens)
-                    yield GeneratedText(sigma, draw, prompt.id, len(text.tokens), nll, None)
+                failed = f"{subject.name} under {dose}: {error}"
+            for draw, text in enumerate(texts):
+                silent = f"{subject.name} under {dose}, draw {draw}: it wrote no token after '{prompt.id}'"
+                yield GeneratedText(
+                    model=subject.name,
+                    heads=subject.heads,
+                    sigma=sigma,
+                    draw=draw,
+                    prompt=prompt.id,
+                    tokens=len(text.tokens),
+                    nll_nats=_clean_nll(subject, prompt.token_ids, text.tokens) if text.tokens else None,
+                    reason=None if text.tokens else failed or silent,
+                )
 
 
 @torch.inference_mode()

@@ -5,23 +5,14 @@ Imported by the Snakefile: nothing heavy is imported here.
 
 from typing import Any
 
+from headwise.analyses.noise.rows import TABLES as ROWS
 from headwise.models.places import checkpoint_of, files_of
 from headwise.study.jobs import model_metadata
 from headwise.study.perturbation import perturbation_settings, perturbed_bases, probed_descendants
 from headwise.study.reading import reading
 from headwise.study.study import Study
 
-TABLES = (
-    "noise_response",
-    "noise_sensitivity",
-    "noise_contrasts",
-    "noise_specialization",
-    "key_value_duplication",
-    "generated_text",
-    "probe",
-    "probe_discrimination",
-    "probe_selection",
-)
+TABLES = tuple(row.table for row in ROWS)
 
 
 def tables(study: Study) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.analyses.noise.dose import Dose, Subject
 from headwise.analyses.noise.draws import NoiseRow
+from headwise.analyses.noise.rows import LossUnderNoise
 from headwise.models.excerpts import held_out_excerpts, losses_per_excerpt, texts_per_pass
 from headwise.models.finite import NotFiniteError, why_not_finite
 from headwise.models.load import input_device
@@ -30,24 +31,6 @@ class HeldOutText:
     inputs: Tensor
     targets: Tensor
     names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class LossUnderNoise:
-    """One row of the noise experiment: the loss of a model under one draw of one dose.
-
-    nll_nats: mean over excerpts, nats per token. delta_nll_nats: less that of the clean model. Both are None, with the
-    reason, where the loss of an excerpt is not finite.
-    """
-
-    site: str
-    scale: str
-    region: str
-    sigma: float
-    draw: int
-    nll_nats: float | None
-    delta_nll_nats: float | None
-    reason: str | None
 
 
 def held_out_text(
@@ -109,7 +92,15 @@ def losses_under_noise(
             )
             loss = None if bad else float(losses.double().mean())
             change = None if bad else float((losses.double() - clean.double()).mean())
-            yield LossUnderNoise(dose.site, dose.scale, dose.region, dose.sigma, draw, loss, change, reason)
+            yield LossUnderNoise(
+                model=subject.name,
+                heads=subject.heads,
+                **dose.columns(),
+                draw=draw,
+                nll_nats=loss,
+                delta_nll_nats=change,
+                reason=reason,
+            )
 
 
 @torch.inference_mode()

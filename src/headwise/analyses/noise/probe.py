@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from headwise.analyses.noise.rows import Reading, Selection
 from headwise.statistics.arrays import FloatArray
 from headwise.statistics.result import Result
 from headwise.statistics.roc import roc_area
@@ -32,36 +33,13 @@ class ProbedPair:
     base: Hashable
 
 
-@dataclass(frozen=True)
-class Selection:
-    """What choosing the best of many cells does where there is nothing to find.
-
-    cells, units       doses and regions, and models whose responses were split at random into two halves
-    splits             random splits
-    declared_rate      share of splits in which one cell, fixed beforehand, differs at the level (t-test)
-    best_rate          the same of the most significant cell in the expected direction
-    declared_percent   mean difference of the halves in the fixed cell, percentage points
-    best_percent       the same in the best cell
-    level              of each test
-    """
-
-    cells: int
-    units: int
-    splits: int
-    declared_rate: float
-    best_rate: float
-    declared_percent: float
-    best_percent: float
-    level: float
-
-
-def reading(response_percent: float) -> str:
+def reading(response_percent: float) -> Reading:
     """What the published thresholds call a response."""
     if response_percent > SUPPRESSED_ABOVE:
-        return "suppressed"
+        return Reading.SUPPRESSED
     if abs(response_percent) <= STABLE_WITHIN:
-        return "stable"
-    return "optimised" if response_percent < 0 else "between stable and suppressed"
+        return Reading.STABLE
+    return Reading.OPTIMISED if response_percent < 0 else Reading.BETWEEN
 
 
 def aligned_against_base(pairs: Sequence[ProbedPair], rng: np.random.Generator, resamples: int, level: float) -> Result:
@@ -104,12 +82,12 @@ def best_of_cells(
     p, best = test.pvalue, np.where(np.isnan(test.statistic), -np.inf, test.statistic).argmax(axis=1)
     rows = np.arange(splits)
     return Selection(
-        cells,
-        units,
-        splits,
-        float((p[:, declared] < level).mean()),
-        float((p[rows, best] < level).mean()),
-        float(differences[:, declared].mean()),
-        float(differences[rows, best].mean()),
-        level,
+        cells=cells,
+        units=units,
+        splits=splits,
+        declared_rate=float((p[:, declared] < level).mean()),
+        best_rate=float((p[rows, best] < level).mean()),
+        declared_percent=float(differences[:, declared].mean()),
+        best_percent=float(differences[rows, best].mean()),
+        level=level,
     )

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from headwise.analyses.noise.dose import Dose, Subject
 from headwise.analyses.noise.draws import NoiseRow
+from headwise.analyses.noise.rows import Experiment, SpecializationUnderNoise
 from headwise.analyses.specialization.measured import Measured, defined_mean
 from headwise.analyses.specialization.registry import estimator
 from headwise.attention.capture import LayerAttention, capturing
@@ -27,26 +28,6 @@ from headwise.study.specialization import PAIR_STATISTICS
 SINK: Sink = "kept"
 # A number, or None with the reason.
 Value = tuple[float | None, str | None]
-
-
-@dataclass(frozen=True)
-class SpecializationUnderNoise:
-    """One row: an estimator of a model under one draw of one dose, the first key kept.
-
-    clean, value: without and with noise. change_percent: 100 (value − clean) / |clean|. None, with the reason, where
-    undefined, as where clean is 0 but for rounding.
-    """
-
-    site: str
-    scale: str
-    region: str
-    sigma: float
-    draw: int
-    estimator: str
-    clean: float | None
-    value: float | None
-    change_percent: float | None
-    reason: str | None
 
 
 @dataclass(frozen=True)
@@ -125,7 +106,12 @@ def measure(
 
 
 def responses(
-    subject: Subject, prompts: Sequence[EncodedPrompt], chosen: Sequence[Dose], draws: int, estimators: Sequence[str]
+    subject: Subject,
+    prompts: Sequence[EncodedPrompt],
+    chosen: Sequence[Dose],
+    draws: int,
+    estimators: Sequence[str],
+    experiment: Experiment,
 ) -> Iterator[SpecializationUnderNoise]:
     """The response of every estimator to every draw of every dose, dose by dose."""
     try:
@@ -143,30 +129,31 @@ def responses(
                 values = dict.fromkeys(estimators, (None, None))
                 reason = f"{subject.name} under {dose}, draw {draw}: {error}"
             for name in estimators:
-                yield _row(dose, draw, name, clean[name], values[name], reason)
+                change, why = relative_change(clean[name], values[name])
+                yield SpecializationUnderNoise(
+                    model=subject.name,
+                    heads=subject.heads,
+                    **dose.columns(),
+                    experiment=experiment,
+                    draw=draw,
+                    estimator=name,
+                    clean=clean[name][0],
+                    value=values[name][0],
+                    change_percent=change,
+                    reason=reason or why,
+                )
+
+
+def relative_change(clean: Value, noisy: Value) -> Value:
+    """100 (noisy − clean) / |clean|; None, with the reason, where a value has none or clean is 0 but for rounding."""
+    before, after = clean[0], noisy[0]
+    if before is None or after is None:
+        return None, clean[1] or noisy[1]
+    if abs(before) <= OF_ONE:
+        return None, "the value without noise is 0: no relative change"
+    return 100 * (after - before) / abs(before), None
 
 
 def _under(subject: Subject, dose: Dose, draw: int, prompt: EncodedPrompt) -> AbstractContextManager[None]:
     """Every prompt has its own noise."""
     return subject.under(dose, (NoiseRow(draw, prompt.id),))
-
-
-def _row(
-    dose: Dose,
-    draw: int,
-    name: str,
-    clean: Value,
-    noisy: Value,
-    reason: str | None,
-) -> SpecializationUnderNoise:
-    before, after = clean[0], noisy[0]
-    change = None
-    if before is not None and after is not None:
-        if abs(before) <= OF_ONE:
-            reason = "the value without noise is 0: no relative change"
-        else:
-            change = 100 * (after - before) / abs(before)
-    why = reason or clean[1] or noisy[1]
-    return SpecializationUnderNoise(
-        dose.site, dose.scale, dose.region, dose.sigma, draw, name, before, after, change, why
-    )

@@ -5,10 +5,10 @@ the unit of σ: it needs no straight line, unlike a slope, and no single dose, u
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from headwise.analyses.noise.rows import SensitivityContrast, Verdict
 from headwise.statistics.arrays import FloatArray
 from headwise.statistics.clusters import times_drawn
 from headwise.statistics.intervals import (
@@ -19,42 +19,11 @@ from headwise.statistics.intervals import (
     welch_interval,
 )
 from headwise.statistics.permutation import two_sample
-from headwise.statistics.ratio import UNBOUNDED, Scale, unbounded_because
+from headwise.statistics.procedures import Procedure
+from headwise.statistics.ratio import Scale, unbounded_because
 from headwise.statistics.result import finite_or_none, joined
 from headwise.statistics.ties import is_constant, rescaled, restored, snapped
 from headwise.statistics.values import numbers
-
-
-@dataclass(frozen=True)
-class SensitivityContrast:
-    """The areas of a group of units over those of a reference.
-
-    ratio_of_means, median_of_ratios, geometric_mean  as D'Elia (2026) lists them: mean over mean; median over units of
-                  the same seed of their ratios (None where seeds differ); ratio of geometric means (None where an area
-                  is not positive)
-    log_ratio     ln of the ratio of means, with its interval log_low, log_high over units (`log_ratio_interval`)
-    geometric_low, geometric_high  Welch's interval of the ratio of geometric means, which suits few units better
-    p, p_attainable  two-sided permutation test of ln areas; of areas where one is not positive
-    verdict       the ratio in words: a number, or that it is unbounded, because nothing tells the reference from 0.
-                  All numbers stay as they were computed; intervals of an unbounded ratio are None
-    n, n_reference  units
-    """
-
-    verdict: str
-    method: str
-    n: int
-    n_reference: int
-    ratio_of_means: float | None = None
-    median_of_ratios: float | None = None
-    geometric_mean: float | None = None
-    log_ratio: float | None = None
-    log_low: float | None = None
-    log_high: float | None = None
-    geometric_low: float | None = None
-    geometric_high: float | None = None
-    p: float | None = None
-    p_attainable: float | None = None
-    reason: str | None = None
 
 
 def area(sigmas: Sequence[float], changes: Sequence[float]) -> float:
@@ -109,7 +78,7 @@ def contrast(
     if not n or not m:
         empty = "neither model" if n == m else "the model" if not n else "the reference"
         why = joined(remark, f"{empty} has {'a' if n == m else 'no'} unit with a finite area")
-        return SensitivityContrast("undefined: no unit to compare", "none", n, m, reason=why)
+        return SensitivityContrast(verdict=Verdict.UNDEFINED, method="none", n=n, n_reference=m, reason=why)
     why = unbounded_because(second, level, scale)
     (first, second), _ = rescaled(first, second)  # ratios and tests are those of the numbers as given
     positive = bool((first > 0).all() and (second > 0).all())
@@ -125,6 +94,8 @@ def contrast(
     welch = welch_interval(one, other, level) if positive else None
     bounded = why is None
     return SensitivityContrast(
+        verdict=Verdict.UNBOUNDED if why else Verdict.UNDEFINED if ratio is None else Verdict.RATIO,
+        why_unbounded=why,
         ratio_of_means=ratio,
         median_of_ratios=finite_or_none(np.median(paired)) if complete else None,
         geometric_mean=_exp(one.mean() - other.mean()) if positive else None,
@@ -135,9 +106,9 @@ def contrast(
         geometric_high=_exp(welch.high) if bounded and welch and welch.high is not None else None,
         p=test.p,
         p_attainable=test.p_attainable,
+        procedure=Procedure.TWO_SAMPLES,
         n=n,
         n_reference=m,
-        verdict=f"{UNBOUNDED}: {why}" if why else _in_words(ratio),
         method=f"{test.method} of {'ln areas' if positive else 'areas'}; {of_means.method} of the log ratio; "
         "Welch's t of ln areas",
         reason=joined(remark, test.reason, None if complete else "seeds differ: no ratio per seed"),
@@ -187,7 +158,3 @@ def _exp(value: float) -> float | None:
     """e to a power; None where that is beyond the range of numbers."""
     with np.errstate(over="ignore"):
         return finite_or_none(float(np.exp(value)))
-
-
-def _in_words(ratio: float | None) -> str:
-    return "undefined" if ratio is None else f"{ratio:.3g} times"

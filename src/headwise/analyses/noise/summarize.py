@@ -1,13 +1,28 @@
 """The tables of noise, duplicated heads and the probe, from what single refits left behind."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from headwise.analyses.noise.noise_rows import (
+from headwise.analyses.noise.rows import (
+    GeneratedText,
+    GeneratedTextSlope,
+    KeyValueDuplication,
+    LossUnderNoise,
+    NoiseContrast,
+    NoiseResponse,
+    NoiseSensitivity,
+    NoiseSpecialization,
+    ProbeDiscrimination,
+    ProbeResponse,
+    ProbeSelection,
+    SpecializationUnderNoise,
+    Twin,
+)
+from headwise.analyses.noise.summarize_losses import (
     contrast_rows,
     duplication_rows,
     per_unit,
@@ -16,15 +31,17 @@ from headwise.analyses.noise.noise_rows import (
     sensitivity_rows,
     slope_rows,
 )
-from headwise.analyses.noise.probe_rows import (
+from headwise.analyses.noise.summarize_responses import (
     discrimination_rows,
     probe_rows,
     selection_rows,
     specialization_response_rows,
 )
-from headwise.runtime.parquet import read_metadata, table_of, write_table
+from headwise.runtime.parquet import read_metadata
 from headwise.study.comparison import Comparison
 from headwise.study.robustness import Probe
+from headwise.tables.files import write_rows
+from headwise.tables.row import Row
 
 
 @dataclass(frozen=True)
@@ -54,33 +71,33 @@ class PerturbationSettings:
 def summarize_perturbations(
     inputs: PerturbationFiles, settings: PerturbationSettings, outputs: Mapping[str, Path]
 ) -> None:
-    """Write every table of `perturbation_tables` to the path that `outputs` has for it."""
+    """Write the tables of noise, duplicated heads and the probe; those without rows where not measured."""
     shared = shared_metadata(inputs.losses)
-    for name, table in perturbation_tables(inputs, settings).items():
-        write_table(table, outputs[name], shared)
+    for row, rows in perturbation_rows(inputs, settings):
+        write_rows(row, rows, outputs[row.table], shared)
 
 
-def perturbation_tables(files: PerturbationFiles, settings: PerturbationSettings) -> dict[str, pd.DataFrame]:
-    """Tables of noise, duplicated heads and the probe, by name; without rows where not measured."""
-    comparison = settings.comparison
-    losses, responses = read_refits(files.losses), read_refits(files.specialization)
-    duplicated, generated = read_refits(files.duplication), read_refits(files.generated)
+def perturbation_rows(
+    files: PerturbationFiles, settings: PerturbationSettings
+) -> Iterator[tuple[type[Row], pd.DataFrame | Iterable[Row]]]:
+    """The rows of each finished table."""
+    level, comparison, probe = settings.comparison.level, settings.comparison, settings.probe
+    losses = read_refits(LossUnderNoise, files.losses)
+    responses = read_refits(SpecializationUnderNoise, files.specialization)
     units = per_unit(losses)
-    probe = settings.probe
-    declared = (probe.site, probe.scale, probe.region, probe.sigma) if probe else None
+    yield NoiseResponse, response_rows(units, level)
+    yield NoiseSensitivity, sensitivity_rows(units, level)
+    yield NoiseContrast, contrast_rows(units, settings.reference, comparison)
     noise = specialization_response_rows(responses)
+    yield NoiseSpecialization, noise
+    twins = read_refits(Twin, files.duplication).drop(columns=["unit"])
+    yield KeyValueDuplication, duplication_rows(losses, responses, twins)
+    yield GeneratedTextSlope, slope_rows(read_refits(GeneratedText, files.generated))
     probed = probe_rows(responses, settings.bases)
-    return {
-        "noise_response": table_of(response_rows(units, comparison.level)),
-        "noise_sensitivity": table_of(sensitivity_rows(units, comparison.level)),
-        "noise_contrasts": table_of(contrast_rows(units, settings.reference, comparison)),
-        "noise_specialization": noise,
-        "key_value_duplication": table_of(duplication_rows(losses, responses, duplicated.drop(columns=["unit"]))),
-        "generated_text": table_of(slope_rows(generated)),
-        "probe": probed,
-        "probe_discrimination": table_of(discrimination_rows(probed, comparison)),
-        "probe_selection": table_of(selection_rows(noise, declared, settings.primary, comparison.level)),
-    }
+    yield ProbeResponse, probed
+    yield ProbeDiscrimination, discrimination_rows(probed, comparison)
+    declared = (probe.site, probe.scale, probe.region, probe.sigma) if probe else None
+    yield ProbeSelection, selection_rows(noise, declared, settings.primary, level)
 
 
 def shared_metadata(paths: Sequence[Path]) -> dict[str, Any]:

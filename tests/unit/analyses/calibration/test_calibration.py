@@ -155,8 +155,8 @@ ROWS = [
     ("contrasts", {"unit": "family", "kind": "alignment_random_effects"}, "p", Procedure.RANDOM_EFFECTS),
     ("contrasts", {"unit": "family", "kind": "alignment_without_family"}, "p", Procedure.FAMILIES),
     ("factors", {}, "p", Procedure.FACTOR),
-    ("noise_contrasts", {}, "p", Procedure.TWO_SAMPLES),
-    ("probe_discrimination", {}, "p", Procedure.ROC_AREA),
+    ("noise_contrasts", {"procedure": "two samples of refits"}, "p", Procedure.TWO_SAMPLES),
+    ("probe_discrimination", {"procedure": "ROC area"}, "p", Procedure.ROC_AREA),
     ("recursion_durations", {"procedure": "sign flip over refits"}, "p", Procedure.REFITS),
     ("recursion_durations", {"procedure": "two samples of refits"}, "p", Procedure.TWO_SAMPLES),
     ("stability", {"method": "two-sided permutation test of Pearson's r, exact"}, "p", Procedure.CORRELATION),
@@ -171,6 +171,13 @@ def test_a_broken_procedure_is_marked_wherever_its_p_value_is(table, row, column
     assert "out of its calibration band: it rejects 11 %" in found
     other = marked(table, tests, calibration_table(procedure=Procedure.MEAN_TIMES))
     assert other["reason"].iloc[0] == "few units"
+
+
+def test_a_verdict_that_is_no_sentence_stays_what_it_is():
+    row = {"procedure": Procedure.TWO_SAMPLES.value, "p": 0.01, "verdict": "unbounded", "reason": None}
+    found = marked("noise_contrasts", pd.DataFrame([row]), calibration_table(procedure=Procedure.TWO_SAMPLES))
+    assert found["verdict"].tolist() == ["unbounded"]
+    assert OUT_OF_BAND in found["reason"].iloc[0]
 
 
 def test_every_table_with_p_values_is_marked():

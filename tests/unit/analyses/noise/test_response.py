@@ -10,6 +10,7 @@ from robustness_examples import subject
 
 from headwise.analyses.noise.dose import Dose, Subject
 from headwise.analyses.noise.response import responses, specialization
+from headwise.analyses.noise.rows import Experiment
 from headwise.analyses.specialization.evaluate import evaluate
 from headwise.attention.extract import extract_attention
 from headwise.models.finite import NotFiniteError
@@ -18,6 +19,7 @@ from headwise.study.prompts import EncodedPrompt
 from headwise.study.robustness import SITES
 from headwise.study.specialization import Specialization, known_estimators
 
+NOISE = Experiment.NOISE
 DOSE = Dose("attention_output", "absolute", "all", 0.5)
 
 
@@ -56,7 +58,7 @@ def test_values_without_noise_are_those_that_a_study_computes(tmp_path):
 
 
 def test_change_is_relative_to_the_size_of_the_clean_value():
-    rows = list(responses(subject(), prompts(), [DOSE], 2, ["hellinger", "entropy_profile"]))
+    rows = list(responses(subject(), prompts(), [DOSE], 2, ["hellinger", "entropy_profile"], NOISE))
     assert [(row.estimator, row.draw) for row in rows] == [
         ("hellinger", 0), ("entropy_profile", 0), ("hellinger", 1), ("entropy_profile", 1),
     ]  # fmt: skip
@@ -65,22 +67,24 @@ def test_change_is_relative_to_the_size_of_the_clean_value():
         assert row.value != row.clean
     assert rows[0].clean == rows[2].clean
     assert rows[0].value != rows[2].value
-    assert rows == list(responses(subject(), prompts(), [DOSE], 2, ["hellinger", "entropy_profile"]))
+    assert rows == list(responses(subject(), prompts(), [DOSE], 2, ["hellinger", "entropy_profile"], NOISE))
 
 
 def test_no_noise_is_no_change_and_noise_in_late_layers_leaves_earlier_attention_alone():
-    (row,) = responses(subject(), prompts(), [Dose("residual", "absolute", "all", 0.0)], 1, ["hellinger"])
+    (row,) = responses(subject(), prompts(), [Dose("residual", "absolute", "all", 0.0)], 1, ["hellinger"], NOISE)
     assert row.change_percent == 0
     # What is added to the last layer's output reaches no attention at all.
-    (row,) = responses(subject(), prompts(), [Dose("attention_output", "absolute", "late", 5.0)], 1, ["hellinger"])
+    (row,) = responses(
+        subject(), prompts(), [Dose("attention_output", "absolute", "late", 5.0)], 1, ["hellinger"], NOISE
+    )
     assert row.change_percent == 0
 
 
 def test_one_prompt_more_changes_nothing_about_the_others():
     """Each prompt has its own noise: the mean over two is the mean of the two alone (hellinger is linear)."""
     dose = Dose("residual", "absolute", "all", 0.3)
-    both = next(iter(responses(subject(), prompts(2), [dose], 1, ["hellinger"])))
-    alone = [next(iter(responses(subject(), [one], [dose], 1, ["hellinger"]))).value for one in prompts(2)]
+    both = next(iter(responses(subject(), prompts(2), [dose], 1, ["hellinger"], NOISE)))
+    alone = [next(iter(responses(subject(), [one], [dose], 1, ["hellinger"], NOISE))).value for one in prompts(2)]
     assert both.value == pytest.approx(np.mean(alone), rel=1e-6)
 
 
@@ -91,20 +95,20 @@ def test_what_a_relative_dose_is_relative_to_is_no_prompt(site, texts):
     dose, model = Dose(site, "relative", "all", 0.5), tiny_model("llama", num_key_value_heads=2)
     first, known = (Subject("tiny", model, 1, token_ids(12)[[0] * texts]) for _ in range(2))
     known.rms(site)
-    found, expected = (list(responses(one, prompts(), [dose], 1, ["hellinger"])) for one in (first, known))
+    found, expected = (list(responses(one, prompts(), [dose], 1, ["hellinger"], NOISE)) for one in (first, known))
     assert found == expected
     assert found[0].clean == pytest.approx(specialization(model, prompts(), ["hellinger"])["hellinger"][0])
 
 
 def test_undefined_values_have_a_reason():
     model = tiny_model("llama", num_attention_heads=1, num_key_value_heads=1)
-    (row,) = responses(subject(model), prompts(), [DOSE], 1, ["hellinger"])
+    (row,) = responses(subject(model), prompts(), [DOSE], 1, ["hellinger"], NOISE)
     assert (row.clean, row.value, row.change_percent) == (None, None, None)
     assert row.reason == "too few heads per layer: 1, at least 2 needed"
 
 
 def test_attention_that_is_not_finite_is_a_row_with_model_dose_and_draw():
-    rows = list(responses(subject(), prompts(), [Dose("residual", "absolute", "all", 1e38)], 1, ["hellinger"]))
+    rows = list(responses(subject(), prompts(), [Dose("residual", "absolute", "all", 1e38)], 1, ["hellinger"], NOISE))
     assert (rows[0].value, rows[0].change_percent) == (None, None)
     assert rows[0].clean is not None
     for part in ("tiny", "σ 1e+38", "draw 0", "layer", "'p0'", "not finite"):
@@ -116,4 +120,4 @@ def test_a_model_whose_attention_is_not_finite_without_noise_is_refused():
     with torch.no_grad():
         model.model.layers[1].self_attn.q_proj.weight[0, 0] = math.nan
     with pytest.raises(NotFiniteError, match=r"tiny: attention of layer 1 is not finite on 'p0' without any noise"):
-        list(responses(subject(model), prompts(), [DOSE], 1, ["hellinger"]))
+        list(responses(subject(model), prompts(), [DOSE], 1, ["hellinger"], NOISE))

@@ -63,11 +63,15 @@ OF_TABLE: dict[str, Callable[[Mapping[str, Any]], Procedures]] = {
     "comparisons": of_comparison,
     "contrasts": of_contrast,
     "factors": lambda row: {"p": Procedure.FACTOR},
-    "noise_contrasts": lambda row: {"p": Procedure.TWO_SAMPLES},
-    "probe_discrimination": lambda row: {"p": Procedure.ROC_AREA},
+    "noise_contrasts": of_procedure,
+    "probe_discrimination": of_procedure,
     "recursion_durations": of_procedure,
     "stability": of_stability,
 }
+
+
+# Tables whose verdict is a sentence about a test.
+VERDICT_IN_WORDS = ("comparisons", "contrasts")
 
 
 def broken(calibration: pd.DataFrame) -> dict[str, str]:
@@ -85,7 +89,7 @@ def broken(calibration: pd.DataFrame) -> dict[str, str]:
 def marked(table: str, tests: pd.DataFrame, calibration: pd.DataFrame) -> pd.DataFrame:
     """The tests of a table; those of a procedure that does not keep its promise say so in `reason`.
 
-    Where there is a verdict, it says so as well, if it rests on such a number.
+    Where there is a verdict in words, it says so as well, if it rests on such a number.
     """
     found = broken(calibration)
     if not found or tests.empty or table not in OF_TABLE:
@@ -103,5 +107,5 @@ def marked(table: str, tests: pd.DataFrame, calibration: pd.DataFrame) -> pd.Dat
             {"p_equivalence"} if "by less than" in verdict or "within" in verdict else set()
         )
         verdicts.append(f"{verdict} ({OUT_OF_BAND})" if rests_on & set(remarks) else verdict)
-    added = {"verdict": verdicts} if "verdict" in tests else {}
+    added = {"verdict": verdicts} if table in VERDICT_IN_WORDS else {}
     return tests.assign(reason=pd.array(reasons, dtype="string"), **added)

@@ -6,8 +6,8 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from headwise.analyses.noise.noise_rows import AS_MADE, DUPLICATED
 from headwise.analyses.noise.probe import STABLE_WITHIN, SUPPRESSED_ABOVE
+from headwise.analyses.noise.rows import Heads, NoiseResponse, ProbeResponse, Region
 from headwise.report.chart_parts import (
     families,
     labelled,
@@ -47,14 +47,14 @@ def charts(study: Study) -> Sequence[Chart]:
 
 def noise_chart(study: Study, tables: Tables) -> Any:
     """A panel per site and scale, a line per model."""
-    rows = tables["noise_response"]
-    rows = rows[rows["region"].eq("all") & rows["delta_nll_nats"].notna()]
+    rows = tables[NoiseResponse.table]
+    rows = rows[rows["region"].eq(Region.ALL) & rows["delta_nll_nats"].notna()]
     if rows.empty:
         return None
     rows = rows.assign(family=[study.family_of(study.model(name)) for name in rows["model"]])
     labels = model_labels(study)
     rows["label"] = [
-        labels[name] + (", duplicated heads" if heads == DUPLICATED else "")
+        labels[name] + (", duplicated heads" if heads == Heads.DUPLICATED else "")
         for name, heads in zip(rows["model"], rows["heads"], strict=True)
     ]
     panels = [
@@ -81,7 +81,7 @@ def _noise_panel(study: Study, rows: pd.DataFrame, title: str) -> Any:
     # A ring around the dot: a line that lies on another would not be seen.
     symbols = base.mark_point().encode(
         y="delta_nll_nats:Q",
-        size=alt.Size("heads:N", scale=alt.Scale(domain=[AS_MADE, DUPLICATED], range=[10, 70]), title="Heads"),
+        size=alt.Size("heads:N", scale=alt.Scale(domain=list(Heads), range=[10, 70]), title="Heads"),
         tooltip=tooltip(Model="label:N", Sigma="sigma:Q", Change="delta_nll_nats:Q", Low="ci_low:Q", High="ci_high:Q"),
     )
     intervals = base.transform_filter("isValid(datum.ci_low)").mark_rule().encode(y="ci_low:Q", y2="ci_high:Q")
@@ -90,7 +90,7 @@ def _noise_panel(study: Study, rows: pd.DataFrame, title: str) -> Any:
 
 def probe_chart(study: Study, tables: Tables) -> Any:
     """A row per model, a symbol per refit, lines at the published thresholds."""
-    rows = tables["probe"]
+    rows = tables[ProbeResponse.table]
     rows = rows[rows["estimator"].eq(study.comparison.primary) & rows["change_percent"].notna()]
     if rows.empty:
         return None

@@ -5,7 +5,16 @@ from math import log
 
 import pandas as pd
 
-from headwise.analyses.noise.noise_rows import ARCHITECTURE
+from headwise.analyses.noise.rows import (
+    KeyValueDuplication,
+    Kind,
+    NoiseContrast,
+    ProbeDiscrimination,
+    ProbeSelection,
+    Region,
+    Site,
+    Verdict,
+)
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
 from headwise.report.labels import (
@@ -27,7 +36,7 @@ from headwise.study.study import Study
 from headwise.tables.frame import records
 
 # The published site; both units of the dose are told, since residual norms differ between models.
-SITE, REGION = "attention_output", "all"
+SITE, REGION = Site.ATTENTION_OUTPUT, Region.ALL
 SHARED = ("grouped-query", "multi-query")
 # Differences of the change of the loss that rounding of float32 explains, nats per token.
 ROUNDING = 1e-4
@@ -36,9 +45,9 @@ ROUNDING = 1e-4
 def findings(study: Study, tables: Tables) -> Iterator[Finding]:
     """All findings of the part; none where nothing was measured."""
     yield from _architectures(study, tables)
-    yield from _duplication(tables["key_value_duplication"])
-    yield from _discrimination(study, tables["probe_discrimination"])
-    yield from _selection(tables["probe_selection"])
+    yield from _duplication(tables[KeyValueDuplication.table])
+    yield from _discrimination(study, tables[ProbeDiscrimination.table])
+    yield from _selection(tables[ProbeSelection.table])
 
 
 def ratio_words(row: Row) -> str:
@@ -46,8 +55,10 @@ def ratio_words(row: Row) -> str:
 
     Where the interval holds 1, or there is none, it says that the ratio is not told from it.
     """
-    if str(row["verdict"]).startswith("un"):
-        return str(row["verdict"])
+    if row["verdict"] == Verdict.UNBOUNDED:
+        return f"unbounded: {row['why_unbounded']}"
+    if row["verdict"] == Verdict.UNDEFINED:
+        return "undefined" if row["n"] and row["n_reference"] else "undefined: no unit to compare"
     ratio = row["geometric_mean"] if not missing(row["geometric_mean"]) else row["ratio_of_means"]
     ends, told = "", 0
     if not missing(row["geometric_low"]):
@@ -60,8 +71,8 @@ def ratio_words(row: Row) -> str:
 
 def _architectures(study: Study, tables: Tables) -> Iterator[Finding]:
     """Is a base more sensitive than the reference, when it differs in one factor alone?"""
-    rows = tables["noise_contrasts"]
-    rows = rows[rows["kind"].eq(ARCHITECTURE) & rows["site"].eq(SITE) & rows["region"].eq(REGION)]
+    rows = tables[NoiseContrast.table]
+    rows = rows[rows["kind"].eq(Kind.ARCHITECTURE) & rows["site"].eq(SITE) & rows["region"].eq(REGION)]
     attention = tables["models"].drop_duplicates("model").set_index("model")["attention"]
     for (group, reference), own in rows.groupby(["group", "reference"], sort=False):
         told = records(own)

@@ -4,17 +4,17 @@ from collections.abc import Iterator
 from functools import partial
 
 from headwise.analyses.noise.report.findings import REGION, ratio_words
+from headwise.analyses.noise.rows import KeyValueDuplication, Kind, NoiseContrast, ProbeDiscrimination, Verdict
 from headwise.report.columns import Tables
 from headwise.report.labels import ends, estimator_title, marked_p, missing, number, p_value, plain, up_to_one
 from headwise.report.part import Passage
 from headwise.report.view import NAME, NUMBER, TEXT, Row, View, view
-from headwise.statistics.ratio import UNBOUNDED
 from headwise.study.study import Study
 
 
 def passages(study: Study, tables: Tables) -> Iterator[Passage]:
     """A passage per experiment that the study has run."""
-    if len(tables["noise_contrasts"]):
+    if len(tables[NoiseContrast.table]):
         yield Passage(
             "Noise",
             [
@@ -29,7 +29,7 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
             ],
             [(_contrasts(tables), "Sensitivity against the reference, noise in all layers")],
         )
-    if len(tables["key_value_duplication"]):
+    if len(tables[KeyValueDuplication.table]):
         yield Passage(
             "Duplicated key and value heads",
             [
@@ -39,7 +39,7 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
             ],
             [(_duplication(tables), "Largest differences from the model as made")],
         )
-    if len(tables["probe_discrimination"]):
+    if len(tables[ProbeDiscrimination.table]):
         yield Passage(
             "The perturbation probe",
             [
@@ -52,7 +52,7 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
 
 
 def _contrasts(tables: Tables) -> View:
-    rows = tables["noise_contrasts"]
+    rows = tables[NoiseContrast.table]
     return view(
         rows[rows["region"].eq(REGION)],
         [
@@ -70,11 +70,11 @@ def _contrasts(tables: Tables) -> View:
 def _bounded(column: str, row: Row) -> str:
     """A ratio; one whose denominator cannot be told from 0 says that it has no bounds."""
     text = number(row[column], 3)
-    return f"{text} (unbounded)" if row["verdict"].startswith(UNBOUNDED) and not missing(row[column]) else text
+    return f"{text} (unbounded)" if row["verdict"] == Verdict.UNBOUNDED and not missing(row[column]) else text
 
 
 def _reference(row: Row) -> str:
-    return "itself as made" if row["kind"] == "duplication" else plain(row["reference"])
+    return "itself as made" if row["kind"] == Kind.DUPLICATION else plain(row["reference"])
 
 
 def _duplication(tables: Tables) -> View:
@@ -85,7 +85,7 @@ def _duplication(tables: Tables) -> View:
         "Estimators": "largest_specialization_difference",
     }
     return view(
-        tables["key_value_duplication"],
+        tables[KeyValueDuplication.table],
         [
             ("Model", lambda row: plain(row["model"]), NAME),
             ("Refit", lambda row: str(row["seed"]), NUMBER),
@@ -100,7 +100,7 @@ def _power(column: str, row: Row) -> str:
 
 def _discrimination(tables: Tables) -> View:
     return view(
-        tables["probe_discrimination"],
+        tables[ProbeDiscrimination.table],
         [
             ("Estimator", lambda row: estimator_title(row["estimator"]), NAME),
             ("Task", lambda row: row["task"], NAME),

@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from headwise.analyses.noise.noise_rows import AS_MADE
 from headwise.analyses.noise.probe import (
     ProbedPair,
     aligned_against_base,
@@ -15,7 +13,9 @@ from headwise.analyses.noise.probe import (
     reading,
     suppressed_against_others,
 )
+from headwise.analyses.noise.rows import Experiment, Heads, ProbeDiscrimination, ProbeSelection, Task
 from headwise.statistics.generators import generator_for
+from headwise.statistics.procedures import Procedure
 from headwise.statistics.result import joined
 from headwise.statistics.ties import difference
 from headwise.statistics.values import left_out
@@ -24,6 +24,7 @@ from headwise.study.comparison import Comparison
 CELL = ["site", "scale", "region", "sigma"]
 SPLITS = 2000
 NO_RESPONSE = "pairs of which a value or a response is undefined, left out: {}"
+JUDGES = {Task.ALIGNED: aligned_against_base, Task.SUPPRESSED: suppressed_against_others}
 SHARED_BASE = "refits of one base and its descendants are not independent: the interval is too narrow"
 
 
@@ -32,7 +33,7 @@ def specialization_response_rows(responses: pd.DataFrame) -> pd.DataFrame:
 
     Null, with the reason, where any draw has none.
     """
-    rows = responses[responses["experiment"] == "noise"]
+    rows = responses[responses["experiment"] == Experiment.NOISE]
     return _over_draws(rows, ["model", "heads", "seed", *CELL, "estimator"])
 
 
@@ -41,45 +42,43 @@ def probe_rows(responses: pd.DataFrame, bases: Mapping[str, str | None]) -> pd.D
 
     bases: of each model; None for a base.
     """
-    rows = _over_draws(responses[responses["experiment"] == "probe"], ["model", "seed", *CELL, "estimator"])
+    rows = _over_draws(responses[responses["experiment"] == Experiment.PROBE], ["model", "seed", *CELL, "estimator"])
     rows["base"] = rows["model"].map(bases)
     rows["reading"] = rows["change_percent"].map(reading, na_action="ignore")
     return rows
 
 
-def discrimination_rows(probed: pd.DataFrame, settings: Comparison) -> Iterator[dict[str, Any]]:
+def discrimination_rows(probed: pd.DataFrame, settings: Comparison) -> Iterator[ProbeDiscrimination]:
     """ROC areas of each estimator's response, over pairs of an aligned model and its base in one refit."""
     for name, rows in probed.groupby("estimator", sort=False):
         pairs, lost = _pairs(rows)
-        for task, judge in (
-            ("aligned against base", aligned_against_base),
-            ("fell under alignment against others", suppressed_against_others),
-        ):
+        for task, judge in JUDGES.items():
             rng = generator_for("probe", str(name), task)
             result = judge(pairs, rng, settings.resamples, settings.level)
-            yield {
-                "estimator": name,
-                "task": task,
-                "area": result.estimate,
-                "ci_low": result.low,
-                "ci_high": result.high,
-                "p": result.p,
-                "p_attainable": result.p_attainable,
-                "n": result.n,
-                "n_reference": result.n_reference,
-                "test": result.method,
-                "reason": joined(left_out(lost, NO_RESPONSE), result.reason, SHARED_BASE),
-            }
+            yield ProbeDiscrimination(
+                estimator=str(name),
+                task=task,
+                area=result.estimate,
+                ci_low=result.low,
+                ci_high=result.high,
+                p=result.p,
+                p_attainable=result.p_attainable,
+                procedure=Procedure.ROC_AREA,
+                n=result.n,
+                n_reference=result.n_reference,
+                test=result.method,
+                reason=joined(left_out(lost, NO_RESPONSE), result.reason, SHARED_BASE),
+            )
 
 
 def selection_rows(
     noise: pd.DataFrame, declared: tuple[str, str, str, float] | None, primary: str, level: float
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[ProbeSelection]:
     """The demonstration on the responses of the bases as made: any two halves of their refits differ by chance alone.
 
     declared: site, scale, region and σ of the probe, the cell that is fixed beforehand; the first where it is absent.
     """
-    rows = noise[(noise["estimator"] == primary) & (noise["heads"] == AS_MADE)]
+    rows = noise[(noise["estimator"] == primary) & (noise["heads"] == Heads.AS_MADE)]
     wide = rows.pivot_table(index=["model", "seed"], columns=CELL, values="change_percent", aggfunc="first")
     wide = wide.dropna(axis="columns")
     if len(wide) < 4 or wide.shape[1] < 2:
@@ -90,7 +89,7 @@ def selection_rows(
     rng = generator_for("best of cells", primary)
     cells = wide.columns.to_list()
     fixed = next((place for place, cell in enumerate(cells) if cell == declared), 0)
-    yield {"estimator": primary, **asdict(best_of_cells(centred, fixed, rng, SPLITS, level))}
+    yield ProbeSelection(estimator=primary, **asdict(best_of_cells(centred, fixed, rng, SPLITS, level)))
 
 
 def _over_draws(rows: pd.DataFrame, key: list[str]) -> pd.DataFrame:
