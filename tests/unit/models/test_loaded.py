@@ -24,7 +24,7 @@ from transformers import (
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
-from headwise.analyses.noise.experiment import _load
+from headwise.analyses.noise.experiment import load_to_perturb
 from headwise.analyses.recursion.chain import recurse
 from headwise.analyses.stability.probe import probe_refits
 from headwise.models.align import align_model
@@ -232,7 +232,7 @@ def test_what_predicts_needs_the_head(tmp_path):
 
 
 def losses_under_noise(folder: Path) -> object:
-    return _load(Reading("m", folder, Extraction(), Loading()))
+    return load_to_perturb(Reading("m", folder, Extraction(), Loading()))
 
 
 def recursion(folder: Path) -> object:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from report_examples import example_study, write_inputs
 
 from headwise.analyses.noise.report.findings import ratio_words
-from headwise.analyses.noise.report.views import _bounded
+from headwise.analyses.noise.report.views import ratio_or_unbounded
 from headwise.analyses.noise.sensitivity import contrast
 from headwise.cli import comparison_table, primary_sentence, terminal
 from headwise.report.agreement import agreement_table
@@ -254,7 +254,7 @@ def test_a_ratio_says_whether_it_can_be_told_from_1_and_whether_it_has_bounds(
     assert re.search(words, ratio_words(row))
     unbounded = row["verdict"] == "unbounded"
     assert ("not told" not in ratio_words(row)) == (unbounded or row["geometric_low"] > 1)
-    assert _bounded("ratio_of_means", row).endswith("(unbounded)") == unbounded
+    assert ratio_or_unbounded("ratio_of_means", row).endswith("(unbounded)") == unbounded
 
 
 def test_a_ratio_without_units_is_said_to_have_none() -> None:

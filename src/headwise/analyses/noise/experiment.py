@@ -90,12 +90,12 @@ def perturb_refit(
     """
     found = _Found()
     texts = documents, prompts
-    model, tokenizer = _load(base)
+    model, tokenizer = load_to_perturb(base)
     _measure(found, base, Heads.AS_MADE, model, tokenizer, texts, settings, seed, noise=True)
     if settings.duplicate:
         with TemporaryDirectory(dir=outputs.losses.parent) as folder:
             duplicate_checkpoint(base.checkpoint, Path(folder) / "twin")
-            twin, _ = _load(replace(base, checkpoint=Path(folder) / "twin"))
+            twin, _ = load_to_perturb(replace(base, checkpoint=Path(folder) / "twin"))
         _measure(found, base, Heads.DUPLICATED, twin, tokenizer, texts, settings, seed, noise=True)
         text = held_out_text(
             documents, twin, tokenizer, base.extraction.first_token, 1, (settings.noise or Noise()).tokens
@@ -104,7 +104,7 @@ def perturb_refit(
         del twin
     del model
     for other in aligned if settings.probe else ():
-        model, tokenizer = _load(other)
+        model, tokenizer = load_to_perturb(other)
         _measure(found, other, Heads.AS_MADE, model, tokenizer, texts, settings, seed, noise=False)
         del model
     digests = {each.name: weights_digest(each.checkpoint) for each in (base, *aligned)}
@@ -151,8 +151,11 @@ class _Found:
     duplication: list[Twin] = field(default_factory=list)
 
 
-def _load(reading: Reading) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A model that attends eagerly, as noise in the logits needs; the same for all sites, so that they compare."""
+def load_to_perturb(reading: Reading) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A model that attends eagerly, as noise in the logits needs; the same for all sites, so that they compare.
+
+    Raises PerturbationError for a model that predicts no next token.
+    """
     extraction = reading.extraction
     model, tokenizer = load_checkpoint(
         reading.checkpoint, extraction.dtype, extraction.device, reading.loading, head=True
@@ -160,8 +163,7 @@ def _load(reading: Reading) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     if model.config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and "ForCausalLM" not in type(model).__name__:
         raise PerturbationError(
             f"{reading.name}: model type '{model.config.model_type}' predicts masked tokens and no next one, so it "
-            "has no loss "
-            "on held-out text: leave it out of robustness"
+            "has no loss on held-out text: leave it out of robustness"
         )
     if attention_layers(model)[0].uses_interface:
         model.set_attn_implementation("eager")

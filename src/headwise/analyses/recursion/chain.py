@@ -90,7 +90,7 @@ def recurse(
     )
     run = _Run.resumed(state / STATE, identity) or _Run.started(identity, chains)
     first = Encoder.of(tokenizer).first_tokens(extraction.first_token)
-    writer = _Writer(model, tokenizer, arm, settings, first, extraction.date, seed)
+    writer = Writer(model, tokenizer, arm, settings, first, extraction.date, seed)
     if not run.specialization:
         run.specialization += _specialization(model, writer, chains, run.texts, 0, estimators)
     left = range(run.generation + 1, settings.generations + 1)
@@ -134,7 +134,7 @@ class _Run:
 
 
 @dataclass(frozen=True)
-class _Writer:
+class Writer:
     """Writes the next generation of all chains."""
 
     model: PreTrainedModel
@@ -223,7 +223,7 @@ def _described(
 
 def _specialization(
     model: PreTrainedModel,
-    writer: _Writer,
+    writer: Writer,
     chains: Sequence[EncodedPrompt],
     texts: Mapping[str, list[int]],
     number: int,

@@ -139,7 +139,7 @@ def test_batches_and_other_chains_change_nothing(place, tmp_path):
 
 def test_a_killed_run_goes_on_where_it_was_and_ends_in_the_same_bytes(place, tmp_path, monkeypatch):
     run(place, tmp_path / "whole")
-    write_next, written = recursion._Writer.next_generation, []
+    write_next, written = recursion.Writer.next_generation, []
 
     def killed_in_the_third(self, texts, number):
         if number == 3 and 3 not in written:
@@ -148,7 +148,7 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_in_the_same_bytes(place, tmp
         written.append(number)
         return write_next(self, texts, number)
 
-    monkeypatch.setattr(recursion._Writer, "next_generation", killed_in_the_third)
+    monkeypatch.setattr(recursion.Writer, "next_generation", killed_in_the_third)
     with pytest.raises(KeyboardInterrupt):
         run(place, tmp_path / "killed")
     assert not (tmp_path / "killed" / "generations.parquet").exists()
@@ -178,7 +178,7 @@ def test_a_chain_below_two_tokens_ends_undecided_with_a_reason_and_the_others_go
     place, tmp_path, monkeypatch, tokens, what
 ):
     """As a model does that writes the token that ends a text; a text that it ends later is judged as it is."""
-    write_next = recursion._Writer.next_generation
+    write_next = recursion.Writer.next_generation
 
     def silent(self, texts, number):
         written = write_next(self, texts, number)
@@ -188,7 +188,7 @@ def test_a_chain_below_two_tokens_ends_undecided_with_a_reason_and_the_others_go
             written[second] = recursion.Written([5, 6], [-1.0, -1.0])
         return written
 
-    monkeypatch.setattr(recursion._Writer, "next_generation", silent)
+    monkeypatch.setattr(recursion.Writer, "next_generation", silent)
     rows, specialization = run(place, tmp_path)
     ended, short, _ = (chain for _, chain in rows.groupby("prompt"))
     assert ended["generation"].tolist() == [1, 2]
@@ -206,7 +206,7 @@ def test_a_chain_below_two_tokens_ends_undecided_with_a_reason_and_the_others_go
 
 def test_all_chains_ended_leaves_generations_without_a_value(place, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        recursion._Writer, "next_generation", lambda self, texts, number: {p: recursion.Written([], []) for p in texts}
+        recursion.Writer, "next_generation", lambda self, texts, number: {p: recursion.Written([], []) for p in texts}
     )
     rows, specialization = run(place, tmp_path)
     assert rows["generation"].tolist() == [1, 1, 1]

@@ -92,8 +92,7 @@ def _architectures(study: Study, tables: Tables) -> Iterator[Finding]:
             headline=bool(question),
             sentence=(
                 f"{opening}{subject} against {plain(str(reference))}, area under the change of the loss with noise "
-                "after "
-                f"the output projections: {words} ({first['n']} + {first['n_reference']} units).{verdict}"
+                f"after the output projections: {words} ({first['n']} + {first['n_reference']} units).{verdict}"
             ),
             estimate=None if missing(first["geometric_mean"]) else log(first["geometric_mean"]),
             interval=None
@@ -126,10 +125,9 @@ def _duplication(rows: pd.DataFrame) -> Iterator[Finding]:
         sentence=(
             f"Key and value heads duplicated ({amount(rows['model'].nunique(), 'model')}, {len(rows)} refits): as many "
             f"as query heads, and logits differ by {_small(rows['largest_logit_difference'].max())} at most, "
-            "attention by "
-            f"{_small(rows['largest_attention_difference'].max())}, the change of the loss under any noise by "
-            f"{_small(largest)} nats (the change itself reaches {number(rows['largest_delta_nll'].max(), 2)}). "
-            f"{reading}"
+            f"attention by {_small(rows['largest_attention_difference'].max())}, the change of the loss under any "
+            f"noise by {_small(largest)} nats (the change itself reaches "
+            f"{number(rows['largest_delta_nll'].max(), 2)}). {reading}"
         ),
         estimate=None if missing(largest) else float(largest),
         n=len(rows),

@@ -20,12 +20,10 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
             [
                 "Gaussian noise is added inside the models while they read held-out text; the outcome is the change of "
                 "the loss per token, summarised by the area under it. Doses are absolute, or relative to the size of "
-                "each "
-                "layer's clean activations: models whose activations differ in size get different doses at the same "
-                "absolute σ.",
+                "each layer's clean activations: models whose activations differ in size get different doses at the "
+                "same absolute σ.",
                 "Ratios are of geometric means over refits with Welch's interval. Three refits against three cannot "
-                "reach "
-                "a two-sided p below 0.1.",
+                "reach a two-sided p below 0.1.",
             ],
             [(_contrasts(tables), "Sensitivity against the reference, noise in all layers")],
         )
@@ -34,8 +32,7 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
             "Duplicated key and value heads",
             [
                 "Each query head gets its own copy of the key and value head that it reads. The model then has no "
-                "shared "
-                "heads and computes the same function. If sharing amplified noise, it would now respond less."
+                "shared heads and computes the same function. If sharing amplified noise, it would now respond less."
             ],
             [(_duplication(tables), "Largest differences from the model as made")],
         )
@@ -44,8 +41,7 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
             "The perturbation probe",
             [
                 "Response of each estimator to one dose that the study declares. The area is the chance that a model "
-                "of "
-                "the first group responds more than one of the second."
+                "of the first group responds more than one of the second."
             ],
             [(_discrimination(tables), "What responses tell apart")],
         )
@@ -61,13 +57,13 @@ def _contrasts(tables: Tables) -> View:
             ("Site", lambda row: plain(row["site"]), NAME),
             ("σ", lambda row: row["scale"], NAME),
             ("Ratio", ratio_words, TEXT),
-            ("Ratio of means", partial(_bounded, "ratio_of_means"), NUMBER),
-            ("Median of ratios", partial(_bounded, "median_of_ratios"), NUMBER),
+            ("Ratio of means", partial(ratio_or_unbounded, "ratio_of_means"), NUMBER),
+            ("Median of ratios", partial(ratio_or_unbounded, "median_of_ratios"), NUMBER),
         ],
     )
 
 
-def _bounded(column: str, row: Row) -> str:
+def ratio_or_unbounded(column: str, row: Row) -> str:
     """A ratio; one whose denominator cannot be told from 0 says that it has no bounds."""
     text = number(row[column], 3)
     return f"{text} (unbounded)" if row["verdict"] == Verdict.UNBOUNDED and not missing(row[column]) else text
