@@ -84,10 +84,6 @@ def clean_rms(model: PreTrainedModel, site: Site, inputs: Tensor) -> dict[int, f
     return {layer: (squares[layer] / counts[layer]) ** 0.5 for layer in sorted(squares)}
 
 
-def _receive_logits(count_in: Callable[[int, Tensor], None], attention: LayerAttention) -> None:
-    count_in(attention.layer, _centred_logits(attention))
-
-
 def _centred_logits(attention: LayerAttention) -> Tensor:
     """ln of the positive weights less its mean per query: the scores up to what the softmax does not see."""
     weights = attention.weights.double()
