@@ -19,7 +19,7 @@ from cluster import Cluster, Shape  # noqa: E402
 from project import Project  # noqa: E402
 from run import MODELS, SlurmStudy  # noqa: E402
 
-SEEDS = [1, 2]
+SEEDS = [1]
 
 
 def main() -> None:
