@@ -27,6 +27,7 @@ from headwise.analyses.stability.cosines import MEASURES, SAME, WHOLE, CosineSum
 from headwise.analyses.stability.group import GroupFiles
 from headwise.analyses.stability.heads import published_stability
 from headwise.analyses.stability.probe import Probes, probe_refits, write_attention
+from headwise.analyses.stability.settings import Stability
 from headwise.analyses.stability.summarize import summarize_stability
 from headwise.models.corpus import build_corpus
 from headwise.models.encoding import encode
@@ -39,7 +40,6 @@ from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
 from headwise.study.prompts import read_prompts
 from headwise.study.reading import Reading
-from headwise.study.stability import Stability
 from headwise.study.training import Decoder
 
 LAYERS, HEADS, REFITS, PROMPTS, TOKENS = 8, 8, 5, 100, 52

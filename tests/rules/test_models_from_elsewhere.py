@@ -20,7 +20,7 @@ from headwise.models.jobs import conversion_arguments, fetching_arguments
 from headwise.runtime.parquet import read_metadata
 from headwise.runtime.provenance import file_digest
 from headwise.study.models import HubModel, TransformerLensModel
-from headwise.study.study import Study
+from headwise.study.study import Study, study_model
 
 RunScript = Callable[..., None]
 SHAPE = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -45,7 +45,7 @@ def offline(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def study_of(model: HubModel | TransformerLensModel) -> Study:
     """A study of one model at seed 2."""
-    return Study(
+    return study_model()(
         name="elsewhere",
         seeds=[2],
         prompts={"path": "prompts.jsonl"},

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from tiny import tiny_content
 
+from headwise.analyses.noise.bases import probed_descendants
 from headwise.analyses.noise.jobs import TABLES as NOISE_TABLES
 from headwise.analyses.noise.jobs import perturbation_arguments, response_arguments
 from headwise.analyses.noise.report.part import PART as NOISE
@@ -15,15 +16,15 @@ from headwise.analyses.noise.rows import Heads
 from headwise.analyses.recursion.jobs import TABLES as RECURSION_TABLES
 from headwise.analyses.recursion.jobs import chain_arguments, survival_arguments
 from headwise.analyses.recursion.report.part import PART as RECURSION
+from headwise.analyses.recursion.settings import Recursion
 from headwise.report.parts import TABLES
 from headwise.report.tables import analysis_table
 from headwise.runtime.parquet import read_metadata
-from headwise.study.perturbation import probed_descendants
-from headwise.study.study import Study
+from headwise.study.study import Study, study_model
 from headwise.tables.frame import typed_columns
 from rules.conftest import Measurement, RunScript
 
-SECTION = {
+SECTIONS = {
     "noise": {
         "duplicate": ["grouped_query"],
         "absolute": [0.1, 0.5],
@@ -64,7 +65,7 @@ class Robustness:
 
 @pytest.fixture(scope="module")
 def robust_study() -> Study:
-    return Study(**{**tiny_content(), "robustness": SECTION})
+    return study_model()(**tiny_content(), **SECTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +121,7 @@ def robustness(
         arguments=response_arguments(study),
     )
     chains: dict[str, list[Path]] = {"generations": [], "specialization": []}
-    for arm in study.robustness.recursion.arms:
+    for arm in study.section(Recursion).arms:
         for seed in (1, 2):
             place = folder / "recursion" / arm.name / f"seed{seed}"
             output = {name: place / f"{name}.parquet" for name in chains}

@@ -15,6 +15,7 @@ from headwise.analyses.stability.jobs import comparison_arguments, probe_argumen
 from headwise.analyses.stability.packed import StabilityError
 from headwise.analyses.stability.probe import Probes, probe_refits
 from headwise.analyses.stability.report.part import PART
+from headwise.analyses.stability.settings import Stability
 from headwise.models.load import load_checkpoint
 from headwise.report import parts
 from headwise.runtime.parquet import read_metadata
@@ -22,7 +23,6 @@ from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
 from headwise.study.prompts import read_prompts
 from headwise.study.reading import Reading
-from headwise.study.stability import Stability
 from headwise.study.study import Study
 from headwise.tables.frame import typed_columns
 

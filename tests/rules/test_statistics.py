@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from headwise.analyses.calibration.jobs import calibration_arguments
+from headwise.analyses.calibration.settings import Calibration
 from headwise.analyses.controls.jobs import control_arguments
 from headwise.analyses.declaration.jobs import check_arguments, declaration_arguments
 from headwise.runtime.json_files import read_json
 from headwise.runtime.parquet import read_metadata
-from headwise.study.calibration import Calibration
 from headwise.study.study import Study
 
 Measure = Callable[[str, int], Any]

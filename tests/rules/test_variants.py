@@ -10,9 +10,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from headwise.analyses.variants.jobs import gathering_arguments, variant_arguments
+from headwise.analyses.variants.settings import Variants
 from headwise.runtime.parquet import read_metadata
 from headwise.study.study import Study
-from headwise.study.variants import Variants
 from rules.conftest import Measurement, RunScript
 
 PROTOCOLS = [

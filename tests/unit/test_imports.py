@@ -15,12 +15,6 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
 # They take seconds, and on a cluster every job parses the Snakefile.
 HEAVY = {"torch", "transformers", "pandas", "scipy"}
-# Imports against the order, with the reason. None is added; each goes with its reason.
-EXCEPTIONS = {
-    "headwise.report.page": "names the analyses until a list of them binds their parts",
-    "headwise.report.parts": "names the analyses until a list of them binds their parts",
-    "headwise.report.tables": "names the analyses until a list of them binds their parts",
-}
 
 Import = tuple[str, bool]  # module, and whether it is imported as soon as the importing one is
 
@@ -80,7 +74,7 @@ def test_no_module_imports_from_a_later_package(low: str) -> None:
         for imported, _ in IMPORTS[name]
         if imported in FILES and "." in imported and package(imported) in later
     }
-    assert against == {name for name in EXCEPTIONS if package(name) == low}
+    assert not against
 
 
 def test_no_two_modules_import_each_other() -> None:

@@ -10,6 +10,9 @@ from subprocess import CompletedProcess
 import pytest
 from dry_run import job_counts, most_memory
 
+from headwise.analyses.recursion.settings import Recursion
+from headwise.analyses.stability.settings import refit_groups
+from headwise.analyses.variants.settings import measured_with_variants
 from headwise.planning.estimate import estimate
 from headwise.planning.plan import Plan
 from headwise.planning.rates import RATES
@@ -32,7 +35,7 @@ def test_job_counts_follow_from_models_and_seeds(checkout: Path, root: Path, sna
     bases = sum(len(study.seeds_of(model)) for model in study.bases())
     aligned = sum(len(study.seeds_of(model)) for model in study.descendants())
     assert (bases, aligned) == (12, 24)
-    assert len(study.measured_with_variants()) == 6
+    assert len(measured_with_variants(study)) == 6
     assert job_counts(snakemake(checkout, "-n").stdout) == {
         "verify_prompts": 1,
         "build_corpus": 1,
@@ -44,14 +47,14 @@ def test_job_counts_follow_from_models_and_seeds(checkout: Path, root: Path, sna
         "evaluate_specialization": bases + aligned,
         "perturb_model": bases,
         "summarize_perturbations": 1,
-        "recurse_model": len(study.robustness.recursion.arms) * len(study.seeds),
+        "recurse_model": len(study.section(Recursion).arms) * len(study.seeds),
         "summarize_recursion": 1,
         "compare_pair": len(study.descendants()),
         "contrast_models": 1,
-        "measure_variants": len(study.measured_with_variants()),
+        "measure_variants": len(measured_with_variants(study)),
         "gather_variants": 1,
-        "probe_refits": len(study.refit_groups()),
-        "compare_refits": len(study.refit_groups()),
+        "probe_refits": len(refit_groups(study)),
+        "compare_refits": len(refit_groups(study)),
         "summarize_stability": 1,
         "declare": 1,
         "check_declaration": 1,

@@ -3,6 +3,7 @@ from headwise.analyses.controls.jobs import (
     control_arguments,
     controlled_checkpoint,
     measured_model,
+    released_folder,
 )
 
 
@@ -10,7 +11,7 @@ rule run_controls:
     """Ask the software in use questions whose answers are known."""
     input:
         **controlled_checkpoint(study),
-        **({"released": rules.compute_released.output.table} if study.controls.released_results else {}),
+        **({"released": rules.compute_released.output.table} if released_folder(study) else {}),
         features=per_seed(
             study, [measured_model(study)], "specialization/{model}/seed{seed}/features.parquet"
         )[0],

@@ -7,7 +7,7 @@ from headwise.analyses.noise.jobs import (
     response_arguments,
 )
 from headwise.planning.needed import perturbation
-from headwise.study.perturbation import perturbed_bases
+from headwise.analyses.noise.bases import perturbed_bases
 
 PERTURBED = ("losses", "specialization", "generated", "duplication")
 

@@ -1,5 +1,5 @@
 # Result files that others released.
-from headwise.analyses.controls.jobs import released_results
+from headwise.analyses.controls.jobs import released_folder, released_results
 
 
 rule compute_released:
@@ -18,7 +18,7 @@ rule compute_released:
     resources:
         **shared(mem_mb=2000, runtime=5),
     params:
-        arguments={"folder": study.controls.released_results},
+        arguments={"folder": released_folder(study)},
         no_inputs=lambda wildcards: digests_of_others(released_results(study)),
     script:
         "../../scripts/compute_released.py"

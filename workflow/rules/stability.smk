@@ -2,20 +2,20 @@
 from headwise.analyses.stability.jobs import TABLES as STABILITY_TABLES
 from headwise.analyses.stability.jobs import (
     comparison_arguments,
+    comparison_memory_mb,
     per_group,
     probe_arguments,
+    random_refits,
     refit_checkpoints,
     refit_tensors,
     summary_arguments,
+    takes_heads_away,
 )
 from headwise.planning.needed import probe
 
 PROBED = ("residual", "importance", "losses", "norms", "outputs")
 COMPARED = ("pairs", "heads", "origins")
-ABLATED = study.stability is not None and "ablation" in study.stability.analyses
-DOCUMENTS = {"documents": rules.build_corpus.output.documents} if ABLATED else {}
-# Attention of models with random weights.
-RANDOM = [f"random{number}" for number in range(study.stability.random_refits if study.stability else 0)]
+DOCUMENTS = {"documents": rules.build_corpus.output.documents} if takes_heads_away(study) else {}
 OF_GROUP = "stability/{{group}}/{}.parquet".format
 
 
@@ -28,7 +28,7 @@ rule probe_refits:
         library=library("probe_refits.py"),
     output:
         **{table: results(OF_GROUP(table)) for table in ("beginnings", *PROBED)},
-        random=[results(OF_GROUP(name)) for name in RANDOM],
+        random=[results(OF_GROUP(name)) for name in random_refits(study)],
     log:
         results("logs/probe_refits/{group}.log"),
     benchmark:
@@ -59,7 +59,7 @@ rule compare_refits:
     conda:
         ENVIRONMENT
     resources:
-        **doubling(mem_mb=1000 + (2 * study.stability.memory_mb if study.stability else 0), runtime=60),
+        **doubling(mem_mb=1000 + 2 * comparison_memory_mb(study), runtime=60),
     params:
         arguments=of_group(comparison_arguments),
     script:

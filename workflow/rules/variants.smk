@@ -1,7 +1,7 @@
 # From a checkpoint to its estimators under other protocols of extraction, and what each choice of a protocol moves.
 from headwise.analyses.specialization.jobs import comparisons
 from headwise.analyses.variants.jobs import TABLES as VARIANTS_TABLES
-from headwise.analyses.variants.jobs import gathering_arguments, variant_arguments
+from headwise.analyses.variants.jobs import gathering_arguments, measured_variants, variant_arguments
 from headwise.planning.needed import variants
 
 
@@ -31,10 +31,7 @@ rule measure_variants:
 rule gather_variants:
     """Gather the variants of all models, and set what each choice moves beside what alignment moves."""
     input:
-        parts=[
-            results(f"variants/{model.name}/seed{seed}.parquet")
-            for model, seed in study.measured_with_variants()
-        ],
+        parts=measured_variants(study),
         comparisons=comparisons(study),
         library=library("gather_variants.py"),
     output:

@@ -87,7 +87,7 @@ def held_out_excerpts(
     if tokens > room and not shorten:
         raise EncodingError(
             f"{encoder.name}: excerpts of {tokens} tokens do not fit into the {limits.positions} positions of the "
-            f"model: shorten them to {room} (robustness.noise.tokens of the study)"
+            f"model: shorten them to {room} (noise.tokens of the study)"
         )
     tokens = min(tokens, room)
     inputs, targets = spread_excerpts(token_stream(documents, tokenizer, "held_out", tokens), tokens, first, most)

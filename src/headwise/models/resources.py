@@ -10,16 +10,14 @@ Imported by the Snakefile, so nothing heavy is imported here.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from headwise.models.shape import Shape
 from headwise.study.data import Corpus
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
-from headwise.study.stability import Stability
 from headwise.study.training import Dpo, Sft, Training
-from headwise.study.variants import Variant
 
 MB = 2**20
 # Logits of texts that are read side by side, in float32, and a layer's attention on them: more texts are read one after
@@ -103,34 +101,6 @@ def extraction_needs(
     )
 
 
-def variants_needs(
-    shape: Shape,
-    extraction: Extraction,
-    loading: Loading,
-    variants: Sequence[Variant],
-    prompts: int,
-    pair_statistics: Sequence[str],
-) -> Needs:
-    """For one extraction after another of weights, of the same model: the most memory that one takes, and the time of
-    all."""
-    shape = replace(shape, whole_attention=True)
-    each = []
-    for variant in variants:
-        settings = extraction.model_copy(
-            update={
-                "dtype": variant.dtype or extraction.dtype,
-                "max_tokens": max(extraction.max_tokens, variant.pad_to if variant.padding != "none" else 0),
-                "store": "statistics",
-            }
-        )
-        each.append(extraction_needs(shape, settings, loading, prompts, pair_statistics))
-    return Needs(
-        memory_mb=max(needs.memory_mb for needs in each),
-        minutes=sum(needs.minutes for needs in each),
-        gpus=max(needs.gpus for needs in each),
-    )
-
-
 def texts_at_once(heads: int, vocabulary: int, tokens: int) -> int:
     """How many texts of so many tokens are read side by side at most; one is read however much it takes."""
     logits, attention = 4 * tokens * vocabulary, BYTES_PER_ENTRY * heads * tokens**2
@@ -170,30 +140,6 @@ def twin_bytes(shape: Shape, extraction: Extraction) -> float:
     """What duplicating heads takes beside the model: it is read again, and duplicated, by a twin that is then saved."""
     twin = shape.parameters + 2 * shape.layers * shape.hidden**2  # at most: with a head of its own for every query
     return shape.stored_bytes + twin * BYTES[extraction.dtype]
-
-
-def refits_needs(
-    each: Sequence[Needs], shape: Shape, weights: float, settings: Stability, longest: int, tokens: int
-) -> Needs:
-    """For refits of one shape that are measured one after another, the first beside one with random weights.
-
-    weights          bytes of one model's
-    longest, tokens  of a prompt, and of all prompts together: residual streams before and after attention of all refits
-                     are held until the last is there
-    """
-    text = 0.0
-    if "ablation" in settings.analyses:
-        texts = ABLATED_AT_ONCE * settings.ablation_excerpts
-        text = max(
-            loss_bytes(shape, texts, settings.ablation_tokens),
-            loss_bytes(shape, ABLATED_AT_ONCE * TEXTS_AT_ONCE, longest),
-        )
-    kept = 0
-    if "residual" in settings.analyses:
-        read = min(tokens, settings.residual_tokens or tokens)
-        kept = (len(each) + settings.random_refits) * 2 * shape.layers * read * shape.hidden * 4
-    random = shape.parameters * BYTES["float32"] if settings.random_refits else 0
-    return perturbation_needs(each, weights, text, kept + random)
 
 
 def loaded_bytes(shape: Shape, extraction: Extraction, loading: Loading) -> int:

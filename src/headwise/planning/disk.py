@@ -1,5 +1,6 @@
 """The bytes that jobs leave on disk. What a value of a table takes was measured on `benchmarks/pilot.yaml`."""
 
+from headwise.analyses.stability.jobs import random_refits, refits_of
 from headwise.models.files import corpus_files
 from headwise.models.resources import corpus_bytes
 from headwise.planning.jobs import Jobs
@@ -61,11 +62,9 @@ def _extraction(plan: Plan, name: str) -> float:
 
 def _probing(plan: Plan, group_name: str) -> float:
     study = plan.study
-    assert study.stability is not None, "only groups of refits are probed"
-    (group,) = [group for group in study.refit_groups() if group.name == group_name]
-    refits = [model for model, _ in study.refits_of(group)]
+    refits = [model for model, _ in refits_of(study, group_name)]
     shape = plan.shape(refits[0])
     model = study.model(refits[0])
     width = study.decoder_of(model).head_width if isinstance(model, TrainedModel) else shape.hidden // shape.heads
     outputs = len(refits) * len(plan.characters) * shape.layers * shape.heads * width * PER_OUTPUT
-    return study.stability.random_refits * _attention(plan, refits[0]) + outputs
+    return len(random_refits(study)) * _attention(plan, refits[0]) + outputs

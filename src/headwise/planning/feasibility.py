@@ -17,8 +17,8 @@ from headwise.runtime.json_files import read_json, write_json
 from headwise.study.extraction import Extraction
 from headwise.study.models import AnyModel, FolderModel, HubModel, TrainedModel
 from headwise.study.prompts import EncodedPrompt, Prompt, read_prompts
-from headwise.study.robustness_consistency import length_problems
 from headwise.study.section import StudyError
+from headwise.study.sections import length_problems
 from headwise.study.study import Study
 
 # In a study's results, once its prompts are known to fit into the models that it trains.

@@ -7,6 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from headwise.analyses.noise.bases import probed_descendants
+from headwise.analyses.noise.settings import Noise
+from headwise.analyses.recursion.settings import Recursion
+from headwise.analyses.stability.needs import refits_needs
+from headwise.analyses.stability.settings import Stability
+from headwise.analyses.variants.needs import variants_needs
+from headwise.analyses.variants.settings import Variants
 from headwise.models.files import corpus_files
 from headwise.models.resources import (
     Needs,
@@ -17,15 +24,12 @@ from headwise.models.resources import (
     loaded_bytes,
     loss_bytes,
     perturbation_needs,
-    refits_needs,
     training_needs,
     twin_bytes,
-    variants_needs,
     writing_bytes,
 )
 from headwise.models.shape import Shape, shape_of, shape_of_facts
 from headwise.study.models import AlignedModel, TrainedModel
-from headwise.study.perturbation import probed_descendants
 from headwise.study.study import Study
 
 
@@ -79,7 +83,7 @@ def variants_request(study: Study, name: str, shape: Shape, prompts: int) -> Nee
         shape,
         study.extraction_of(model),
         study.loading_of(model),
-        study.variants.protocols,
+        study.section(Variants).protocols,
         prompts,
         study.specialization.pair_statistics(),
     )
@@ -88,7 +92,7 @@ def variants_request(study: Study, name: str, shape: Shape, prompts: int) -> Nee
 def perturbation_request(study: Study, base: str, seed: int, shape: Shape, prompts: int) -> Needs:
     """For a base under noise and the probe of its descendants."""
     measured = 1 + len(probed_descendants(study, base, seed))
-    extraction, noise = study.extraction_of(study.model(base)), study.robustness.noise
+    extraction, noise = study.extraction_of(study.model(base)), study.find(Noise)
     text, twin = 0.0, 0.0
     if noise is not None:
         text = loss_bytes(shape, noise.excerpts, noise.tokens)
@@ -102,22 +106,19 @@ def perturbation_request(study: Study, base: str, seed: int, shape: Shape, promp
 
 def recursion_request(study: Study, name: str, shape: Shape, prompts: int) -> Needs:
     """For an arm of recursive generation, which the model of that name writes."""
-    recursion = study.robustness.recursion
-    written = 0.0
-    if recursion is not None:
-        length = recursion.context + recursion.new_tokens
-        written = writing_bytes(shape, min(recursion.batch, recursion.prompts), length)
+    recursion = study.section(Recursion)
+    length = recursion.context + recursion.new_tokens
+    written = writing_bytes(shape, min(recursion.batch, recursion.prompts), length)
     each = [_weights_request(study, name, shape, prompts)]
     return perturbation_needs(each, _loaded(study, name, shape), written)
 
 
 def refits_request(study: Study, names: Sequence[str], shapes: Sequence[Shape], prompts: int) -> Needs:
     """For a group of refits, given the model and the shape of each; the section `stability` is there."""
-    assert study.stability is not None
     each = [_weights_request(study, name, shape, prompts) for name, shape in zip(names, shapes, strict=True)]
     longest = study.extraction_of(study.model(names[0])).max_tokens
     weights = _loaded(study, names[0], shapes[0])
-    return refits_needs(each, shapes[0], weights, study.stability, longest, prompts * longest)
+    return refits_needs(each, shapes[0], weights, study.section(Stability), longest, prompts * longest)
 
 
 def _loaded(study: Study, name: str, shape: Shape) -> int:

@@ -8,16 +8,19 @@ comparisons of heads entry by entry. Constants are processor seconds of one core
 
 from collections.abc import Callable
 
+from headwise.analyses.noise.bases import probed_descendants
+from headwise.analyses.noise.settings import Noise, Probe, measured_bases
+from headwise.analyses.recursion.settings import Recursion
+from headwise.analyses.stability.jobs import refits_of
+from headwise.analyses.stability.settings import Stability
+from headwise.analyses.variants.settings import Variants
 from headwise.models.files import corpus_files
 from headwise.models.resources import FETCHING_BYTES_PER_SECOND, GPU_FLOPS, GPU_SPEEDUP, corpus_bytes
 from headwise.models.shape import Shape
 from headwise.planning.jobs import Jobs
 from headwise.planning.plan import Plan
 from headwise.study.models import AlignedModel, TrainedModel
-from headwise.study.perturbation import measured_bases, probed_descendants
 from headwise.study.prompts import spread
-from headwise.study.robustness import Noise
-from headwise.study.stability import Stability
 from headwise.study.training import Dpo
 
 # Per floating-point operation of a product in float32; half of the bits take a core twice as long.
@@ -132,7 +135,7 @@ def _extraction(plan: Plan, jobs: Jobs, gpus: int) -> float:
 
 
 def _variants(plan: Plan, jobs: Jobs, gpus: int) -> float:
-    section, name = plan.study.variants, jobs.subject
+    section, name = plan.study.section(Variants), jobs.subject
     chosen = spread(plan.tokens(name), section.prompts)
     seconds = _reading(plan, name) + _measured(plan, name, chosen, gpus)
     for variant in section.protocols:
@@ -143,7 +146,7 @@ def _variants(plan: Plan, jobs: Jobs, gpus: int) -> float:
 
 def _perturbation(plan: Plan, jobs: Jobs, gpus: int) -> float:
     study, name = plan.study, jobs.subject
-    noise, probe = study.robustness.noise, study.robustness.probe
+    noise, probe = study.find(Noise), study.find(Probe)
     seconds = _reading(plan, name)
     if noise is not None and name in measured_bases(study, noise):
         seconds += _noise(plan, name, noise, gpus) * (2 if name in noise.duplicate else 1)
@@ -170,8 +173,7 @@ def _noise(plan: Plan, name: str, noise: Noise, gpus: int) -> float:
 
 
 def _recursion(plan: Plan, jobs: Jobs, gpus: int) -> float:
-    recursion = plan.study.robustness.recursion
-    assert recursion is not None, "only arms of recursive generation are written"
+    recursion = plan.study.section(Recursion)
     (name,) = [arm.model for arm in recursion.arms if arm.name == jobs.subject]
     steps = recursion.generations * recursion.new_tokens * -(-recursion.prompts // recursion.batch)
     written = [recursion.new_tokens] * recursion.prompts
@@ -205,9 +207,7 @@ def _comparison(plan: Plan, jobs: Jobs, gpus: int) -> float:
 def _group(plan: Plan, name: str) -> tuple[Stability, list[str]]:
     """The section, and the model of each refit of a group."""
     study = plan.study
-    assert study.stability is not None, "only groups of refits are probed"
-    (group,) = [group for group in study.refit_groups() if group.name == name]
-    return study.stability, [model for model, _ in study.refits_of(group)]
+    return study.section(Stability), [model for model, _ in refits_of(study, name)]
 
 
 _COUNTS: dict[str, Callable[[Plan, Jobs, int], float]] = {

@@ -9,11 +9,11 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from headwise.analyses.declaration.report.part import why_undeclared
 from headwise.report import page_tables, parts
 from headwise.report.columns import Tables
 from headwise.report.labels import amount, estimator_label, interval, marked_p, p_value, plain, signed
 from headwise.report.tables import read_tables
+from headwise.report.undeclared import why_undeclared
 from headwise.runtime.atomic import atomic
 from headwise.runtime.json_files import read_json
 from headwise.study.study import Study

@@ -1,4 +1,4 @@
-"""What an analysis beside specialization adds to tables, figures and page: one Part each, listed in `parts.py`."""
+"""What an analysis beside specialization adds to tables, figures and page: one Part each, which `parts.py` finds."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,6 +45,7 @@ class Part:
     columns    those that have no row class yet, with their columns
     in_results those of the latter whose rows stand in results.json; the others are in the folder of tables alone
     derived    tables of its own that follow from finished ones, by name; with no such tables, none
+    completed  tables that need those of all parts, which are there now, by name: new ones, or in place of others
     charts     its figures, in order
     findings   what it found, in sentences
     passages   what its section says, in order, above its figures
@@ -56,6 +57,7 @@ class Part:
     columns: Mapping[str, tuple[Column, ...]] = field(default_factory=dict)
     in_results: tuple[str, ...] = ()
     derived: Callable[[Study, Tables], Mapping[str, pd.DataFrame]] = field(default=lambda study, tables: {})
+    completed: Callable[[Tables], Mapping[str, pd.DataFrame]] = field(default=lambda tables: {})
     charts: Callable[[Study], Sequence[Chart]] = field(default=lambda study: ())
     findings: Callable[[Study, Tables], Iterable[Finding]] = field(default=lambda study, tables: ())
     passages: Callable[[Study, Tables], Iterable[Passage]] = field(default=lambda study, tables: ())

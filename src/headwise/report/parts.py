@@ -1,31 +1,21 @@
-"""The parts of the report beside specialization, in the order of the page, and the tables of all of them."""
+"""The parts of the report, in the order of the page, found through the list of analyses; and the tables of all."""
 
-from headwise.analyses.calibration.report.part import PART as CALIBRATION
-from headwise.analyses.controls.report.part import PART as CONTROLS
-from headwise.analyses.declaration.report.part import PART as DECLARATION
-from headwise.analyses.factors.report.part import PART as FACTORS
-from headwise.analyses.noise.report.part import PART as NOISE
-from headwise.analyses.recursion.report.part import PART as RECURSION
-from headwise.analyses.stability.report.part import PART as STABILITY
-from headwise.analyses.variants.report.part import PART as VARIANTS
-from headwise.published.report.part import PART as PUBLISHED
+from importlib import import_module
+
 from headwise.report.columns import COLUMNS
 from headwise.report.part import Part
+from headwise.study.sections import analysis_modules
 from headwise.tables.row import Column
 
-PARTS: tuple[Part, ...] = (
-    DECLARATION,
-    FACTORS,
-    VARIANTS,
-    NOISE,
-    RECURSION,
-    STABILITY,
-    PUBLISHED,
-    CALIBRATION,
-    CONTROLS,
-)
+
+def _parts() -> tuple[Part, ...]:
+    parts = [module.PART for module in analysis_modules("report.part")]
+    published = import_module("headwise.published.report.part").PART
+    # Before the parts about the software itself, which are the last two.
+    return (*parts[:-2], published, *parts[-2:])
 
 
+PARTS = _parts()
 TABLES: dict[str, tuple[Column, ...]] = COLUMNS | {
     table: columns for part in PARTS for table, columns in part.columns_by_table.items()
 }

@@ -11,14 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from headwise.analyses.calibration.report.marks import marked
-from headwise.analyses.controls.report.panel import control_panel
-from headwise.analyses.declaration.report.part import why_undeclared
 from headwise.report import parts
 from headwise.report.agreement import agreement_table
 from headwise.report.columns import COLUMNS, IDENTITY, Tables
 from headwise.report.model_facts import models_table
 from headwise.report.tested import tested_tables
+from headwise.report.undeclared import why_undeclared
 from headwise.runtime.atomic import atomic
 from headwise.runtime.json_files import read_json
 from headwise.runtime.parquet import read_metadata, read_table, write_table
@@ -85,10 +83,8 @@ def build_tables(study: Study, inputs: Inputs) -> dict[str, pd.DataFrame]:
     tables |= analyses
     for part in parts.PARTS:
         tables |= part.derived(study, tables)
-    if (calibration := analyses.get("calibration")) is not None:
-        tables = {name: marked(name, table, calibration) for name, table in tables.items()}
-    if "controls" in tables:
-        tables["controls"] = control_panel(tables)
+    for part in parts.PARTS:
+        tables |= part.completed(tables)
     return {name: typed_columns(name, parts.TABLES[name], tables.get(name, pd.DataFrame())) for name in parts.TABLES}
 
 
@@ -175,7 +171,7 @@ def gather(study: Study, paths: Iterable[Path]) -> pd.DataFrame:
 def analysis_table(study: Study, path: Path) -> pd.DataFrame:
     """The finished table of an analysis. Raises ReportError for a table of no analysis, or of another study."""
     if path.stem not in parts.TABLES:
-        raise ReportError(f"{path}: the report has no table '{path.stem}': list its part in headwise.report.parts")
+        raise ReportError(f"{path}: the report has no table '{path.stem}': give it to the part of an analysis")
     if (owner := read_metadata(path).get("study")) != study.name:
         raise ReportError(
             f"{path} belongs to study '{owner}', not to '{study.name}': give the files of this study only"

@@ -9,6 +9,11 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
+# Modules that load others by their names, which stand in a list, and those that they may load.
+BY_NAME = {
+    "study/sections.py": ("analyses/__init__.py", "analyses/*/settings.py"),
+    "report/parts.py": ("analyses/__init__.py", "analyses/*/report/part.py", "published/report/part.py"),
+}
 # Where statements hold statements.
 STATEMENTS = ("body", "orelse", "handlers", "finalbody", "cases")
 
@@ -16,9 +21,9 @@ STATEMENTS = ("body", "orelse", "handlers", "finalbody", "cases")
 def import_closure(path: Path, package: Path = PACKAGE) -> list[Path]:
     """The files of `package` that a Python file imports, directly or through others, sorted.
 
-    Counted are absolute and relative imports, at the top or inside functions, and the `__init__.py` of every
-    package on the way; not counted are imports for type checking alone and modules that are loaded by name
-    at run time. Files are read once per process. Raises SyntaxError for a file that is no Python.
+    Absolute and relative imports count, at the top or inside functions, the `__init__.py` of every package on the way,
+    and what the modules of BY_NAME load; imports for type checking alone do not, nor other modules that are loaded by
+    name at run time. Files are read once per process. Raises SyntaxError for a file that is no Python.
     """
     closure: set[Path] = set()
     waiting = [path]
@@ -46,6 +51,10 @@ def _imported_files(path: Path, package: Path) -> frozenset[Path]:
 
 def _imported_modules(path: Path, package: Path) -> Iterator[str]:
     """Absolute names of what a file imports; `from a import b` yields a.b, module or not."""
+    if path.is_relative_to(package):
+        for pattern in BY_NAME.get(path.relative_to(package).as_posix(), ()):
+            for found in package.glob(pattern):
+                yield ".".join(found.relative_to(package.parent).with_suffix("").parts)
     tree = ast.parse(path.read_bytes(), filename=str(path))
     for node in _executed_imports(tree.body):
         if isinstance(node, ast.Import):

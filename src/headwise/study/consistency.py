@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from headwise.study.decoders import decoders
 from headwise.study.models import AlignedModel, HubModel, LoadedModel, TrainedModel
 from headwise.study.name_consistency import name_problems
 from headwise.study.problems import dotted, sentence
-from headwise.study.refits import dependent_refits
-from headwise.study.robustness_consistency import decoder_of, robustness_problems
+from headwise.study.sections import length_problems, section_problems
 
 if TYPE_CHECKING:
     from headwise.study.study import Study
@@ -22,9 +22,8 @@ def consistency_problems(study: "Study") -> list[str]:
         *name_problems(study),
         *_shape_problems(study),
         *_comparison_problems(study),
-        *robustness_problems(study),
-        *_stability_problems(study),
-        *_variant_problems(study),
+        *section_problems(study),
+        *length_problems(study, {name: shape.positions for name, shape in decoders(study).items()}),
     ]
 
 
@@ -93,26 +92,16 @@ def _shape_problems(study: "Study") -> list[str]:
                     f"models.{position} ('{model.name}').training.tokens: {tokens} tokens do not fit into "
                     f"{positions} positions: lower training.tokens, or raise decoder.positions"
                 )
-    return problems or _length_problems(study)
+    return problems or _prompt_problems(study)
 
 
-def _length_problems(study: "Study") -> list[str]:
-    """Prompts may be as long as `max_tokens`, and padded ones are as long as `pad_to`."""
-    lengths = {"extraction.max_tokens": (study.extraction.max_tokens, {model.name for model in study.models})}
-    padded = {model.name for model, _ in study.measured_with_variants()}
-    lengths |= {
-        f"variants.protocols.{position} ('{variant.name}').pad_to": (variant.pad_to, padded)
-        for position, variant in enumerate(study.variants.protocols)
-        if variant.padding != "none"
-    }
+def _prompt_problems(study: "Study") -> list[str]:
+    """Prompts may be as long as `max_tokens`."""
     return [
-        f"{field}: {length} tokens do not fit into the {decoder.positions} positions of '{model.name}': lower it, or "
-        "raise decoder.positions"
-        for field, (length, measured) in lengths.items()
-        for model in study.models
-        if model.name in measured
-        and (decoder := decoder_of(study, model.name)) is not None
-        and length > decoder.positions
+        f"extraction.max_tokens: {study.extraction.max_tokens} tokens do not fit into the {decoder.positions} "
+        f"positions of '{name}': lower it, or raise decoder.positions"
+        for name, decoder in decoders(study).items()
+        if study.extraction.max_tokens > decoder.positions
     ]
 
 
@@ -126,58 +115,3 @@ def _comparison_problems(study: "Study") -> list[str]:
     if reference is not None and reference not in [model.name for model in study.bases()]:
         problems.append(f"comparison.reference: there is no base model '{reference}': name one of models")
     return problems
-
-
-def _stability_problems(study: "Study") -> list[str]:
-    settings = study.stability
-    if settings is None:
-        return []
-    problems = []
-    if study.extraction.store != "tensors":
-        problems.append("stability: heads are compared by their attention weights: set extraction.store to tensors")
-    models = {model.name for model in study.models}
-    for position, group in enumerate(settings.groups):
-        field = f"stability.groups.{position} ('{group.name}').models"
-        if unknown := [name for name in group.models if name not in models]:
-            problems.append(f"{field}: there is no model '{unknown[0]}': name one of models")
-        elif len(set(group.models)) < len(group.models):
-            problems.append(f"{field}: a model is listed twice: remove one")
-        elif len(study.refits_of(group)) < 2:
-            problems.append(f"{field}: a group of one refit has nothing to compare: add models or seeds")
-        elif dependent := dependent_refits(study, group):
-            problems.append(f"{field}: {dependent}")
-        problems += [
-            f"{field}: '{model.name}' is quantized or spread over devices, and whole matrices of weights are read and "
-            "copied here: leave it out of the group, or remove its quantization and device_map"
-            for model in study.models
-            if model.name in group.models
-            and isinstance(model, LoadedModel)
-            and (model.quantization or model.device_map)
-        ]
-    if problems:
-        return problems
-    names = Counter(group.name for group in study.refit_groups())
-    problems += [
-        f"stability.groups: '{name}' is defined {count} times: give each group its own name"
-        for name, count in names.items()
-        if count > 1
-    ]
-    named = [(f"stability.depths.{position}", name) for position, name in enumerate(settings.depths)]
-    for position, contrast in enumerate(settings.weight_decay):
-        field = f"stability.weight_decay.{position}"
-        named += [(f"{field}.without", contrast.without), (f"{field}.with_decay", contrast.with_decay)]
-    problems += [
-        f"{field}: there is no group '{name}': choose from {', '.join(names)}"
-        for field, name in named
-        if name not in names
-    ]
-    return problems
-
-
-def _variant_problems(study: "Study") -> list[str]:
-    names = [model.name for model in study.models]
-    if missing := [name for name in study.variants.models or [] if name not in names]:
-        return [f"variants.models: there is no model '{missing[0]}': add it to models, or correct the name"]
-    if study.variants.protocols and not study.measured_with_variants():
-        return ["variants.seeds: none of the models has one of these seeds: name seeds that they have"]
-    return []

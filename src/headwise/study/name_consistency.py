@@ -18,15 +18,11 @@ def name_problems(study: "Study") -> list[str]:
     Names count as written. Those that differ only in case are refused: the page writes `sft` as SFT, and on many a disk
     the files of `A` are those of `a`.
     """
-    recursion, methods = study.robustness.recursion, [getattr(model, "method", None) for model in study.models]
-    groups = study.stability.groups if study.stability else []
+    methods = [getattr(model, "method", None) for model in study.models]
     problems = [
-        *_alike("models", "names", (model.name for model in study.models)),
-        *_alike("models", "families", (model.family for model in study.models if model.family)),
-        *_alike("models", "methods", (method for method in methods if method)),
-        *_alike("stability.groups", "names", (group.name for group in groups)),
-        *_alike("robustness.recursion.arms", "names", (arm.name for arm in recursion.arms) if recursion else ()),
-        *_alike("variants.protocols", "names", (variant.name for variant in study.variants.protocols)),
+        *alike("models", "names", (model.name for model in study.models)),
+        *alike("models", "families", (model.family for model in study.models if model.family)),
+        *alike("models", "methods", (method for method in methods if method)),
     ]
     problems += [
         f"models.{position} ('{model.name}').method: '{method}' is what the report calls models that are not aligned: "
@@ -37,7 +33,8 @@ def name_problems(study: "Study") -> list[str]:
     return problems
 
 
-def _alike(section: str, fields: str, names: Iterable[str]) -> list[str]:
+def alike(section: str, fields: str, names: Iterable[str]) -> list[str]:
+    """Sentences about names of a section that differ only in case."""
     first: dict[str, str] = {}
     problems = []
     for name in dict.fromkeys(names):

@@ -10,7 +10,8 @@ from headwise.study.merging import NO_MAPPING, merged
 from headwise.study.models import FolderModel, TransformerLensModel
 from headwise.study.problems import SOURCES, sentence
 from headwise.study.section import StudyError
-from headwise.study.study import Study
+from headwise.study.sections import folders
+from headwise.study.study import Study, study_model
 
 
 def parse_study(content: Any, source: str) -> Study:
@@ -21,7 +22,7 @@ def parse_study(content: Any, source: str) -> Study:
     if not isinstance(content, Mapping):
         raise StudyError(f"{source}: {NO_MAPPING}")
     try:
-        return Study.model_validate(content)
+        return study_model().model_validate(content)
     except ValidationError as error:
         lines = []
         for detail in error.errors():
@@ -52,24 +53,22 @@ def check_paths(study: Study, root: Path, source: str) -> None:
 
     Relative paths start from `root`. Raises StudyError like `parse_study`.
     """
-    folders, files = [], []
+    needed, files = folders(study), []
     if study.corpus.source == "text":
-        folders.append(("corpus.path", str(study.corpus.path)))
-    if study.controls.released_results:
-        folders.append(("controls.released_results", study.controls.released_results))
+        needed.append(("corpus.path", str(study.corpus.path)))
     pinned = study.corpus.source != "dataset" or study.corpus.revision or (root / str(study.corpus.path)).is_dir()
     for position, model in enumerate(study.models):
         field = f"models.{position} ('{model.name}')"
         seeds = study.seeds_of(model)
         if isinstance(model, FolderModel):
             paths = [model.place("path", seed) for seed in seeds]
-            folders += [(f"{field}.path", path) for path in paths]
+            needed += [(f"{field}.path", path) for path in paths]
             files += [(f"{field}.path", f"{path}/config.json") for path in paths if (root / path).is_dir()]
         elif isinstance(model, TransformerLensModel):
-            folders += [(f"{field}.tokenizer", model.tokenizer)] if model.tokenizer else []
+            needed += [(f"{field}.tokenizer", model.tokenizer)] if model.tokenizer else []
             files += [(f"{field}.config", model.config)] if model.config else []
             files += [(f"{field}.weights", model.place("weights", seed)) for seed in seeds if not model.repository]
-    problems = [("folder", *named) for named in folders if not (root / named[1]).is_dir()]
+    problems = [("folder", *named) for named in needed if not (root / named[1]).is_dir()]
     problems += [("file", *named) for named in files if not (root / named[1]).is_file()]
     lines = [f"{source}: {field}: there is no {kind} {path}: correct the path" for kind, field, path in problems]
     if not pinned:
@@ -84,4 +83,4 @@ def check_paths(study: Study, root: Path, source: str) -> None:
 
 def study_schema() -> dict[str, Any]:
     """JSON Schema of the study file, for editors; published under workflow/schemas/."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Study.model_json_schema()}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **study_model().model_json_schema()}

@@ -1,13 +1,13 @@
 """A whole study file: its sections, and what follows from them for each model."""
 
-from functools import cached_property
+from collections.abc import Mapping
+from functools import cache, cached_property
+from typing import Any, TypeVar, cast
 
-from pydantic import Field, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, create_model, model_validator
 
-from headwise.study.calibration import Calibration
 from headwise.study.comparison import Comparison
 from headwise.study.consistency import consistency_problems
-from headwise.study.controls import Controls
 from headwise.study.data import Corpus, Prompts, Tokenizer
 from headwise.study.extraction import Extraction
 from headwise.study.models import (
@@ -20,12 +20,14 @@ from headwise.study.models import (
     StudyModel,
     TrainedModel,
 )
-from headwise.study.robustness import Robustness
 from headwise.study.section import Name, Section, Seed
+from headwise.study.sections import section_fields
 from headwise.study.specialization import Specialization
-from headwise.study.stability import RefitGroup, Stability
 from headwise.study.training import Alignment, Decoder, Training
-from headwise.study.variants import Variants
+
+S = TypeVar("S", bound=Section)
+# Sections that had another name, and what to write now.
+FORMER = {"robustness": "its parts are sections of their own now: write noise, probe and recursion without it"}
 
 
 class Study(Section):
@@ -45,11 +47,20 @@ class Study(Section):
     # A factory keeps the names of today's estimators out of the published schema: a new one is one new file.
     specialization: Specialization = Field(default_factory=Specialization)
     comparison: Comparison = Comparison()
-    robustness: Robustness = Robustness()
-    stability: Stability | None = Field(None, description="Default: no comparison of heads across refits")
-    variants: Variants = Variants()
-    calibration: Calibration = Calibration()
-    controls: Controls = Controls()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_sections_of_analyses(cls, content: Any, handler: ModelWrapValidatorHandler["Study"]) -> "Study":
+        whole = cls is not Study or isinstance(content, Study)
+        return handler(content) if whole else study_model().model_validate(content)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_today(cls, content: Any) -> Any:
+        for name in content if isinstance(content, Mapping) else ():
+            if name in FORMER:
+                raise ValueError(f"{name}: {FORMER[name]}")
+        return content
 
     @model_validator(mode="after")
     def _consistent(self) -> "Study":
@@ -108,12 +119,6 @@ class Study(Section):
         """How the model's weights are brought into memory."""
         return Loading(**{field: getattr(model, field) for field in Loading.model_fields if hasattr(model, field)})
 
-    def measured_with_variants(self) -> list[tuple[Model, int]]:
-        """The models and seeds that variants of the extraction are measured on."""
-        chosen = [model for model in self.models if self.variants.models is None or model.name in self.variants.models]
-        seeds = {model.name: self.variants.seeds or self.seeds_of(model)[:1] for model in chosen}
-        return [(model, seed) for model in chosen for seed in self.seeds_of(model) if seed in seeds[model.name]]
-
     def decoder_of(self, model: TrainedModel) -> Decoder:
         """The study's decoder section with the model's own changes."""
         return Decoder(**{**self.decoder.model_dump(), **model.decoder})
@@ -122,16 +127,20 @@ class Study(Section):
         """The study's training section with the model's own changes."""
         return Training(**{**self.training.model_dump(), **model.training})
 
-    def refit_groups(self) -> list[RefitGroup]:
-        """The groups of refits whose heads are compared; none without a section `stability`."""
-        if self.stability is None:
-            return []
-        return self.stability.groups or [
-            RefitGroup(name=model.name, models=[model.name])
-            for model in self.models
-            if isinstance(model, TrainedModel) and len(self.seeds_of(model)) > 1
-        ]
+    def section(self, kind: type[S]) -> S:
+        """The section of that class. Raises KeyError where the study leaves it out."""
+        return cast(S, self._sections[kind])
 
-    def refits_of(self, group: RefitGroup) -> list[tuple[str, int]]:
-        """Model and seed of each refit of a group, the published anchor first."""
-        return [(name, seed) for name in group.models for seed in self.seeds_of(self.model(name))]
+    def find(self, kind: type[S]) -> S | None:
+        """The section of that class; None where the study leaves it out."""
+        return cast(S | None, self._sections.get(kind))
+
+    @cached_property
+    def _sections(self) -> dict[type, Any]:
+        return {type(value): value for value in (getattr(self, name) for name in type(self).model_fields)}
+
+
+@cache
+def study_model() -> type[Study]:
+    """The model of a study file: `Study`, and the sections that analyses add."""
+    return create_model(Study.__name__, __base__=Study, __doc__=Study.__doc__, **section_fields())

@@ -27,6 +27,7 @@ from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 from headwise.analyses.noise.experiment import load_to_perturb
 from headwise.analyses.recursion.chain import recurse
 from headwise.analyses.stability.probe import probe_refits
+from headwise.analyses.stability.settings import Stability
 from headwise.models.align import align_model
 from headwise.models.checkpoint import CheckpointError
 from headwise.models.checks import ROPE_TYPES
@@ -35,7 +36,6 @@ from headwise.models.quantizations import QUANTIZATIONS
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
 from headwise.study.reading import Reading
-from headwise.study.stability import Stability
 from headwise.study.training import Sft
 
 Weights = dict[str, Tensor]

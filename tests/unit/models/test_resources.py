@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from headwise.analyses.noise.settings import Noise
+from headwise.analyses.stability.settings import Stability
+from headwise.analyses.variants.needs import variants_needs
+from headwise.analyses.variants.settings import Variant
 from headwise.models.resources import (
     ABLATED_AT_ONCE,
     EVALUATION_BATCH,
@@ -24,7 +28,6 @@ from headwise.models.resources import (
     loss_bytes,
     texts_at_once,
     training_needs,
-    variants_needs,
 )
 from headwise.models.shape import Shape
 from headwise.planning.requests import (
@@ -36,9 +39,8 @@ from headwise.planning.requests import (
 from headwise.study.data import Corpus
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading, TrainedModel
-from headwise.study.study import Study
+from headwise.study.study import study_model
 from headwise.study.training import Dpo, Sft, Training
-from headwise.study.variants import Variant
 
 SMALL = Shape(parameters=10_000_000, stored_bytes=40_000_000, layers=4, heads=8, hidden=256, vocabulary=1000)
 SEVEN = Shape(
@@ -79,8 +81,9 @@ def test_what_wants_the_weights_themselves_asks_for_whole_attention() -> None:
     tiled, settings = replace(SMALL, whole_attention=False), Extraction(max_tokens=32768)
     padded = [Variant(name="padded", padding="left", pad_to=512)]
     models = [{"name": "m", "source": "train", "decoder": {"positions": 32768}}]
-    content = {"name": "example", "prompts": {"path": "p"}, "models": models, "stability": {}, "robustness": {}}
-    study = Study.model_validate({**content, "extraction": settings.model_dump()})
+    content = {"name": "example", "prompts": {"path": "p"}, "models": models, "stability": {}}
+    content["recursion"] = {"arms": [{"name": "a", "model": "m", "mode": "continue"}]}
+    study = study_model().model_validate({**content, "extraction": settings.model_dump()})
     asking: list[Callable[[Shape], Needs]] = [
         lambda shape: variants_needs(shape, settings, Loading(), padded, 100, ["hellinger"]),
         lambda shape: perturbation_request(study, "m", 1, shape, 100),
@@ -165,10 +168,8 @@ def test_the_loss_on_texts_needs_their_logits_up_to_a_bound_or_those_of_one_text
 
 def test_models_of_the_default_study_read_their_texts_together() -> None:
     """What is read at once changes rounding: on these models nothing is divided, whatever the bounds are."""
-    study = Study.model_validate(yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8")))
-    noise, stability = study.robustness.noise, study.stability
-    assert noise is not None
-    assert stability is not None
+    study = study_model().model_validate(yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8")))
+    noise, stability = study.section(Noise), study.section(Stability)
     for model in study.bases():
         assert isinstance(model, TrainedModel)
         at_once = partial(texts_at_once, study.decoder_of(model).heads, study.tokenizer.vocabulary)
@@ -179,10 +180,10 @@ def test_models_of_the_default_study_read_their_texts_together() -> None:
 
 def test_jobs_that_compute_a_loss_ask_for_more_where_there_are_more_words() -> None:
     models = [{"name": "m", "source": "train"}]
-    robustness = {"noise": {}, "recursion": {"arms": [{"name": "a", "model": "m", "mode": "continue"}]}}
-    content = {"name": "example", "prompts": {"path": "p"}, "models": models, "stability": {}, "robustness": robustness}
-    study, long = Study.model_validate(content), {"noise": {"tokens": 256, "excerpts": 1}}
-    one_text = Study.model_validate({**content, "robustness": long})
+    recursion = {"arms": [{"name": "a", "model": "m", "mode": "continue"}]}
+    content = {"name": "example", "prompts": {"path": "p"}, "models": models, "stability": {}, "recursion": recursion}
+    study = study_model().model_validate({**content, "noise": {}})
+    one_text = study_model().model_validate({**content, "noise": {"tokens": 256, "excerpts": 1}})
     asking: list[Callable[[Shape], Needs]] = [
         lambda shape: perturbation_request(one_text, "m", 1, shape, 100),
         lambda shape: recursion_request(study, "m", shape, 100),
@@ -201,8 +202,7 @@ def test_what_is_there_at_the_same_time_adds_up() -> None:
     models = [{"name": "m", "source": "train", "decoder": {"key_value_heads": 2}}]
     content = {"name": "example", "prompts": {"path": "p"}, "models": models, "stability": {"random_refits": 0}}
     plain, twin = (
-        Study.model_validate({**content, "robustness": {"noise": {"duplicate": duplicate}}})
-        for duplicate in ([], ["m"])
+        study_model().model_validate({**content, "noise": {"duplicate": duplicate}}) for duplicate in ([], ["m"])
     )
     weights = 4 * SMALL.parameters / MB
     more = (
@@ -210,7 +210,7 @@ def test_what_is_there_at_the_same_time_adds_up() -> None:
         - perturbation_request(plain, "m", 1, SMALL, 100).memory_mb
     )
     assert 2 * weights <= more < 3 * weights
-    random = Study.model_validate({**content, "stability": {"random_refits": 3}})
+    random = study_model().model_validate({**content, "stability": {"random_refits": 3}})
     ask = [refits_request(study, ["m"] * 2, [SMALL] * 2, 100).memory_mb for study in (plain, random)]
     streams = 3 * 2 * SMALL.layers * 4000 * SMALL.hidden * 4 / MB
     assert ask[1] - ask[0] == pytest.approx(weights + streams, abs=2)

@@ -20,7 +20,7 @@ from headwise.models.shape import (
 )
 from headwise.models.zoo import build_decoder
 from headwise.study.models import Facts
-from headwise.study.study import Study
+from headwise.study.study import Study, study_model
 from headwise.study.training import Decoder
 
 FACTS = {"parameters": 1000, "layers": 2, "hidden": 8, "heads": 4, "key_value_heads": 2, "head_width": 2}
@@ -69,7 +69,9 @@ def test_attention_counts_as_whole_where_it_is_not_known(tmp_path: Path) -> None
 
 
 def study(**model: object) -> Study:
-    return Study.model_validate({"name": "example", "prompts": {"path": "p"}, "models": [{"name": "m", **model}]})
+    return study_model().model_validate(
+        {"name": "example", "prompts": {"path": "p"}, "models": [{"name": "m", **model}]}
+    )
 
 
 def test_facts_say_what_is_not_there_yet() -> None:
@@ -100,7 +102,7 @@ def test_a_descendant_is_as_large_as_its_base() -> None:
             {"name": "m-sft", "source": "align", "base": "m", "method": "sft"},
         ],
     }
-    made = Study.model_validate(content)
+    made = study_model().model_validate(content)
     base, aligned = (shape_of(made, model, 1, Path("nowhere")) for model in made.models)
     assert base == aligned
     assert base.layers == 3
@@ -112,7 +114,7 @@ def test_a_file_of_weights_counts_as_float32(tmp_path: Path) -> None:
 
 
 def test_words_are_counted_from_what_is_there(tmp_path: Path) -> None:
-    trained = Study.model_validate(
+    trained = study_model().model_validate(
         {
             "name": "example",
             "prompts": {"path": "p"},

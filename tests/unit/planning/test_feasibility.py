@@ -47,7 +47,7 @@ def test_what_can_be_measured_passes(checkpoints: Path, tmp_path: Path) -> None:
         on_disk(checkpoints, "base"),
         on_disk(checkpoints, "aligned", base="base", method="sft", template="chat"),
         {"name": "trained", "source": "train"},
-        robustness={"noise": {"models": ["base"], "tokens": 64}},
+        noise={"models": ["base"], "tokens": 64},
     )
     check_study(study, SHORT, tmp_path, "study.yaml")
 
@@ -68,12 +68,12 @@ def test_every_model_that_cannot_be_measured_is_named_with_its_field(checkpoints
 
 
 @pytest.mark.parametrize(
-    ("robustness", "said"),
+    ("experiments", "said"),
     [
-        ({"noise": {"models": ["base"], "tokens": 65}}, "robustness.noise.tokens: 65 tokens do not fit into the 64"),
+        ({"noise": {"models": ["base"], "tokens": 65}}, "noise.tokens: 65 tokens do not fit into the 64"),
         (
             {"noise": {"models": ["base"], "tokens": 8, "generated_text": {"new_tokens": 9000}}},
-            "robustness.noise.generated_text.new_tokens: 9001 tokens do not fit",
+            "noise.generated_text.new_tokens: 9001 tokens do not fit",
         ),
         (
             {"recursion": {"arms": [{"name": "a", "model": "base", "mode": "continue"}], "context": 32}},
@@ -82,9 +82,9 @@ def test_every_model_that_cannot_be_measured_is_named_with_its_field(checkpoints
     ],
 )
 def test_texts_longer_than_a_model_on_disk_has_positions_are_refused(
-    robustness: dict[str, object], said: str, checkpoints: Path, tmp_path: Path
+    experiments: dict[str, object], said: str, checkpoints: Path, tmp_path: Path
 ) -> None:
-    study = study_of(on_disk(checkpoints, "base"), robustness=robustness)
+    study = study_of(on_disk(checkpoints, "base"), **experiments)
     with pytest.raises(StudyError, match=said):
         check_study(study, SHORT, tmp_path, "study.yaml")
 

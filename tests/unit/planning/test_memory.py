@@ -14,13 +14,15 @@ from models_examples import VOCABULARY, write_corpus, write_tokenizer
 from tiny import write_prompts
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from headwise.analyses.noise.bases import perturbation_settings
+from headwise.analyses.recursion.settings import Recursion
+from headwise.analyses.stability.settings import Stability
 from headwise.models.resources import Needs, alignment_needs, extraction_needs, training_needs
 from headwise.models.shape import shape_of_decoder, shape_of_folder
 from headwise.planning.plan import Plan
 from headwise.runtime.provenance import file_digest
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
-from headwise.study.perturbation import perturbation_settings
 from headwise.study.reading import reading
 from headwise.study.specialization import PAIR_STATISTICS
 from headwise.study.training import Decoder, Dpo, Training
@@ -90,7 +92,7 @@ PROBE = (
     + """
 from dataclasses import replace
 from headwise.analyses.stability.probe import Probes, probe_refits
-from headwise.study.stability import Stability
+from headwise.analyses.stability.settings import Stability
 refits = [reading, replace(reading, checkpoint=folder / "other")]
 tables = [folder / f"{name}.parquet" for name in ("beginnings", "residual", "importance", "losses", "norms", "outputs")]
 stability = Stability(**settings)
@@ -102,7 +104,7 @@ RECURSE = (
     READING
     + """
 from headwise.analyses.recursion.chain import recurse
-from headwise.study.robustness import Recursion
+from headwise.analyses.recursion.settings import Recursion
 recursion = Recursion(**settings)
 recurse(reading.checkpoint, prompts, recursion.arms[0], recursion, reading.extraction, reading.loading, ["hellinger"],
         1, folder / "state", folder / "generations.parquet", folder / "specialization.parquet", {})
@@ -180,7 +182,7 @@ def many_words(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def plan_of(folder: Path) -> Plan:
-    robustness = {
+    experiments = {
         "noise": {
             "models": ["m"],
             "sites": ["residual", "attention_logits"],
@@ -208,7 +210,7 @@ def plan_of(folder: Path) -> Plan:
         ],
         "extraction": {"device": "cpu"},
         "stability": {"random_refits": 2, "groups": [{"name": "g", "models": ["m", "other"]}]},
-        "robustness": robustness,
+        **experiments,
     }
     (folder / "study.yaml").write_text(yaml.safe_dump(content))
     return Plan([folder / "study.yaml"])
@@ -223,12 +225,10 @@ def test_jobs_of_a_model_with_many_words_take_what_is_said_before(
 ) -> None:
     plan = plan_of(many_words)
     study = plan.study
-    assert study.robustness.recursion is not None
-    assert study.stability is not None
     settings = {
         "perturb_model": perturbation_settings(study, "m"),
-        "recurse_model": study.robustness.recursion.model_dump(),
-        "probe_refits": study.stability.model_dump(),
+        "recurse_model": study.section(Recursion).model_dump(),
+        "probe_refits": study.section(Stability).model_dump(),
     }[rule]
     took = peak_megabytes(code, many_words, settings, reading(study, study.models[0]))
     (needs,) = [jobs.needs for jobs in plan.jobs if (jobs.rule, jobs.subject) == (rule, subject)]

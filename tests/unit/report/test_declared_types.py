@@ -17,6 +17,7 @@ from report_examples import example_study, write_inputs
 from headwise.analyses.noise.rows import LossUnderNoise
 from headwise.analyses.noise.summarize_losses import per_unit, read_refits
 from headwise.analyses.recursion.rows import RecursionSurvival
+from headwise.analyses.recursion.settings import Arm, Recursion
 from headwise.analyses.recursion.summarize_chains import survival_rows
 from headwise.report import tested
 from headwise.report.columns import COLUMNS
@@ -25,7 +26,6 @@ from headwise.report.results import aggregate
 from headwise.report.tables import Inputs, build_tables, table_metadata, write_tables
 from headwise.runtime.json_files import json_text, read_json
 from headwise.runtime.parquet import read_metadata, read_table, table_of, write_table
-from headwise.study.robustness import Arm, Recursion
 from headwise.tables.cells import TableError
 from headwise.tables.files import write_rows
 from headwise.tables.frame import frame_of, typed_columns

@@ -29,7 +29,7 @@ from headwise.report.verdicts import DIRECTIONS, adjust, verdict
 from headwise.runtime.parquet import read_metadata, write_table
 from headwise.runtime.provenance import file_digest
 from headwise.study.comparison import Comparison
-from headwise.study.study import Study
+from headwise.study.study import Study, study_model
 from headwise.tables.cells import TableError
 from headwise.tables.frame import DTYPES, typed_columns
 
@@ -365,7 +365,7 @@ def test_a_table_with_the_wrong_columns_is_refused(tables: dict[str, pd.DataFram
 
 
 def test_a_window_acts_where_it_is_shorter_than_the_longest_prompt() -> None:
-    study = Study.model_validate({"name": "hybrid", "prompts": {"path": "p.jsonl"}, "models": [HYBRID]})
+    study = study_model().model_validate({"name": "hybrid", "prompts": {"path": "p.jsonl"}, "models": [HYBRID]})
     architecture = {"layers": 5, "attention_layers": [1, 2, 4], "windows": [8, 40, None]}
     metadata = {"model": "hybrid", "seed": 1, "architecture": architecture}
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from study_examples import DEFAULT, MINIMAL, changed, with_base, with_hub, with_lens, with_models
 
+from headwise.analyses.stability.settings import refit_groups, refits_of
 from headwise.study.parse import check_paths, load_study, parse_study, study_schema
 from headwise.study.section import LARGEST, StudyError
 
@@ -126,8 +127,8 @@ MEANING_ERRORS = [  # content, field, problem and remedy; beyond what a schema c
         "257 tokens do not fit into the 256 positions of 'tuned': lower it, or raise decoder.positions",
     ),
     (
-        changed(robustness={"noise": {"generated_text": {"new_tokens": 256}}}),
-        "robustness.noise.generated_text.new_tokens",
+        changed(noise={"generated_text": {"new_tokens": 256}}),
+        "noise.generated_text.new_tokens",
         "257 tokens do not fit into the 256 positions of 'base': lower it, or choose a model with more positions",
     ),
     (changed(corpus={"source": "text"}), "corpus", "needs a path: add `path:` to the corpus section"),
@@ -330,7 +331,7 @@ def test_models_that_are_each_others_base_are_named() -> None:
 )  # fmt: skip
 def test_refits_that_are_independent_as_far_as_the_study_says_are_a_group(content: dict[str, Any]) -> None:
     study = parse_study(content, "s.yaml")
-    assert len(study.refits_of(study.refit_groups()[0])) >= 2
+    assert len(refits_of(study, refit_groups(study)[0])) >= 2
 
 
 def test_problems_of_several_sections_are_all_told() -> None:

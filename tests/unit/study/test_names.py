@@ -36,12 +36,8 @@ COLLISIONS = [  # models that are added, or sections, then what is said
         "stability.groups: the names 'g' and 'G' differ only in upper and lower case",
     ),
     (
-        changed(
-            robustness={
-                "recursion": {"arms": [{"name": name, "model": "base", "mode": "continue"} for name in ("a", "A")]}
-            }
-        ),
-        "robustness.recursion.arms: the names 'a' and 'A' differ only in upper and lower case",
+        changed(recursion={"arms": [{"name": name, "model": "base", "mode": "continue"} for name in ("a", "A")]}),
+        "recursion.arms: the names 'a' and 'A' differ only in upper and lower case",
     ),
     (
         changed(variants={"protocols": [{"name": name, "padding": "left"} for name in ("v", "V")]}),

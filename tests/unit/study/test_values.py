@@ -51,7 +51,7 @@ def refusal(content: Any) -> str:
             changed(stability={"weight_decay": [{"without": "a", "with_decay": "b"}] * 2}),
             "stability.weight_decay: without='a' with_decay='b' is listed twice: remove one",
         ),
-        (changed(robustness={"noise": {"absolute": [0.1, 0.1]}}), "robustness.noise.absolute: 0.1 is listed twice"),
+        (changed(noise={"absolute": [0.1, 0.1]}), "noise.absolute: 0.1 is listed twice"),
         (changed(prompts={"path": "a\0b"}), "prompts.path: no name of a file holds a NUL character: remove it"),
         (changed(prompts={"path": ""}), "prompts.path: String should have at least 1 character (got ''): correct"),
         (changed(corpus={"source": "text", "path": ""}), "corpus.path: String should have at least 1 character"),

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from headwise.analyses.calibration.rates import Promise, Quantity, Rate, attainable_level, rate
+from headwise.analyses.calibration.settings import Calibration
 from headwise.analyses.calibration.shape import Shape
 from headwise.analyses.calibration.within import RESAMPLES, differences, swap_p
 from headwise.statistics.arrays import FloatArray
@@ -18,7 +19,6 @@ from headwise.statistics.result import Result
 from headwise.statistics.roc import roc_area
 from headwise.statistics.shapley import columns_of, freedman_lane
 from headwise.statistics.survival import restricted_mean_difference
-from headwise.study.calibration import Calibration
 
 NORMAL, SKEWED = "normal deviations", "skewed deviations"
 WITHIN_FAMILY = 0.5  # deviation of refits, where families deviate by 1

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from headwise.analyses.calibration import between, refits, within
 from headwise.analyses.calibration.rates import Rate
+from headwise.analyses.calibration.settings import Calibration
 from headwise.analyses.calibration.shape import Shape, shape_of
 from headwise.runtime.json_files import read_json
 from headwise.runtime.progress import track
 from headwise.statistics.generators import generator_for
-from headwise.study.calibration import Calibration
 from headwise.tables.files import write_rows
 
 CHECKS = (

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headwise.analyses.calibration.rates import Rate
+from headwise.analyses.calibration.settings import Calibration
 from headwise.analyses.calibration.shape import units_of
 from headwise.study.study import Study
 
@@ -24,6 +25,6 @@ def calibration_arguments(study: Study) -> dict[str, Any]:
     return {
         "study": study.name,
         "units": units_of(study),
-        "settings": study.calibration.model_dump(mode="json"),
+        "settings": study.section(Calibration).model_dump(mode="json"),
         "level": study.comparison.level,
     }

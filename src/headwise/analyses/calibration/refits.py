@@ -7,13 +7,13 @@ import numpy as np
 
 from headwise.analyses.calibration.between import NORMAL, SKEWED, covers, decided
 from headwise.analyses.calibration.rates import Promise, Quantity, Rate, rate
+from headwise.analyses.calibration.settings import Calibration
 from headwise.analyses.calibration.shape import Shape
 from headwise.analyses.calibration.within import RESAMPLES
 from headwise.analyses.stability.uncertainty import correlation_test, difference_intervals, refit_intervals
 from headwise.statistics.arrays import FloatArray
 from headwise.statistics.decomposition import decompose
 from headwise.statistics.procedures import Procedure
-from headwise.study.calibration import Calibration
 
 OF_PAIRS = 0.5  # deviation that pairs have of their own, where refits deviate by 1
 FEW_RESAMPLES = 199  # of a decomposition, which is slow, and simulated a quarter as often

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from headwise.analyses.calibration.rates import Promise, Quantity, Rate, attainable_level, rate
+from headwise.analyses.calibration.settings import Calibration
 from headwise.analyses.calibration.shape import Shape
 from headwise.analyses.specialization.estimators.entropy_profile import ESTIMATOR as ENTROPY_PROFILE
 from headwise.statistics.arrays import FloatArray
@@ -14,7 +15,6 @@ from headwise.statistics.intervals import BootstrapMethod, bootstrap_intervals, 
 from headwise.statistics.multiplicity import benjamini_hochberg
 from headwise.statistics.permutation import label_swap
 from headwise.statistics.procedures import Procedure
-from headwise.study.calibration import Calibration
 
 BATCH = 50  # data sets that share random arrangements: many such batches, so that no set of arrangements matters
 RESAMPLES = 1999

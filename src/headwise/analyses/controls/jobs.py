@@ -8,6 +8,7 @@ from glob import escape, glob
 from typing import Any
 
 from headwise.analyses.controls.control import Control
+from headwise.analyses.controls.settings import Controls
 from headwise.models.places import checkpoint_of
 from headwise.study.models import Model, TrainedModel
 from headwise.study.study import Study
@@ -36,9 +37,14 @@ def controlled_checkpoint(study: Study) -> dict[str, str]:
     return {"checkpoint": checkpoint_of(study, model.name, study.seeds_of(model)[0])} if model else {}
 
 
+def released_folder(study: Study) -> str | None:
+    """Where results lie that others released; None where the study names no folder."""
+    return study.section(Controls).released_results
+
+
 def released_results(study: Study) -> list[str]:
     """Result files that others released, which controls compute again; none where the study names no folder."""
-    folder = study.controls.released_results
+    folder = released_folder(study)
     return sorted(glob(os.path.join(escape(folder), "**", "*.json"), recursive=True)) if folder else []
 
 
@@ -49,7 +55,7 @@ def control_arguments(study: Study) -> dict[str, Any]:
         "study": study.name,
         "estimators": study.specialization.estimators,
         "comparison": study.comparison.model_dump(mode="json"),
-        "settings": study.controls.model_dump(mode="json"),
+        "settings": study.section(Controls).model_dump(mode="json"),
         "measured": measured_model(study).name,
         "model": controlled.name if controlled else None,
     }

@@ -7,10 +7,10 @@ from headwise.analyses.controls.circuit import circuit_controls, circuit_not_run
 from headwise.analyses.controls.control import Control
 from headwise.analyses.controls.measured_results import head_orders, itself
 from headwise.analyses.controls.released import released_control
+from headwise.analyses.controls.settings import Controls
 from headwise.analyses.controls.trained_model import model_controls
 from headwise.analyses.controls.written_attention import written_attention_controls
 from headwise.study.comparison import Comparison
-from headwise.study.controls import Controls
 from headwise.tables.files import write_rows
 
 

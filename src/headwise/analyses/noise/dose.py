@@ -10,8 +10,8 @@ from transformers import PreTrainedModel
 
 from headwise.analyses.noise import rows
 from headwise.analyses.noise.draws import NoiseRow, standard_noise
+from headwise.analyses.noise.settings import Region, Scale, Site
 from headwise.analyses.noise.sites import clean_rms, perturbing, region_layers
-from headwise.study.robustness import Region, Scale, Site
 
 
 @dataclass(frozen=True)

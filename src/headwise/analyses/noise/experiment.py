@@ -31,6 +31,7 @@ from headwise.analyses.noise.rows import (
     Twin,
     TwinDifferences,
 )
+from headwise.analyses.noise.settings import Noise, Probe
 from headwise.analyses.noise.sites import PerturbationError
 from headwise.attention.capture import LayerAttention, attention_layers, capturing
 from headwise.models.checkpoint import weights_digest
@@ -42,7 +43,6 @@ from headwise.models.surgery import duplicate_checkpoint
 from headwise.runtime.progress import track
 from headwise.study.prompts import EncodedPrompt, prompts_by_id, spread
 from headwise.study.reading import Reading
-from headwise.study.robustness import Noise, Probe
 from headwise.tables.files import write_rows
 
 

@@ -5,10 +5,11 @@ Imported by the Snakefile: nothing heavy is imported here.
 
 from typing import Any
 
+from headwise.analyses.noise.bases import perturbation_settings, perturbed_bases, probed_descendants
 from headwise.analyses.noise.rows import TABLES as ROWS
+from headwise.analyses.noise.settings import Probe
 from headwise.models.places import checkpoint_of, files_of
 from headwise.study.jobs import model_metadata
-from headwise.study.perturbation import perturbation_settings, perturbed_bases, probed_descendants
 from headwise.study.reading import reading
 from headwise.study.study import Study
 
@@ -43,7 +44,7 @@ def perturbation_arguments(study: Study, name: str, seed: int) -> dict[str, Any]
 
 def response_arguments(study: Study) -> dict[str, Any]:
     """Of rule summarize_perturbations."""
-    probe = study.robustness.probe
+    probe = study.find(Probe)
     return {
         "settings": {
             "bases": {model.name: getattr(model, "base", None) for model in study.models},

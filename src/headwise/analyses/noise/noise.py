@@ -15,11 +15,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from headwise.analyses.noise.dose import Dose, Subject
 from headwise.analyses.noise.draws import NoiseRow
 from headwise.analyses.noise.rows import LossUnderNoise
+from headwise.analyses.noise.settings import Noise, Region, Scale, Site
 from headwise.models.excerpts import held_out_excerpts, losses_per_excerpt, texts_per_pass
 from headwise.models.finite import NotFiniteError, why_not_finite
 from headwise.models.load import input_device
 from headwise.study.extraction import FirstToken
-from headwise.study.robustness import Noise, Region, Scale, Site
 
 SCALES: tuple[Scale, ...] = ("absolute", "relative")
 

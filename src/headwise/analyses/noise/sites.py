@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from headwise.analyses.noise.settings import Region, Site
 from headwise.analyses.specialization.estimators.entropy_profile import thirds
 from headwise.attention.capture import AttentionLayer, LayerAttention, attention_layers, capturing
-from headwise.study.robustness import Region, Site
 
 # Gives what is added to a layer's activations of that shape (without the batch dimension): (batch, *shape).
 NoiseOf = Callable[[int, tuple[int, ...]], Tensor]

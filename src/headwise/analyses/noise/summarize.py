@@ -22,6 +22,7 @@ from headwise.analyses.noise.rows import (
     SpecializationUnderNoise,
     Twin,
 )
+from headwise.analyses.noise.settings import Probe
 from headwise.analyses.noise.summarize_losses import (
     contrast_rows,
     duplication_rows,
@@ -39,7 +40,6 @@ from headwise.analyses.noise.summarize_responses import (
 )
 from headwise.runtime.parquet import read_metadata
 from headwise.study.comparison import Comparison
-from headwise.study.robustness import Probe
 from headwise.tables.files import write_rows
 from headwise.tables.row import Row
 

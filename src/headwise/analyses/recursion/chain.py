@@ -23,6 +23,7 @@ from headwise.analyses.recursion.degradation import (
     similarity,
 )
 from headwise.analyses.recursion.rows import Generation, GenerationSpecialization
+from headwise.analyses.recursion.settings import Arm, Recursion
 from headwise.models.checkpoint import weights_digest
 from headwise.models.encoding import Encoder, encode, limits_of
 from headwise.models.generation import GenerationError, Written, stop_tokens, write
@@ -36,7 +37,6 @@ from headwise.statistics.generators import generator_for
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
 from headwise.study.prompts import EncodedPrompt, prompts_by_id, spread
-from headwise.study.robustness import Arm, Recursion
 from headwise.tables.files import write_rows
 
 STATE = "state.json"

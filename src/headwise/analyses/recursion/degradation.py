@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from headwise.study.robustness import Degradation
+from headwise.analyses.recursion.settings import Degradation
 
 Tokens = Sequence[int]
 

@@ -6,9 +6,9 @@ Imported by the Snakefile: nothing heavy is imported here.
 from typing import Any
 
 from headwise.analyses.recursion.rows import TABLES as ROWS
+from headwise.analyses.recursion.settings import Arm, Recursion
 from headwise.models.places import checkpoint_of, files_of, results
 from headwise.study.jobs import model_metadata
-from headwise.study.robustness import Arm
 from headwise.study.study import Study
 
 TABLES = tuple(row.table for row in ROWS)
@@ -16,20 +16,20 @@ TABLES = tuple(row.table for row in ROWS)
 
 def tables(study: Study) -> tuple[str, ...]:
     """Finished tables of this analysis; none where the study does not ask for it."""
-    return TABLES if study.robustness.recursion else ()
+    return TABLES if study.find(Recursion) else ()
 
 
 def arm_of(study: Study, name: str) -> Arm:
     """The arm of recursive generation of that name."""
-    assert study.robustness.recursion is not None
-    return next(arm for arm in study.robustness.recursion.arms if arm.name == name)
+    return next(arm for arm in study.section(Recursion).arms if arm.name == name)
 
 
 def per_arm(study: Study, table: str) -> list[str]:
     """A table of every arm at each seed of its model."""
+    recursion = study.find(Recursion)
     return [
         results(study, f"recursion/{arm.name}/seed{seed}/{table}.parquet")
-        for arm in (study.robustness.recursion.arms if study.robustness.recursion else [])
+        for arm in (recursion.arms if recursion else [])
         for seed in study.seeds_of(study.model(arm.model))
     ]
 
@@ -46,13 +46,12 @@ def writer_files(study: Study, arm: str, seed: int) -> list[str]:
 
 def chain_arguments(study: Study, arm: str, seed: int) -> dict[str, Any]:
     """Of rule recurse_model. `state` is no output: Snakemake removes those of a failed job, which this must outlive."""
-    assert study.robustness.recursion is not None
     chosen = arm_of(study, arm)
     writer = study.model(chosen.model)
     return {
         "state": results(study, f"recursion/{arm}/seed{seed}/unfinished"),
         "arm": chosen.model_dump(),
-        "settings": study.robustness.recursion.model_dump(),
+        "settings": study.section(Recursion).model_dump(),
         "extraction": study.extraction_of(writer).model_dump(),
         "loading": study.loading_of(writer).model_dump(),
         "estimators": study.specialization.estimators,
@@ -62,7 +61,7 @@ def chain_arguments(study: Study, arm: str, seed: int) -> dict[str, Any]:
 
 def survival_arguments(study: Study) -> dict[str, Any]:
     """Of rule summarize_recursion; no job has them where the study asks for no recursion."""
-    recursion = study.robustness.recursion
+    recursion = study.find(Recursion)
     return {
         "settings": recursion.model_dump() if recursion else None,
         "comparison": study.comparison.model_dump(),

@@ -12,6 +12,7 @@ from headwise.analyses.recursion.rows import (
     RecursionSpecialization,
     RecursionSurvival,
 )
+from headwise.analyses.recursion.settings import Recursion
 from headwise.analyses.recursion.summarize_chains import (
     duration_rows,
     generation_rows,
@@ -20,7 +21,6 @@ from headwise.analyses.recursion.summarize_chains import (
     survival_rows,
 )
 from headwise.study.comparison import Comparison
-from headwise.study.robustness import Recursion
 from headwise.tables.files import write_rows
 
 

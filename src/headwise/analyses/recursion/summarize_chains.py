@@ -10,6 +10,7 @@ import pandas as pd
 
 from headwise.analyses.recursion.degradation import onset
 from headwise.analyses.recursion.rows import ArmDifference, RecursionDuration, RecursionSurvival, Unit
+from headwise.analyses.recursion.settings import Recursion
 from headwise.runtime.parquet import read_metadata
 from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import t_interval, welch_interval
@@ -18,7 +19,6 @@ from headwise.statistics.procedures import Procedure
 from headwise.statistics.result import finite_or_none, joined
 from headwise.statistics.survival import kaplan_meier, restricted_mean
 from headwise.study.comparison import Comparison
-from headwise.study.robustness import Recursion
 from headwise.tables.files import read_rows
 from headwise.tables.row import Row
 

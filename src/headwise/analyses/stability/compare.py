@@ -27,9 +27,9 @@ from headwise.analyses.stability.names import (
     TRAINED,
 )
 from headwise.analyses.stability.packed import packed_attention
+from headwise.analyses.stability.settings import Stability
 from headwise.runtime.parquet import read_table, write_table
 from headwise.statistics.arrays import FloatArray
-from headwise.study.stability import Stability
 
 PAIR_COLUMNS = {
     "weights": "str",

@@ -11,13 +11,13 @@ from headwise.analyses.stability.head_rows import layer_values
 from headwise.analyses.stability.names import CORRECTED, HELD_OUT, MATRICES, PUBLISHED
 from headwise.analyses.stability.packed import StabilityError
 from headwise.analyses.stability.rows import Row
+from headwise.analyses.stability.settings import Stability
 from headwise.analyses.stability.uncertainty import chance_corrected, depth_gap, difference_intervals
 from headwise.statistics.arrays import FloatArray
 from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import Interval, welch_interval
 from headwise.statistics.ties import tolerance
 from headwise.study.comparison import Comparison
-from headwise.study.stability import Stability
 
 WEIGHT_DECAY, PARITY, NORM_CHANGE, DEPTH_CONTRAST = (
     "weight_decay_change",

@@ -6,9 +6,10 @@ Imported by the Snakefile: nothing heavy is imported here.
 from collections.abc import Iterable
 from typing import Any
 
+from headwise.analyses.stability.settings import RefitGroup, Stability, refit_groups
+from headwise.analyses.stability.settings import refits_of as refits_of_group
 from headwise.models.places import checkpoint_of, results
 from headwise.study.reading import reading
-from headwise.study.stability import RefitGroup
 from headwise.study.study import Study
 
 TABLES = ("stability", "stability_origins", "stability_head_map", "stability_quantities")
@@ -19,17 +20,17 @@ SUMMARY_FIELDS = ("head_map_perplexity", "weight_decay", "depths", "parity_margi
 
 def tables(study: Study) -> tuple[str, ...]:
     """Finished tables of this analysis; none where the study does not ask for it."""
-    return TABLES if study.refit_groups() else ()
+    return TABLES if refit_groups(study) else ()
 
 
 def refit_group(study: Study, name: str) -> RefitGroup:
     """The group of refits of that name."""
-    return next(group for group in study.refit_groups() if group.name == name)
+    return next(group for group in refit_groups(study) if group.name == name)
 
 
 def refits_of(study: Study, group: str) -> list[tuple[str, int]]:
     """Name of the model and seed of every refit of a group, the published anchor first."""
-    return study.refits_of(refit_group(study, group))
+    return refits_of_group(study, refit_group(study, group))
 
 
 def refit_checkpoints(study: Study, group: str) -> list[str]:
@@ -44,7 +45,7 @@ def refit_tensors(study: Study, group: str) -> list[str]:
 
 def per_group(study: Study, tables: Iterable[str]) -> dict[str, list[str]]:
     """By table, that of every group."""
-    groups = [group.name for group in study.refit_groups()]
+    groups = [group.name for group in refit_groups(study)]
     return {table: [results(study, f"stability/{group}/{table}.parquet") for group in groups] for table in tables}
 
 
@@ -77,5 +78,24 @@ def summary_arguments(study: Study) -> dict[str, Any]:
     }
 
 
+def takes_heads_away(study: Study) -> bool:
+    """Whether the importance of heads is measured on held-out text."""
+    settings = study.find(Stability)
+    return settings is not None and "ablation" in settings.analyses
+
+
+def random_refits(study: Study) -> list[str]:
+    """Names of the models with random weights of a group."""
+    settings = study.find(Stability)
+    return [f"random{number}" for number in range(settings.random_refits if settings else 0)]
+
+
+def comparison_memory_mb(study: Study) -> int:
+    """The attention that a job which compares refits may hold at once."""
+    settings = study.find(Stability)
+    return settings.memory_mb if settings else 0
+
+
 def _fields(study: Study, fields: tuple[str, ...]) -> dict[str, Any]:
-    return study.stability.model_dump(include=set(fields)) if study.stability else {}
+    settings = study.find(Stability)
+    return settings.model_dump(include=set(fields)) if settings else {}

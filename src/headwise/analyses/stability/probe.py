@@ -41,6 +41,7 @@ from headwise.analyses.stability.names import (
 )
 from headwise.analyses.stability.packed import StabilityError
 from headwise.analyses.stability.residual import residual_streams
+from headwise.analyses.stability.settings import Stability
 from headwise.analyses.stability.weights import layer_norms, tensors_digest
 from headwise.attention.capture import LayerAttention, Support, capturing
 from headwise.attention.store import TensorWriter
@@ -57,7 +58,6 @@ from headwise.runtime.provenance import json_digest
 from headwise.study.extraction import Extraction, FirstToken
 from headwise.study.prompts import EncodedPrompt, Prompt, prompts_by_id
 from headwise.study.reading import Reading
-from headwise.study.stability import Stability
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from headwise.analyses.stability.head_rows import head_rows
 from headwise.analyses.stability.model_rows import importance_rows, residual_rows, weight_rows
 from headwise.analyses.stability.quantities import quantity_table
 from headwise.analyses.stability.rows import Row, frame
+from headwise.analyses.stability.settings import Stability
 from headwise.runtime.parquet import write_table
 from headwise.runtime.progress import track
 from headwise.study.comparison import Comparison
-from headwise.study.stability import Stability
 
 ORIGIN_COLUMNS = {
     "group": "string",

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from headwise.analyses.variants.settings import Variant
 from headwise.models.encoding import Encoder, EncodingError, encode, limits_of
 from headwise.models.templates import ChatTemplateError
 from headwise.study.extraction import Extraction
 from headwise.study.prompts import EncodedPrompt, Prompt
-from headwise.study.variants import Variant
 
 
 class ImpossibleVariant(ValueError):

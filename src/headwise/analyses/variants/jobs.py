@@ -5,6 +5,8 @@ Imported by the Snakefile: nothing heavy is imported here.
 
 from typing import Any
 
+from headwise.analyses.variants.settings import Variants, measured_with_variants
+from headwise.models.places import results
 from headwise.study.jobs import model_metadata
 from headwise.study.study import Study
 
@@ -13,19 +15,26 @@ TABLES = ("variants", "confounds")
 
 def tables(study: Study) -> tuple[str, ...]:
     """Finished tables of this analysis; none where the study does not ask for it."""
-    return TABLES if study.variants.protocols else ()
+    return TABLES if study.section(Variants).protocols else ()
 
 
 def variant_arguments(study: Study, name: str, seed: int) -> dict[str, Any]:
     """Of rule measure_variants."""
     model = study.model(name)
     return {
-        "settings": study.variants.model_dump(),
+        "settings": study.section(Variants).model_dump(),
         "extraction": study.extraction_of(model).model_dump(),
         "loading": study.loading_of(model).model_dump(),
         "specialization": study.specialization.model_dump(),
         "metadata": model_metadata(study, name, seed),
     }
+
+
+def measured_variants(study: Study) -> list[str]:
+    """What rule measure_variants has measured, of every model and seed that it is asked about."""
+    return [
+        results(study, f"variants/{model.name}/seed{seed}.parquet") for model, seed in measured_with_variants(study)
+    ]
 
 
 def gathering_arguments(study: Study) -> dict[str, Any]:

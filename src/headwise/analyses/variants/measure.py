@@ -14,6 +14,7 @@ from headwise.analyses.specialization.evaluate import Summary, profile
 from headwise.analyses.specialization.measured import Measured
 from headwise.analyses.specialization.registry import estimator
 from headwise.analyses.variants.inputs import ImpossibleVariant, Inputs, prepare
+from headwise.analyses.variants.settings import STUDY, Variant, Variants, own_and
 from headwise.attention.capture import LayerAttention, capturing
 from headwise.models.checkpoint import weights_digest
 from headwise.models.load import load_checkpoint
@@ -24,7 +25,6 @@ from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
 from headwise.study.prompts import Prompt, prompts_by_id, spread
 from headwise.study.specialization import Specialization
-from headwise.study.variants import STUDY, Variant, Variants, own_and
 
 if TYPE_CHECKING:
     import pyarrow

@@ -13,6 +13,7 @@ from headwise.analyses.calibration.jobs import calibration_arguments
 from headwise.analyses.calibration.rates import Rate, attainable_level, rate
 from headwise.analyses.calibration.report.marks import marked
 from headwise.analyses.calibration.report.part import calibration_chart, calibration_findings, passages
+from headwise.analyses.calibration.settings import Calibration
 from headwise.analyses.calibration.shape import Shape, shape_of, units_of
 from headwise.analyses.calibration.within import swap_p
 from headwise.report.findings import findings
@@ -21,7 +22,6 @@ from headwise.report.page_tables import comparisons_view
 from headwise.report.parts import TABLES
 from headwise.report.tables import build_tables
 from headwise.statistics.procedures import Procedure
-from headwise.study.calibration import Calibration
 from headwise.tables.files import write_rows
 from headwise.tables.frame import frame_of
 

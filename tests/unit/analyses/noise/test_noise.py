@@ -16,9 +16,9 @@ from headwise.analyses.noise.noise import (
     losses_under_noise,
     specialization_doses,
 )
+from headwise.analyses.noise.settings import Noise, NoiseSpecialization
 from headwise.models import resources
 from headwise.models.finite import NotFiniteError
-from headwise.study.robustness import Noise, NoiseSpecialization
 
 DOSES = [Dose(site, "absolute", "all", sigma) for site in ("attention_output", "residual") for sigma in (0.1, 1.0)]
 

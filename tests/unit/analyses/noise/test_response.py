@@ -11,12 +11,12 @@ from robustness_examples import subject
 from headwise.analyses.noise.dose import Dose, Subject
 from headwise.analyses.noise.response import responses, specialization
 from headwise.analyses.noise.rows import Experiment
+from headwise.analyses.noise.settings import SITES
 from headwise.analyses.specialization.evaluate import evaluate
 from headwise.attention.extract import extract_attention
 from headwise.models.finite import NotFiniteError
 from headwise.study.extraction import Extraction
 from headwise.study.prompts import EncodedPrompt
-from headwise.study.robustness import SITES
 from headwise.study.specialization import Specialization, known_estimators
 
 NOISE = Experiment.NOISE

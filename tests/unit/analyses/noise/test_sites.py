@@ -9,9 +9,9 @@ from robustness_examples import subject, texts
 
 from headwise.analyses.noise.dose import Dose
 from headwise.analyses.noise.draws import NoiseRow, standard_noise
+from headwise.analyses.noise.settings import SITES
 from headwise.analyses.noise.sites import PerturbationError, clean_rms, perturbing, region_layers
 from headwise.attention.capture import attention_layers, capturing
-from headwise.study.robustness import SITES
 
 TOKENS = 9
 ROWS = (NoiseRow(0, "text"),)

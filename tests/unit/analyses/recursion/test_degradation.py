@@ -14,7 +14,7 @@ from headwise.analyses.recursion.degradation import (
     repeated_share,
     similarity,
 )
-from headwise.study.robustness import Degradation
+from headwise.analyses.recursion.settings import Degradation
 
 texts = st.lists(st.integers(0, 3), max_size=14)
 

@@ -12,6 +12,7 @@ from tiny import write_prompts
 import headwise.analyses.noise.response as response
 import headwise.analyses.recursion.chain as recursion
 from headwise.analyses.recursion.degradation import distinct, repeated_share, similarity
+from headwise.analyses.recursion.settings import Arm, Recursion
 from headwise.analyses.recursion.summarize_chains import onsets
 from headwise.models.generation import GenerationError, write
 from headwise.models.load import load_checkpoint
@@ -22,7 +23,6 @@ from headwise.runtime.parquet import read_metadata
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
 from headwise.study.prompts import EncodedPrompt
-from headwise.study.robustness import Arm, Recursion
 
 ARMS = {
     "continue": Arm(name="one", model="tiny", mode="continue"),

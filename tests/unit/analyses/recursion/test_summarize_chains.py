@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from headwise.analyses.recursion.settings import Arm, Recursion
 from headwise.analyses.recursion.summarize_chains import (
     arm_difference,
     duration_rows,
@@ -15,7 +16,6 @@ from headwise.analyses.recursion.summarize_chains import (
 from headwise.statistics.procedures import Procedure
 from headwise.statistics.survival import restricted_mean
 from headwise.study.comparison import Comparison
-from headwise.study.robustness import Arm, Recursion
 
 SETTINGS = Comparison(resamples=199)
 RECURSION = Recursion(

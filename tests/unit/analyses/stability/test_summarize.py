@@ -15,6 +15,7 @@ from headwise.analyses.stability.packed import StabilityError
 from headwise.analyses.stability.probe import COLUMNS, outputs_table
 from headwise.analyses.stability.report.part import PART
 from headwise.analyses.stability.rows import Row, adjusted, frame
+from headwise.analyses.stability.settings import Stability
 from headwise.analyses.stability.summarize import summarize_stability
 from headwise.analyses.stability.uncertainty import (
     chance_corrected,
@@ -32,7 +33,6 @@ from headwise.runtime.parquet import write_table
 from headwise.statistics.intervals import FEW_CLUSTERS
 from headwise.study.comparison import Comparison
 from headwise.study.parse import parse_study
-from headwise.study.stability import Stability
 from headwise.tables.frame import DTYPES, typed_columns
 
 RNG = np.random.default_rng

@@ -8,10 +8,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from headwise.analyses.variants.inputs import ImpossibleVariant, Inputs, model_inputs, prepare
+from headwise.analyses.variants.settings import Variant
 from headwise.attention.capture import CaptureError, LayerAttention, capturing
 from headwise.study.extraction import DATE, Extraction
 from headwise.study.prompts import EncodedPrompt, Prompt
-from headwise.study.variants import Variant
 
 TOKENS, PADDED = 7, 12
 PROMPT = Prompt("a", "letters", "abcd")

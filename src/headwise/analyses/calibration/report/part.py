@@ -8,6 +8,7 @@ import altair as alt
 import pandas as pd
 
 from headwise.analyses.calibration.rates import Kept, Promise, Quantity, Rate
+from headwise.analyses.calibration.report.marks import OF_TABLE, marked
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
 from headwise.report.labels import DAGGER, amount, share
@@ -172,6 +173,14 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
         )
 
 
+def marked_tests(tables: Tables) -> dict[str, pd.DataFrame]:
+    """The tables of tests; those of a procedure that does not keep its promise say so."""
+    calibration = tables.get("calibration")
+    if calibration is None:
+        return {}
+    return {name: marked(name, tables[name], calibration) for name in OF_TABLE if name in tables}
+
+
 PART = Part(
     name="calibration",
     title="Calibration of the tests",
@@ -187,4 +196,5 @@ PART = Part(
     ],
     findings=calibration_findings,
     passages=passages,
+    completed=marked_tests,
 )

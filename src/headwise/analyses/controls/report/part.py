@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from headwise.analyses.controls.control import Control, Outcome
+from headwise.analyses.controls.report.panel import control_panel
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
 from headwise.report.labels import amount, missing
@@ -68,4 +69,5 @@ PART = Part(
     tables=(Control,),
     findings=control_findings,
     passages=passages,
+    completed=lambda tables: {"controls": control_panel(tables)} if "controls" in tables else {},
 )

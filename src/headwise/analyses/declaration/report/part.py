@@ -2,34 +2,18 @@
 
 from collections.abc import Iterator
 
-import pandas as pd
-
 from headwise.analyses.declaration.rows import DeclaredField
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
 from headwise.report.labels import plain
 from headwise.report.part import Part, Passage
+from headwise.report.undeclared import LATE
 from headwise.report.view import NAME, TEXT, view
 from headwise.study.study import Study
 from headwise.tables.frame import records
 
 NOTHING = "No test counts as declared in advance"
-LATE = "the declaration was written when results were there already"
 RESTORE = "With these fields as they were, tests count as declared again"
-
-
-def why_undeclared(rows: pd.DataFrame) -> str | None:
-    """Why no test counts as declared in advance, from the table of the declaration; None where it stands.
-
-    It stands or falls as a whole: a set of tests from which one is dropped, or another estimator, level or margin, is
-    another declaration.
-    """
-    if rows.empty:
-        return None
-    if rows["results_existed"].any():
-        return LATE
-    changed = rows.loc[rows["changed"], "field"]
-    return None if changed.empty else f"declared otherwise before results were there: {', '.join(map(plain, changed))}"
 
 
 def declaration_findings(study: Study, tables: Tables) -> Iterator[Finding]:

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator
 import pandas as pd
 
 from headwise.analyses.variants.report.confounded import confounded_pairs
+from headwise.analyses.variants.settings import STUDY
 from headwise.report.columns import Tables, sign
 from headwise.report.finding import Finding, described
 from headwise.report.labels import amount, estimator_label, estimator_title, missing, number, plain, signed, titled
 from headwise.report.view import Row
 from headwise.study.study import Study
-from headwise.study.variants import STUDY
 from headwise.tables.frame import records
 
 # Its index is the one of every published number, so that the published protocols matter most to it.

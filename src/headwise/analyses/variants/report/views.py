@@ -6,12 +6,12 @@ import pandas as pd
 
 from headwise.analyses.variants.report.confounded import confounded_pairs
 from headwise.analyses.variants.report.findings import PUBLISHED, choice_label, effects, unbounded
+from headwise.analyses.variants.settings import STUDY
 from headwise.report.columns import Tables
 from headwise.report.labels import estimator_title, missing, number, plain, signed
 from headwise.report.part import Passage
 from headwise.report.view import NAME, NUMBER, TEXT, View, view
 from headwise.study.study import Study
-from headwise.study.variants import STUDY
 
 
 def passages(study: Study, tables: Tables) -> Iterator[Passage]:

@@ -1,22 +1,23 @@
-"""The section about perturbed models: noise and its dose, the probe, and text that is fed back to its model."""
+"""The sections about perturbed models: noise of several doses, and the probe of one declared dose."""
 
-from typing import Annotated, Literal, get_args
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from headwise.study.decoders import decoders
 from headwise.study.section import ONCE, Name, Positive, Rate, Section, Whole
+
+if TYPE_CHECKING:
+    from headwise.study.study import Study
 
 Site = Literal["attention_output", "residual", "attention_logits"]
 Scale = Literal["absolute", "relative"]
 Region = Literal["all", "early", "middle", "late"]
-Mode = Literal["continue", "rewrite"]
 SITES: tuple[Site, ...] = get_args(Site)
 # Early and middle are a third of the attention layers each, rounded down: fewer layers leave them empty.
 LAYERS_FOR_THIRDS = 3
 Sigma = Annotated[float, Field(ge=0)]
-
-PRESSURE = "Rewrite this text so that it is better and more convincing:"
-NEUTRAL = "Copy this text:"
 
 
 class NoiseSpecialization(Section):
@@ -85,60 +86,80 @@ class Probe(Section):
     draws: Positive = Field(1, description="Draws of the noise")
 
 
-class Arm(Section):
-    """A model whose output becomes its next input."""
-
-    name: Name = Field(description="Name in tables and figures")
-    model: Name = Field(description="The model that writes")
-    mode: Mode = Field(description="continue: go on writing; rewrite: answer an instruction in the chat template")
-    instruction: str | None = Field(
-        None, description=f"rewrite: what precedes the text, such as '{PRESSURE}' or, the control, '{NEUTRAL}'"
-    )
-
-    @model_validator(mode="after")
-    def _instruction_to_rewrite(self) -> "Arm":
-        if self.mode == "rewrite" and not self.instruction:
-            raise ValueError(f"mode 'rewrite' needs an instruction: add one, such as '{NEUTRAL}'")
-        if self.mode == "continue" and self.instruction:
-            raise ValueError("mode 'continue' takes no instruction: remove it, or choose mode 'rewrite'")
-        return self
+SECTIONS = {
+    "noise": (Noise | None, Field(None, description="Noise of several doses at several sites; default: none")),
+    "probe": (Probe | None, Field(None, description="One declared dose in bases and aligned models; default: none")),
+}
 
 
-class Degradation(Section):
-    """When a chain counts as degraded: declared before anything is written."""
-
-    distinct_2_below: float = Field(0.5, ge=0, le=1, description="Share of different bigrams below which text is loops")
-    repeated_share_above: float = Field(
-        0.4, ge=0, le=1, description="Longest span that occurs twice, over the length, above which text is loops"
-    )
-    consecutive: Positive = Field(3, description="Generations in a row that must be degraded")
+def measured_bases(study: "Study", experiment: Noise | Probe | None) -> list[str]:
+    """Names of the bases that an experiment is run on; none without it."""
+    if experiment is None:
+        return []
+    return [model.name for model in study.bases()] if experiment.models is None else experiment.models
 
 
-class Recursion(Section):
-    """Text that is fed back to the model that wrote it, generation after generation."""
-
-    arms: list[Arm] = Field(min_length=1, description="Models and modes that are compared")
-    generations: Positive = Field(10, description="Generations of each chain")
-    prompts: Positive = Field(8, description="Chains per arm and seed: prompts, spread evenly over the prompt set")
-    new_tokens: Whole = Field(64, ge=2, description="Most tokens of a generation")
-    context: Positive = Field(64, description="Last tokens of a generation that the next one reads")
-    temperature: float = Field(1.0, ge=0, description="Of sampling; 0: always the likeliest token")
-    batch: Positive = Field(32, description="Chains that are written at once; changes nothing but speed and memory")
-    degradation: Degradation = Degradation()
-
-    @field_validator("arms")
-    @classmethod
-    def _names_differ(cls, arms: list[Arm]) -> list[Arm]:
-        names = [arm.name for arm in arms]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"arm '{name}' is defined twice: give each arm its own name")
-        return arms
+def problems(study: "Study") -> list[str]:
+    """Sentences about experiments that contradict the models, each naming the field."""
+    noise, probe = study.find(Noise), study.find(Probe)
+    found = _noise_problems(study, noise) if noise else []
+    if probe:
+        found += _unknown_bases(study, "probe.models", probe.models)
+        found += _empty_regions(study, "probe.region", measured_bases(study, probe), probe.region)
+    return found
 
 
-class Robustness(Section):
-    """Perturbed models and recursive generation; each part only where it is there."""
+def length_problems(study: "Study", positions: Mapping[str, int]) -> list[str]:
+    """Sentences about held-out and written text that is longer than the positions of a model, by its name."""
+    noise = study.find(Noise)
+    if noise is None:
+        return []
+    lengths = {"tokens": noise.tokens}
+    if noise.generated_text is not None:
+        # After one token of a prompt at least.
+        lengths["generated_text.new_tokens"] = noise.generated_text.new_tokens + 1
+    return [
+        f"noise.{field}: {length} tokens do not fit into the {positions[name]} positions of '{name}': lower it, or "
+        "choose a model with more positions"
+        for name in measured_bases(study, noise)
+        for field, length in lengths.items()
+        if name in positions and length > positions[name]
+    ]
 
-    noise: Noise | None = Field(None, description="Noise of several doses at several sites; default: none")
-    probe: Probe | None = Field(None, description="One declared dose in bases and aligned models; default: none")
-    recursion: Recursion | None = Field(None, description="Text fed back to its model; default: none")
+
+def _noise_problems(study: "Study", noise: Noise) -> list[str]:
+    problems = _unknown_bases(study, "noise.models", noise.models)
+    measured, shapes = measured_bases(study, noise), decoders(study)
+    for name in noise.duplicate:
+        decoder = shapes.get(name)
+        if name not in measured:
+            problems.append(
+                f"noise.duplicate: '{name}' is not among the base models that noise is added to: add it to "
+                "noise.models, or remove it here"
+            )
+        elif decoder is not None and decoder.key_value_heads in (None, decoder.heads):
+            problems.append(
+                f"noise.duplicate: '{name}' has as many key and value heads as heads, so there is "
+                "nothing to duplicate: remove it"
+            )
+    for region in {*noise.regions, *noise.specialization.regions}:
+        problems += _empty_regions(study, "noise.regions", measured, region)
+    return problems
+
+
+def _unknown_bases(study: "Study", field: str, names: list[str] | None) -> list[str]:
+    bases = [model.name for model in study.bases()]
+    return [
+        f"{field}: there is no base model '{name}': name one of models" for name in names or () if name not in bases
+    ]
+
+
+def _empty_regions(study: "Study", field: str, names: list[str], region: str) -> list[str]:
+    if region not in ("early", "middle"):
+        return []
+    shapes = decoders(study)
+    return [
+        f"{field}: the region '{region}' of the {decoder.layers} layers of '{name}' holds no layer: choose another"
+        for name, decoder in ((name, shapes[name]) for name in names if name in shapes)
+        if decoder.layers < LAYERS_FOR_THIRDS
+    ]

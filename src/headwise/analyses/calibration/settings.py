@@ -20,3 +20,6 @@ class Calibration(Section):
         [0.1, 0.3],
         description="Correlations of prompts within a domain for which tests over single prompts are tried out as well",
     )
+
+
+SECTIONS = {"calibration": (Calibration, Calibration())}

@@ -2,30 +2,22 @@
 
 from typing import TYPE_CHECKING, Any
 
+from headwise.analyses.noise.settings import Noise, Probe, measured_bases
 from headwise.study.models import Model
-from headwise.study.robustness import Noise, Probe
 
 if TYPE_CHECKING:
     from headwise.study.study import Study
 
 
-def measured_bases(study: "Study", experiment: Noise | Probe | None) -> list[str]:
-    """Names of the bases that an experiment is run on; none without it."""
-    if experiment is None:
-        return []
-    return [model.name for model in study.bases()] if experiment.models is None else experiment.models
-
-
 def perturbed_bases(study: "Study") -> list[Model]:
     """Bases that noise or the probe is run on, in the order of the study."""
-    section = study.robustness
-    chosen = {*measured_bases(study, section.noise), *measured_bases(study, section.probe)}
+    chosen = {*measured_bases(study, study.find(Noise)), *measured_bases(study, study.find(Probe))}
     return [model for model in study.bases() if model.name in chosen]
 
 
 def probed_descendants(study: "Study", base: str, seed: int) -> list[Model]:
     """Aligned models that are probed beside their base, at one seed."""
-    if base not in measured_bases(study, study.robustness.probe):
+    if base not in measured_bases(study, study.find(Probe)):
         return []
     return [
         model for model in study.descendants() if getattr(model, "base", None) == base and seed in study.seeds_of(model)
@@ -35,7 +27,7 @@ def probed_descendants(study: "Study", base: str, seed: int) -> list[Model]:
 def perturbation_settings(study: "Study", base: str) -> dict[str, Any]:
     """What the experiments on a base need: sections `noise` and `probe`, None where they leave it out, whether its key
     and value heads are duplicated, and the names of estimators."""
-    noise, probe = study.robustness.noise, study.robustness.probe
+    noise, probe = study.find(Noise), study.find(Probe)
     return {
         "noise": noise.model_dump() if noise and base in measured_bases(study, noise) else None,
         "probe": probe.model_dump() if probe and base in measured_bases(study, probe) else None,

@@ -7,11 +7,11 @@ import pytest
 import yaml
 from project import ROOT
 
+from headwise.analyses.variants.settings import Variant, Variants, measured_with_variants
 from headwise.study.extraction import Extraction
 from headwise.study.parse import parse_study
 from headwise.study.section import StudyError
 from headwise.study.study import Study
-from headwise.study.variants import Variant, Variants
 
 
 def study(**variants: Any) -> Study:
@@ -59,7 +59,7 @@ def test_a_wrong_field_is_named_before_any_job(variants: dict[str, Any], problem
 
 def test_models_and_seeds_that_are_measured() -> None:
     def measured(**variants: Any) -> list[tuple[str, int]]:
-        return [(model.name, seed) for model, seed in study(protocols=[LEFT], **variants).measured_with_variants()]
+        return [(model.name, seed) for model, seed in measured_with_variants(study(protocols=[LEFT], **variants))]
 
     assert measured() == [("base", 4), ("one", 5), ("base-sft", 4)]
     assert measured(seeds=[5, 4]) == [("base", 4), ("base", 5), ("one", 5), ("base-sft", 4), ("base-sft", 5)]

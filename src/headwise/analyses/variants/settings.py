@@ -1,12 +1,18 @@
 """The section about variants: other ways to extract attention, and how far each moves every estimator."""
 
 from collections import Counter
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from headwise.study.decoders import decoders
 from headwise.study.extraction import Extraction, FirstToken
+from headwise.study.models import Model
+from headwise.study.name_consistency import alike
 from headwise.study.section import Name, Positive, Section, Seed, Whole
+
+if TYPE_CHECKING:
+    from headwise.study.study import Study
 
 # The name of the study's own extraction among variants.
 STUDY = "study"
@@ -117,3 +123,34 @@ class Variants(Section):
 def own_and(protocols: list[Variant]) -> dict[str, Variant]:
     """The study's own extraction and these variants, by name."""
     return {variant.name: variant for variant in (Variant(name=STUDY), *protocols)}
+
+
+SECTIONS = {"variants": (Variants, Variants())}
+
+
+def measured_with_variants(study: "Study") -> list[tuple[Model, int]]:
+    """The models and seeds that variants of the extraction are measured on."""
+    settings = study.section(Variants)
+    chosen = [model for model in study.models if settings.models is None or model.name in settings.models]
+    seeds = {model.name: settings.seeds or study.seeds_of(model)[:1] for model in chosen}
+    return [(model, seed) for model in chosen for seed in study.seeds_of(model) if seed in seeds[model.name]]
+
+
+def problems(study: "Study") -> list[str]:
+    """Sentences about variants that contradict the models, each naming the field."""
+    settings = study.section(Variants)
+    names = [model.name for model in study.models]
+    found = alike("variants.protocols", "names", (variant.name for variant in settings.protocols))
+    if missing := [name for name in settings.models or [] if name not in names]:
+        return [*found, f"variants.models: there is no model '{missing[0]}': add it to models, or correct the name"]
+    measured = dict.fromkeys(model.name for model, _ in measured_with_variants(study))
+    if settings.protocols and not measured:
+        return [*found, "variants.seeds: none of the models has one of these seeds: name seeds that they have"]
+    positions = {name: shape.positions for name, shape in decoders(study).items() if name in measured}
+    return found + [
+        f"variants.protocols.{position} ('{variant.name}').pad_to: {variant.pad_to} tokens do not fit into the "
+        f"{positions[name]} positions of '{name}': lower it, or raise decoder.positions"
+        for position, variant in enumerate(settings.protocols)
+        for name in positions
+        if variant.padding != "none" and variant.pad_to > positions[name]
+    ]

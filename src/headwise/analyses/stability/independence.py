@@ -1,10 +1,10 @@
 """Whether the refits of a group are what they are counted as: trained independently of one another."""
 
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from headwise.study.models import AlignedModel, HubModel, LoadedModel, TransformerLensModel
-from headwise.study.stability import RefitGroup
 
 if TYPE_CHECKING:
     from headwise.study.study import Study
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 Refit = tuple[str, int | None]
 
 
-def dependent_refits(study: "Study", group: RefitGroup) -> str | None:
-    """A sentence about the first two refits of a group that are the same checkpoint or share an ancestor, if any do."""
+def dependent_refits(study: "Study", refits: Iterable[tuple[str, int]]) -> str | None:
+    """A sentence about the first two of these refits that are the same checkpoint or share an ancestor, if any do."""
     places: dict[tuple[object, ...], str] = {}
     ancestors: dict[Refit, str] = {}
-    for name, seed in study.refits_of(group):
+    for name, seed in refits:
         label = f"'{name}' seed {seed}"
         if other := places.get(_place(study, name, seed)):
             return (

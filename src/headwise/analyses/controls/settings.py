@@ -1,10 +1,13 @@
 """The section about controls: questions with a known answer that need data or models of their own."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from headwise.study.section import Place, Section
+
+if TYPE_CHECKING:
+    from headwise.study.study import Study
 
 
 class Controls(Section):
@@ -20,3 +23,12 @@ class Controls(Section):
     released_results: Place | None = Field(
         None, description="Folder with released result files, whose printed indices are computed again"
     )
+
+
+SECTIONS = {"controls": (Controls, Controls())}
+
+
+def folders(study: "Study") -> list[tuple[str, str]]:
+    """The folder with released result files, where the study names one."""
+    released = study.section(Controls).released_results
+    return [("controls.released_results", released)] if released else []
