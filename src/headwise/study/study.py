@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cache, cached_property
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from pydantic import Field, ModelWrapValidatorHandler, create_model, model_validator
 
@@ -129,15 +129,15 @@ class Study(Section):
 
     def section(self, kind: type[S]) -> S:
         """The section of that class. Raises KeyError where the study leaves it out."""
-        return cast(S, self._sections[kind])
+        found = self.find(kind)
+        if found is None:
+            raise KeyError(kind.__name__)
+        return found
 
     def find(self, kind: type[S]) -> S | None:
         """The section of that class; None where the study leaves it out."""
-        return cast(S | None, self._sections.get(kind))
-
-    @cached_property
-    def _sections(self) -> dict[type, Any]:
-        return {type(value): value for value in (getattr(self, name) for name in type(self).model_fields)}
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return next((value for value in values if isinstance(value, kind)), None)
 
 
 @cache
