@@ -42,8 +42,6 @@ class Part:
     name       id of its section on the page
     title      heading of that section
     tables     its tables: the analysis writes each to analyses/{table}.parquet
-    columns    those that have no row class yet, with their columns
-    in_results those of the latter whose rows stand in results.json; the others are in the folder of tables alone
     derived    tables of its own that follow from finished ones, by name; with no such tables, none
     completed  tables that need those of all parts, which are there now, by name: new ones, or in place of others
     charts     its figures, in order
@@ -54,8 +52,6 @@ class Part:
     name: str
     title: str
     tables: Sequence[type[Row]] = ()
-    columns: Mapping[str, tuple[Column, ...]] = field(default_factory=dict)
-    in_results: tuple[str, ...] = ()
     derived: Callable[[Study, Tables], Mapping[str, pd.DataFrame]] = field(default=lambda study, tables: {})
     completed: Callable[[Tables], Mapping[str, pd.DataFrame]] = field(default=lambda tables: {})
     charts: Callable[[Study], Sequence[Chart]] = field(default=lambda study: ())
@@ -65,9 +61,9 @@ class Part:
     @property
     def columns_by_table(self) -> dict[str, tuple[Column, ...]]:
         """The columns of each of its tables."""
-        return {row.table: columns_of(row) for row in self.tables} | dict(self.columns)
+        return {row.table: columns_of(row) for row in self.tables}
 
     @property
     def tables_in_results(self) -> tuple[str, ...]:
         """The tables whose rows stand in results.json."""
-        return (*(row.table for row in self.tables if row.in_results), *self.in_results)
+        return tuple(row.table for row in self.tables if row.in_results)

@@ -1,7 +1,8 @@
 """An analysis beside specialization reaches tables, figures, findings and page through its Part."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import altair as alt
 import numpy as np
@@ -22,10 +23,21 @@ from headwise.runtime.json_files import read_json
 from headwise.runtime.parquet import write_table
 from headwise.study.study import Study
 from headwise.tables.cells import TableError
-from headwise.tables.row import Column
+from headwise.tables.row import Row, column, columns_of
 
 STUDY = example_study(bases=("solo",), methods=(), seeds=(7,))
-COLUMNS = (Column("model", str, "Name"), Column("echo", float, "What came back"), Column("why", str, "Reason", True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Echo(Row):
+    """What came back of a model."""
+
+    table: ClassVar[str] = "echoes"
+    model: str = column("Name")
+    echo: float = column("What came back")
+    why: str | None = column("Reason", default=None)
+
+
 ROWS = pd.DataFrame({"model": ["solo", "solo"], "echo": [0.25, 0.5]})
 
 
@@ -37,7 +49,7 @@ def chart(study: Study, tables: Tables) -> alt.Chart | None:
 PART = Part(
     name="echo",
     title="What comes back",
-    columns={"echoes": COLUMNS},
+    tables=(Echo,),
     charts=lambda study: [Chart("echo_points", chart, "Echoes", "A point per echo.")],
     findings=lambda study, tables: [
         described("a count", id="echo", topic="check", headline=False, sentence="Echoes were heard.", n=2, unit="echo")
@@ -66,7 +78,7 @@ PART = Part(
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "PARTS", (*parts.PARTS, PART))
-    monkeypatch.setattr(parts, "TABLES", {**parts.TABLES, "echoes": COLUMNS})
+    monkeypatch.setattr(parts, "TABLES", {**parts.TABLES, "echoes": columns_of(Echo)})
 
 
 def report(folder: Path, analyses: list[Path]) -> str:

@@ -10,7 +10,7 @@ from headwise.analyses.stability.group import Group
 from headwise.analyses.stability.head_rows import layer_values
 from headwise.analyses.stability.names import CORRECTED, HELD_OUT, MATRICES, PUBLISHED
 from headwise.analyses.stability.packed import StabilityError
-from headwise.analyses.stability.rows import Row
+from headwise.analyses.stability.rows import StabilityRow
 from headwise.analyses.stability.settings import Stability
 from headwise.analyses.stability.uncertainty import chance_corrected, depth_gap, difference_intervals
 from headwise.statistics.arrays import FloatArray
@@ -32,7 +32,7 @@ def contrast_name(without: str, with_decay: str) -> str:
     return f"{with_decay} − {without}"
 
 
-def contrast_rows(groups: Mapping[str, Group], stability: Stability, settings: Comparison) -> Iterator[Row]:
+def contrast_rows(groups: Mapping[str, Group], stability: Stability, settings: Comparison) -> Iterator[StabilityRow]:
     """All rows about differences between groups. Raises StabilityError where two groups have another shape."""
     for contrast in stability.weight_decay:
         without, decayed = groups[contrast.without], groups[contrast.with_decay]
@@ -50,11 +50,13 @@ def contrast_rows(groups: Mapping[str, Group], stability: Stability, settings: C
         yield from _depth_contrast(depths[0], depths[-1], settings)
 
 
-def _stability_change(name: str, without: Group, decayed: Group, settings: Comparison) -> Iterator[Row]:
+def _stability_change(name: str, without: Group, decayed: Group, settings: Comparison) -> Iterator[StabilityRow]:
     """ΔS of each layer and of the model, with and without the chance level."""
     changes = layer_values(decayed, PUBLISHED) - layer_values(without, PUBLISHED)
     for place, layer in enumerate([*without.layers, None]):
-        row = Row(name, WEIGHT_DECAY, PUBLISHED, measure=WHOLE.measure, layer=layer, n=2, method="one anchor each")
+        row = StabilityRow(
+            name, WEIGHT_DECAY, PUBLISHED, measure=WHOLE.measure, layer=layer, n=2, method="one anchor each"
+        )
         yield row.with_value(float(changes[place] if layer is not None else changes.mean()), "a layer is undefined")
     first, second = (_with_chance(group) for group in (without, decayed))
 
@@ -67,17 +69,19 @@ def _stability_change(name: str, without: Group, decayed: Group, settings: Compa
     intervals = difference_intervals(first, second, outcomes, rng, settings.resamples, settings.level)
     places = [*without.layers, None]
     for place, layer in enumerate(places):
-        row = Row(name, WEIGHT_DECAY, CORRECTED, measure=WHOLE.measure, layer=layer).with_interval(intervals[place])
+        row = StabilityRow(name, WEIGHT_DECAY, CORRECTED, measure=WHOLE.measure, layer=layer).with_interval(
+            intervals[place]
+        )
         yield _above_chance(row, intervals[place + len(places)], intervals[place + 2 * len(places)])
 
 
-def _parity(name: str, without: Group, decayed: Group, margin: float, settings: Comparison) -> Iterator[Row]:
+def _parity(name: str, without: Group, decayed: Group, margin: float, settings: Comparison) -> Iterator[StabilityRow]:
     """Difference of held-out loss: parity where the interval that covers 1 − 2 α lies within the margin (TOST)."""
     losses = [group.held_out_losses(HELD_OUT) for group in (decayed, without)]
     if not min(map(len, losses)):
         return
     interval = welch_interval(losses[0], losses[1], 2 * settings.level)
-    row = Row(name, PARITY, CORRECTED, measure="loss_nats", part=HELD_OUT).with_interval(interval)
+    row = StabilityRow(name, PARITY, CORRECTED, measure="loss_nats", part=HELD_OUT).with_interval(interval)
     within = (
         interval.low is not None
         and interval.high is not None
@@ -86,11 +90,11 @@ def _parity(name: str, without: Group, decayed: Group, margin: float, settings: 
     verdict = f"{'parity' if within else 'no parity shown'} within ±{margin:g} nats, two one-sided t tests"
     yield replace(row, method=f"{row.method}; {verdict}")
     ratio = np.exp(losses[0]).mean() - np.exp(losses[1]).mean()
-    published = Row(name, PARITY, PUBLISHED, measure="perplexity", part=HELD_OUT, n=sum(map(len, losses)))
+    published = StabilityRow(name, PARITY, PUBLISHED, measure="perplexity", part=HELD_OUT, n=sum(map(len, losses)))
     yield published.with_value(float(ratio), "the loss is not finite")
 
 
-def _norm_change(name: str, without: Group, decayed: Group, settings: Comparison) -> Iterator[Row]:
+def _norm_change(name: str, without: Group, decayed: Group, settings: Comparison) -> Iterator[StabilityRow]:
     """Norm check: decay must have shortened the weights, else it did nothing. Mean over layers, relative change."""
     for matrix in MATRICES:
         norms = [group.norm_values(matrix, CORRECTED) for group in (decayed, without)]
@@ -99,14 +103,14 @@ def _norm_change(name: str, without: Group, decayed: Group, settings: Comparison
         of_refits = [each.mean(axis=1) for each in norms]
         scale = of_refits[1].mean()
         interval = welch_interval(of_refits[0] / scale, of_refits[1] / scale, settings.level)
-        yield Row(name, NORM_CHANGE, CORRECTED, measure="relative", part=matrix).with_interval(interval)
+        yield StabilityRow(name, NORM_CHANGE, CORRECTED, measure="relative", part=matrix).with_interval(interval)
 
 
-def _depth_contrast(shallow: Group, deep: Group, settings: Comparison) -> Iterator[Row]:
+def _depth_contrast(shallow: Group, deep: Group, settings: Comparison) -> Iterator[StabilityRow]:
     """Gap between the most and the least stable layer in the deepest group less that in the shallowest."""
     name = contrast_name(shallow.name, deep.name)
     gaps = [float(depth_gap(layer_values(group, PUBLISHED))) for group in (shallow, deep)]
-    row = Row(name, DEPTH_CONTRAST, PUBLISHED, measure=WHOLE.measure, n=2, method="one anchor each")
+    row = StabilityRow(name, DEPTH_CONTRAST, PUBLISHED, measure=WHOLE.measure, n=2, method="one anchor each")
     yield row.with_value(gaps[1] - gaps[0], "a layer is undefined")
     rng = generator_for("stability", name, DEPTH_CONTRAST)
 
@@ -120,7 +124,7 @@ def _depth_contrast(shallow: Group, deep: Group, settings: Comparison) -> Iterat
     yield _above_chance(replace(row, version=CORRECTED).with_interval(raw), chance, corrected)
 
 
-def _above_chance(row: Row, chance: Interval, corrected: Interval) -> Row:
+def _above_chance(row: StabilityRow, chance: Interval, corrected: Interval) -> StabilityRow:
     """The row with the difference of the chance levels, and that of what is left above them."""
     return replace(
         row,

@@ -14,14 +14,14 @@ from scipy.spatial.distance import cdist, pdist
 
 from headwise.analyses.stability.group import Group
 from headwise.analyses.stability.names import CORRECTED
-from headwise.analyses.stability.rows import Row
+from headwise.analyses.stability.rows import MappedHead, StabilityRow
 from headwise.runtime.parquet import read_arrow
 from headwise.statistics.arrays import FloatArray
 from headwise.statistics.intervals import t_interval
 from headwise.study.comparison import Comparison
+from headwise.tables.frame import typed
 
 NEIGHBOURS = "head_map_neighbours"
-COLUMNS = {"group": "string", "refit": "Int64", "layer": "Int64", "head": "Int64", "x": "float64", "y": "float64"}
 # t-SNE needs three times as many points as its perplexity.
 POINTS_PER_PERPLEXITY = 3
 FEWEST_POINTS = 4
@@ -59,20 +59,18 @@ def head_map(groups: Sequence[Group], perplexity: float, seed: int = 0) -> pd.Da
         if len(points):
             frames.append(points.assign(group=group.name))
             vectors.append(distances)
-    points = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
+    points = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     if len(points) < FEWEST_POINTS:
-        return points.assign(x=np.nan, y=np.nan)[list(COLUMNS)].astype(COLUMNS)
+        return typed(MappedHead, points)
     embedding = TSNE(
         perplexity=min(perplexity, len(points) / POINTS_PER_PERPLEXITY), init="pca", random_state=seed, n_jobs=1
     )
     with threadpool_limits(limits=1):
         plane = embedding.fit_transform(np.concatenate(vectors))
-    return points.assign(x=plane[:, 0].astype(np.float64), y=plane[:, 1].astype(np.float64))[list(COLUMNS)].astype(
-        COLUMNS
-    )
+    return typed(MappedHead, points.assign(x=plane[:, 0].astype(np.float64), y=plane[:, 1].astype(np.float64)))
 
 
-def neighbour_rows(group: Group, settings: Comparison) -> Iterator[Row]:
+def neighbour_rows(group: Group, settings: Comparison) -> Iterator[StabilityRow]:
     """Share of heads whose nearest head in another refit lies in the same layer; chance: 1 / L."""
     points, distances = distance_vectors(group)
     refits = points["refit"].unique()
@@ -87,7 +85,7 @@ def neighbour_rows(group: Group, settings: Comparison) -> Iterator[Row]:
             nearest = cdist(distances[here], distances[there]).argmin(axis=1)
             hits.append(points["layer"].to_numpy()[there][nearest] == points["layer"].to_numpy()[here])
         shares.append(np.mean(hits))
-    row = Row(group.name, NEIGHBOURS, CORRECTED, measure="distances_of_prompts")
+    row = StabilityRow(group.name, NEIGHBOURS, CORRECTED, measure="distances_of_prompts")
     interval = t_interval(shares, settings.level)
     chance = 1 / len(group.layers)
     corrected = (np.mean(shares) - chance) / (1 - chance) if chance < 1 else np.nan

@@ -18,7 +18,7 @@ from headwise.analyses.stability.names import (
     RANDOM,
     TRAINED,
 )
-from headwise.analyses.stability.rows import Row, finite
+from headwise.analyses.stability.rows import StabilityRow, finite
 from headwise.analyses.stability.uncertainty import (
     chance_corrected,
     correlation_test,
@@ -31,6 +31,7 @@ from headwise.analyses.stability.uncertainty import (
 from headwise.statistics.arrays import FloatArray
 from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import t_interval
+from headwise.statistics.procedures import Procedure
 from headwise.study.comparison import Comparison
 
 NO_DIRECTION = "a head's pattern has no direction on any prompt"
@@ -44,7 +45,7 @@ DEPTHS: dict[str, Callable[[FloatArray], FloatArray]] = {
 DEPTH_UNDEFINED = "a layer is undefined, or there are too few layers"
 
 
-def head_rows(group: Group, settings: Comparison) -> Iterator[Row]:
+def head_rows(group: Group, settings: Comparison) -> Iterator[StabilityRow]:
     """All rows about the heads of a group."""
     for weights in (TRAINED, RANDOM):
         if not group.pairs["weights"].eq(weights).any():
@@ -77,11 +78,13 @@ def _mean_over_pairs(pairs: FloatArray) -> FloatArray:
     return means
 
 
-def _layers(group: Group, settings: Comparison, weights: str, measure: str, words: int | None) -> Iterator[Row]:
+def _layers(
+    group: Group, settings: Comparison, weights: str, measure: str, words: int | None
+) -> Iterator[StabilityRow]:
     """Stability of each layer and of the model, with chance level and interval; and its shape over depth."""
     analysis = HEAD_STABILITY if words is None else PROMPT_LENGTH
     undefined = NO_DIRECTION if words is None else TOO_SHORT
-    ours = Row(group.name, analysis, CORRECTED, weights, measure, words=words)
+    ours = StabilityRow(group.name, analysis, CORRECTED, weights, measure, words=words)
     if measure == WHOLE.measure:
         values, chance = (
             group.head_values(HEAD_STABILITY, PUBLISHED, measure, pairing, words, weights)[0].mean(axis=-1)
@@ -121,11 +124,11 @@ def _layers(group: Group, settings: Comparison, weights: str, measure: str, word
             )
 
 
-def _single_heads(group: Group, weights: str) -> Iterator[Row]:
+def _single_heads(group: Group, weights: str) -> Iterator[StabilityRow]:
     for version in (PUBLISHED, CORRECTED):
         values = group.head_values(HEAD_STABILITY, version, WHOLE.measure, SAME, weights=weights)
         for refit, place, head in np.ndindex(*values.shape):
-            row = Row(
+            row = StabilityRow(
                 group.name,
                 HEAD_STABILITY,
                 version,
@@ -138,7 +141,7 @@ def _single_heads(group: Group, weights: str) -> Iterator[Row]:
             yield row.with_value(float(values[refit, place, head]), NO_DIRECTION)
 
 
-def _commonness(group: Group, settings: Comparison, weights: str) -> Iterator[Row]:
+def _commonness(group: Group, settings: Comparison, weights: str) -> Iterator[StabilityRow]:
     """Commonness of each layer and its complement; units are refits, one of them as published."""
     for version in (PUBLISHED, CORRECTED):
         for measure in MEASURES if version == CORRECTED else (WHOLE.measure,):
@@ -148,7 +151,7 @@ def _commonness(group: Group, settings: Comparison, weights: str) -> Iterator[Ro
             for analysis, sign in ((COMMONNESS, 1), (DISTINCTNESS, -1)):
                 for place, layer in _places(group):
                     each = _column(values, place)
-                    row = Row(group.name, analysis, version, weights, measure)
+                    row = StabilityRow(group.name, analysis, version, weights, measure)
                     interval = t_interval(each if sign > 0 else 1 - each, settings.level)
                     row = (
                         row.with_interval(interval)
@@ -159,15 +162,15 @@ def _commonness(group: Group, settings: Comparison, weights: str) -> Iterator[Ro
                     yield replace(row, chance=finite(level if sign > 0 else 1 - level), layer=layer)
 
 
-def _across_layers(group: Group, settings: Comparison, weights: str) -> Iterator[Row]:
+def _across_layers(group: Group, settings: Comparison, weights: str) -> Iterator[StabilityRow]:
     for version in (PUBLISHED, CORRECTED):
         values = group.head_values(CROSS_LAYER, version, WHOLE.measure, SAME, weights=weights).mean(axis=-1)
         for place, layer in _places(group):
-            row = Row(group.name, CROSS_LAYER, version, weights, WHOLE.measure)
+            row = StabilityRow(group.name, CROSS_LAYER, version, weights, WHOLE.measure)
             yield replace(row, layer=layer).with_interval(t_interval(_column(values, place), settings.level))
 
 
-def _trends(group: Group, settings: Comparison) -> Iterator[Row]:
+def _trends(group: Group, settings: Comparison) -> Iterator[StabilityRow]:
     """Does stability follow depth, or distinctness? Layers are put into every order."""
     for version in (PUBLISHED, CORRECTED):
         stability = layer_values(group, version)
@@ -177,8 +180,8 @@ def _trends(group: Group, settings: Comparison) -> Iterator[Row]:
             ("stability_distinctness_correlation", distinct),
         ):
             rng = generator_for("stability", group.name, version, analysis)
-            row = Row(group.name, analysis, version, measure=WHOLE.measure)
-            yield row.with_test(correlation_test(stability, other, rng, settings.resamples))
+            row = StabilityRow(group.name, analysis, version, measure=WHOLE.measure)
+            yield row.with_test(correlation_test(stability, other, rng, settings.resamples), Procedure.CORRELATION)
 
 
 def _places(group: Group) -> Iterator[tuple[int, int | None]]:

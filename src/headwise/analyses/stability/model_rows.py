@@ -26,7 +26,7 @@ from headwise.analyses.stability.names import (
     WEIGHT_NORM,
     ZERO,
 )
-from headwise.analyses.stability.rows import Row, adjusted
+from headwise.analyses.stability.rows import StabilityRow, adjusted
 from headwise.analyses.stability.uncertainty import (
     chance_corrected,
     correlation_test,
@@ -37,13 +37,14 @@ from headwise.analyses.stability.uncertainty import (
 from headwise.statistics.arrays import FloatArray
 from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import t_interval
+from headwise.statistics.procedures import Procedure
 from headwise.study.comparison import Comparison
 
 NO_VARIATION = "the residual stream does not vary, or half of its tokens are the same"
 NOT_FOUND = "this matrix was not found in the model"
 
 
-def residual_rows(group: Group, settings: Comparison) -> Iterator[Row]:
+def residual_rows(group: Group, settings: Comparison) -> Iterator[StabilityRow]:
     """Similarity of the residual streams of all pairs of refits, layer by layer; chance: models with random weights."""
     if group.residual.empty:
         return
@@ -65,7 +66,7 @@ def residual_rows(group: Group, settings: Comparison) -> Iterator[Row]:
             intervals = refit_intervals(pairs, outcomes, rng, settings.resamples, settings.level)
             for place, layer in enumerate([*group.layers, None]):
                 interval, corrected = intervals[place], intervals[place + pairs.shape[2] + 1]
-                row = Row(group.name, RESIDUAL, CORRECTED, measure=kernel, part=site, layer=layer)
+                row = StabilityRow(group.name, RESIDUAL, CORRECTED, measure=kernel, part=site, layer=layer)
                 row = (
                     row.with_interval(interval)
                     if interval.estimate is not None
@@ -75,7 +76,7 @@ def residual_rows(group: Group, settings: Comparison) -> Iterator[Row]:
                 yield row.with_chance(level, corrected)
 
 
-def _published_residual(group: Group, pairs: FloatArray, chance: FloatArray) -> Iterator[Row]:
+def _published_residual(group: Group, pairs: FloatArray, chance: FloatArray) -> Iterator[StabilityRow]:
     """Mean over all ordered pairs, those of a refit with itself, which are 1, included."""
     refits = len(pairs)
 
@@ -87,12 +88,12 @@ def _published_residual(group: Group, pairs: FloatArray, chance: FloatArray) -> 
     for place, layer in enumerate([*group.layers, None]):
         value = values[place] if layer is not None else values.mean()
         level = chance[place] if layer is not None else chance.mean()
-        row = Row(group.name, RESIDUAL, PUBLISHED, measure=RBF_BIASED, part=BEFORE, layer=layer, n=refits)
+        row = StabilityRow(group.name, RESIDUAL, PUBLISHED, measure=RBF_BIASED, part=BEFORE, layer=layer, n=refits)
         row = row.with_value(float(value), NO_VARIATION)
         yield row.with_chance(float(with_itself(level)), float(chance_corrected(value, with_itself(level))))
 
 
-def importance_rows(group: Group, settings: Comparison) -> Iterator[Row]:
+def importance_rows(group: Group, settings: Comparison) -> Iterator[StabilityRow]:
     """What a head's ablation costs, and whether stable heads cost less, layer by layer and over depth."""
     if group.importance.empty:
         return
@@ -102,7 +103,7 @@ def importance_rows(group: Group, settings: Comparison) -> Iterator[Row]:
         (CORRECTED, "delta_loss_nats", HELD_OUT, MEAN),
     ):
         values = group.importance_values(column, text, replacement)
-        row = Row(group.name, IMPORTANCE, version, measure=f"{replacement}_ablation", part=text)
+        row = StabilityRow(group.name, IMPORTANCE, version, measure=f"{replacement}_ablation", part=text)
         for refit, place, head in np.ndindex(*values.shape):
             single = replace(row, refit=refit, layer=group.layers[place], head=head)
             yield single.with_value(float(values[refit, place, head]), "the loss is not finite")
@@ -117,10 +118,10 @@ def importance_rows(group: Group, settings: Comparison) -> Iterator[Row]:
         over_layers = np.array([np.nan if test.value is None else test.value for test in tests])
         depth = np.arange(len(over_layers), dtype=np.float64)
         trend = correlation_test(over_layers, depth, rng, settings.resamples)
-        yield replace(row, analysis="importance_trend").with_test(trend)
+        yield replace(row, analysis="importance_trend").with_test(trend, Procedure.CORRELATION)
 
 
-def weight_rows(group: Group, settings: Comparison) -> Iterator[Row]:
+def weight_rows(group: Group, settings: Comparison) -> Iterator[StabilityRow]:
     """Norms of each layer's matrices, and whether they go with stability over layers."""
     if group.norms.empty:
         return
@@ -129,7 +130,7 @@ def weight_rows(group: Group, settings: Comparison) -> Iterator[Row]:
         tests = []
         for matrix in MATRICES:
             norms = group.norm_values(matrix, version)
-            row = Row(group.name, WEIGHT_NORM, version, measure="frobenius", part=matrix)
+            row = StabilityRow(group.name, WEIGHT_NORM, version, measure="frobenius", part=matrix)
             if not norms.size:
                 yield row.with_value(np.nan, NOT_FOUND)
                 continue
@@ -138,7 +139,7 @@ def weight_rows(group: Group, settings: Comparison) -> Iterator[Row]:
                 yield replace(row, layer=layer).with_interval(t_interval(used[:, place], settings.level))
             rng = generator_for("stability", group.name, WEIGHT_NORM, version, matrix)
             test = correlation_test(used.mean(axis=0), stability, rng, settings.resamples)
-            tests.append(replace(row, analysis="weight_norm_correlation").with_test(test))
+            tests.append(replace(row, analysis="weight_norm_correlation").with_test(test, Procedure.CORRELATION))
         yield from adjusted(tests, settings.level)
 
 

@@ -25,13 +25,12 @@ from headwise.analyses.stability.names import (
     TRAINED,
     VALUE_BIAS,
 )
-from headwise.analyses.stability.rows import Row
+from headwise.analyses.stability.rows import GROUP, VERSION, StabilityRow
 from headwise.analyses.stability.uncertainty import correlation, inner_dip
 from headwise.statistics.intervals import Interval, t_interval
 from headwise.study.comparison import Comparison
-from headwise.tables import row as tables
 from headwise.tables.frame import frame_of
-from headwise.tables.row import column
+from headwise.tables.row import Row, column
 
 
 class Quantity(StrEnum):
@@ -59,13 +58,13 @@ DEFINITIONS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class StabilityQuantity(tables.Row):
+class StabilityQuantity(Row):
     """One number of a group or contrast, as published or corrected."""
 
     table: ClassVar[str] = "stability_quantities"
     quantity: Quantity = column("Which number")
-    group: str = column("Group of refits, or the two groups of a contrast")
-    version: str = column("published: as Bali et al. (2026) compute it; corrected: ours")
+    group: str = column(GROUP)
+    version: str = column(VERSION)
     value: float | None = column("The number in this study", default=None)
     ci_low: float | None = column("Lower end of the interval over refits", default=None)
     ci_high: float | None = column("Upper end of the interval over refits", default=None)
@@ -74,7 +73,7 @@ class StabilityQuantity(tables.Row):
     reason: str | None = column("Why a number is missing, or what is special about it", default=None)
 
 
-def quantity_table(groups: Mapping[str, Group], rows: list[Row], settings: Comparison) -> pd.DataFrame:
+def quantity_table(groups: Mapping[str, Group], rows: list[StabilityRow], settings: Comparison) -> pd.DataFrame:
     """A row per quantity, group or contrast, and version."""
     found: list[StabilityQuantity] = []
     for group in groups.values():
@@ -97,7 +96,7 @@ def quantity_table(groups: Mapping[str, Group], rows: list[Row], settings: Compa
 
 
 def _entry(
-    quantity: Quantity, group: str, version: str, row: Row | Interval, chance: float | None
+    quantity: Quantity, group: str, version: str, row: StabilityRow | Interval, chance: float | None
 ) -> StabilityQuantity:
     """A row of the table, from an estimate with its interval."""
     if isinstance(row, Interval):
@@ -117,11 +116,11 @@ def _entry(
     )
 
 
-def _find(rows: list[Row], **fields: object) -> Row | None:
+def _find(rows: list[StabilityRow], **fields: object) -> StabilityRow | None:
     return next((row for row in rows if all(getattr(row, name) == value for name, value in fields.items())), None)
 
 
-def _dip(rows: list[Row], group: Group, version: str) -> StabilityQuantity:
+def _dip(rows: list[StabilityRow], group: Group, version: str) -> StabilityQuantity:
     row = _find(rows, analysis="inner_dip", version=version, measure=WHOLE.measure)
     assert row is not None, "every group has this row"
     layers = [each.chance for each in rows if each.version == version and _is_layer(each)]
@@ -129,7 +128,7 @@ def _dip(rows: list[Row], group: Group, version: str) -> StabilityQuantity:
     return _entry(Quantity.STABILITY_DIP, group.name, version, row, chance if np.isfinite(chance) else None)
 
 
-def _is_layer(row: Row) -> bool:
+def _is_layer(row: StabilityRow) -> bool:
     """Whether a row is the stability of a layer on whole prompts."""
     single = row.layer is not None and row.head is None
     return single and row.analysis == HEAD_STABILITY and row.measure == WHOLE.measure and row.words is None
@@ -157,7 +156,7 @@ def _importance(group: Group, version: str, settings: Comparison) -> Iterator[St
     yield _entry(Quantity.IMPORTANCE_OF_UNSTABLE, group.name, version, t_interval(values, settings.level), 0.0)
 
 
-def _residual(rows: list[Row], group: Group, version: str) -> Iterator[StabilityQuantity]:
+def _residual(rows: list[StabilityRow], group: Group, version: str) -> Iterator[StabilityQuantity]:
     kernel = RBF_BIASED if version == PUBLISHED else LINEAR_DEBIASED
     stream = _find(rows, analysis=RESIDUAL, version=version, measure=kernel, part=BEFORE, layer=None)
     heads = _find(rows, analysis=HEAD_STABILITY, version=version, measure=WHOLE.measure, layer=None, words=None)

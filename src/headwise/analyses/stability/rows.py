@@ -1,66 +1,58 @@
-"""Rows of the table of stability: one per number, with its uncertainty, chance level and test."""
+"""The tables of stability: numbers about groups of refits, origins of matches, the map of heads."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, get_args
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
-import pandas as pd
 
 from headwise.statistics.intervals import Interval
 from headwise.statistics.multiplicity import benjamini_hochberg
 from headwise.statistics.permutation import PermutationTest
+from headwise.statistics.procedures import Procedure
+from headwise.tables.row import Row, column
+
+GROUP = "Group of refits, or the two groups of a contrast"
+VERSION = "published: as Bali et al. (2026) compute it; corrected: ours"
+WEIGHTS = "trained; random: models with random weights, the control"
 
 
 @dataclass(frozen=True)
-class Row:
-    """One number about a group of refits.
+class StabilityRow(Row):
+    """One number about a group of refits, with its uncertainty, chance level and test."""
 
-    analysis          what is measured
-    version           published: the estimator of Bali et al. (2026) as its code computes it; corrected: ours
-    weights           trained, or random: the control
-    measure           what is compared, or how; see docs/stability.md
-    part              site of the residual stream, matrix, text; null where the number is of attention
-    words             prompts cut to their first words; null for whole prompts
-    refit             position of the refit in its group; null for a number about the group
-    layer, head       null for a number about the model, or about the layer
-    value             null where undefined
-    chance            the same number where there is nothing to find
-    chance_corrected  (value − chance) / (1 − chance)
-    n                 units that vary
-    reason            why the value, the interval or the test is missing, or what is special about it
-    """
+    table: ClassVar[str] = "stability"
+    group: str = column(GROUP)
+    analysis: str = column("What is measured; see docs/stability.md")
+    version: str = column(VERSION)
+    weights: str = column(WEIGHTS, default="trained")
+    measure: str = column("What is compared, or how", default="")
+    part: str | None = column("Site of the residual stream, matrix, or text; null: attention", default=None)
+    words: int | None = column("Prompts cut to their first words; null: whole prompts", default=None)
+    refit: int | None = column("Position of the refit in its group; null: all of them", default=None)
+    layer: int | None = column("Layer; null: the model, as the mean over layers", default=None)
+    head: int | None = column("Head; null: the layer, as the mean over heads", default=None)
+    value: float | None = column("Null where undefined", default=None)
+    ci_low: float | None = column("Lower end of the interval over refits", default=None)
+    ci_high: float | None = column("Upper end of the interval over refits", default=None)
+    chance: float | None = column("The same number where there is nothing to find", default=None)
+    chance_corrected: float | None = column("(value − chance) / (1 − chance); of a contrast, its change", default=None)
+    corrected_low: float | None = column("Lower end of the interval of chance_corrected", default=None)
+    corrected_high: float | None = column("Upper end of the interval of chance_corrected", default=None)
+    p: float | None = column("Two-sided p of a permutation test, before adjustment", default=None)
+    p_attainable: float | None = column("The smallest p that this design can give", default=None)
+    p_adjusted: float | None = column("p adjusted over layers or matrices (Benjamini–Hochberg)", default=None)
+    n: int | None = column("Units that vary", default=None)
+    method: str | None = column("How interval or test was made", default=None)
+    procedure: Procedure | None = column("The calibrated procedure behind p; null: p is not calibrated", default=None)
+    reason: str | None = column("Why a number is missing, or what is special about it", default=None)
 
-    group: str
-    analysis: str
-    version: str
-    weights: str = "trained"
-    measure: str = ""
-    part: str | None = None
-    words: int | None = None
-    refit: int | None = None
-    layer: int | None = None
-    head: int | None = None
-    value: float | None = None
-    ci_low: float | None = None
-    ci_high: float | None = None
-    chance: float | None = None
-    chance_corrected: float | None = None
-    corrected_low: float | None = None
-    corrected_high: float | None = None
-    p: float | None = None
-    p_attainable: float | None = None
-    p_adjusted: float | None = None
-    n: int | None = None
-    method: str | None = None
-    reason: str | None = None
-
-    def with_value(self, value: float, undefined: str) -> "Row":
+    def with_value(self, value: float, undefined: str) -> "StabilityRow":
         """The row with a number, or with the reason why there is none."""
         number = finite(value)
         return replace(self, value=number, reason=self.reason if number is not None else undefined)
 
-    def with_interval(self, interval: Interval) -> "Row":
+    def with_interval(self, interval: Interval) -> "StabilityRow":
         """The row with an estimate and its interval."""
         return replace(
             self,
@@ -72,7 +64,7 @@ class Row:
             reason=interval.reason,
         )
 
-    def with_chance(self, chance: float, corrected: Interval | float) -> "Row":
+    def with_chance(self, chance: float, corrected: Interval | float) -> "StabilityRow":
         """The row with its chance level, and what is left above it."""
         if isinstance(corrected, Interval):
             low, high, corrected_value = corrected.low, corrected.high, corrected.estimate
@@ -90,8 +82,8 @@ class Row:
             reason=reason,
         )
 
-    def with_test(self, test: PermutationTest) -> "Row":
-        """The row with an estimate and its permutation test."""
+    def with_test(self, test: PermutationTest, procedure: Procedure | None = None) -> "StabilityRow":
+        """The row with an estimate and its permutation test, and what calibration calls that."""
         return replace(
             self,
             value=test.estimate,
@@ -99,25 +91,45 @@ class Row:
             p_attainable=test.p_attainable,
             n=test.n,
             method=test.method,
+            procedure=procedure,
             reason=test.reason,
         )
 
 
-def adjusted(rows: Iterable[Row], level: float) -> list[Row]:
+@dataclass(frozen=True, kw_only=True)
+class Origin(Row):
+    """In which layer of another refit the best matches of a layer's heads lie."""
+
+    table: ClassVar[str] = "stability_origins"
+    group: str = column(GROUP)
+    weights: str = column(WEIGHTS)
+    version: str = column(VERSION)
+    layer: int = column("Layer of the heads")
+    origin_layer: int = column("Layer of the other refit that their best matches lie in")
+    share: float | None = column("Share of the layer's matches", default=None)
+    matches: int = column("Number of matches, over heads and pairs of refits")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MappedHead(Row):
+    """A head in the plane of the head map."""
+
+    table: ClassVar[str] = "stability_head_map"
+    group: str = column(GROUP)
+    refit: int = column("Position of the refit in its group")
+    layer: int = column("Layer")
+    head: int = column("Head")
+    x: float | None = column("First coordinate of t-SNE, without a unit", default=None)
+    y: float | None = column("Second coordinate of t-SNE, without a unit", default=None)
+
+
+def adjusted(rows: Iterable[StabilityRow], level: float) -> list[StabilityRow]:
     """The rows with p-values adjusted for their number (Benjamini and Hochberg 1995)."""
     rows = list(rows)
     if not rows:
         return rows
     p = benjamini_hochberg([row.p if row.p is not None else np.nan for row in rows], level).p
     return [replace(row, p_adjusted=finite(value)) for row, value in zip(rows, p, strict=True)]
-
-
-def frame(rows: Iterable[Row]) -> pd.DataFrame:
-    """The rows as a table, columns in the order of `Row`."""
-    types: dict[Any, Any] = {str: "string", int: "Int64", float: "float64"}
-    columns = {field.name: types[(get_args(field.type) or (field.type,))[0]] for field in fields(Row)}
-    table = pd.DataFrame([asdict(row) for row in rows], columns=list(columns))
-    return table.astype(columns)
 
 
 def finite(value: float) -> float | None:

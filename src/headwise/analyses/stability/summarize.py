@@ -11,22 +11,14 @@ from headwise.analyses.stability.group import Group, GroupFiles, read_group
 from headwise.analyses.stability.head_map import head_map, neighbour_rows
 from headwise.analyses.stability.head_rows import head_rows
 from headwise.analyses.stability.model_rows import importance_rows, residual_rows, weight_rows
-from headwise.analyses.stability.quantities import quantity_table
-from headwise.analyses.stability.rows import Row, frame
+from headwise.analyses.stability.quantities import StabilityQuantity, quantity_table
+from headwise.analyses.stability.rows import MappedHead, Origin, StabilityRow
 from headwise.analyses.stability.settings import Stability
-from headwise.runtime.parquet import write_table
 from headwise.runtime.progress import track
 from headwise.study.comparison import Comparison
-
-ORIGIN_COLUMNS = {
-    "group": "string",
-    "weights": "string",
-    "version": "string",
-    "layer": "Int64",
-    "origin_layer": "Int64",
-    "share": "float64",
-    "matches": "Int64",
-}
+from headwise.tables.files import write_rows
+from headwise.tables.frame import frame_of, typed
+from headwise.tables.row import Row
 
 
 def summarize_stability(
@@ -39,30 +31,28 @@ def summarize_stability(
     """Write the tables of all groups of a study.
 
     inputs   tables of the groups by the name that `GroupFiles` has for them, groups in the same order in each
-    outputs  by table: `stability`, one row per number, see `Row`; `stability_origins`, in which layer the best matches
-             of each layer's heads lie; `stability_head_map`; `stability_quantities`, the numbers that published
-             claims are about
+    outputs  by table: those of the row classes StabilityRow, Origin, MappedHead and StabilityQuantity
 
     Raises StabilityError where groups that are contrasted have different shapes.
     """
     groups = {group.name: group for group in map(read_group, GroupFiles.of_groups(inputs))}
-    rows: list[Row] = []
+    rows: list[StabilityRow] = []
     for group in track(groups.values(), "stability of heads", len(groups)):
         for part in (head_rows, residual_rows, importance_rows, weight_rows, neighbour_rows):
             rows += part(group, comparison)
     rows += contrast_rows(groups, settings, comparison)
-    tables = {
-        "stability": frame(rows),
-        "stability_origins": origin_table(list(groups.values())),
-        "stability_head_map": head_map(list(groups.values()), settings.head_map_perplexity),
-        "stability_quantities": quantity_table(groups, rows, comparison),
+    tables: dict[type[Row], pd.DataFrame] = {
+        StabilityRow: frame_of(StabilityRow, rows),
+        Origin: origin_table(list(groups.values())),
+        MappedHead: head_map(list(groups.values()), settings.head_map_perplexity),
+        StabilityQuantity: quantity_table(groups, rows, comparison),
     }
-    for name, table in tables.items():
-        write_table(table, outputs[name], metadata)
+    for row, table in tables.items():
+        write_rows(row, table, outputs[row.table], metadata)
 
 
 def origin_table(groups: Sequence[Group]) -> pd.DataFrame:
     """Share of the best matches of each layer's heads that lie in each layer."""
     table = pd.concat([group.origins.assign(group=group.name) for group in groups], ignore_index=True)
     whole = table.groupby(["group", "weights", "version", "layer"])["matches"].transform("sum")
-    return table.assign(share=table["matches"] / whole.where(whole > 0))[list(ORIGIN_COLUMNS)].astype(ORIGIN_COLUMNS)
+    return typed(Origin, table.assign(share=table["matches"] / whole.where(whole > 0)))

@@ -7,11 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from headwise.runtime.parquet import read_metadata, read_table, write_table
+from headwise.analyses.variants.rows import Choice, Confound, Estimate, VariantRow
+from headwise.runtime.parquet import read_metadata, read_table
 from headwise.statistics.intervals import Interval
 from headwise.statistics.ratio import UNBOUNDED, indistinguishable
 from headwise.statistics.result import joined
 from headwise.statistics.ties import is_constant
+from headwise.tables.files import read_rows, write_rows
+from headwise.tables.frame import frame_of, records
+from headwise.tables.row import columns_of
 
 PADDING_ALONE = "padding"
 # Sums over another number of keys may round otherwise. Random models of ten architectures differ by up to 2e-6 in
@@ -19,7 +23,7 @@ PADDING_ALONE = "padding"
 PADDING_TOLERANCE = {"float32": 1e-4, "float16": 5e-3, "bfloat16": 2e-2}
 UNKNOWN_LEVEL = 0.0  # of intervals that are read from a table of comparisons
 SHIFT_OVER_ALIGNMENT = "the ratio to the change under alignment"
-KEY = ["variant", "reference", "choices", "estimator", "sink"]
+KEY = [each.name for row in (Choice, Estimate) for each in columns_of(row)]
 
 
 def gather_variants(
@@ -37,11 +41,11 @@ def gather_variants(
     for path, digest in digests.items():
         if digest != digests[first]:
             raise ValueError(f"{first} and {path} were measured on different prompts: measure both models again")
-    shifts = pd.concat([read_table(path) for path in parts], ignore_index=True)
+    shifts = pd.concat([read_rows(VariantRow, path) for path in parts], ignore_index=True)
     tests = [read_table(path) for path in comparisons]
     metadata = {"study": study, "prompts_digest": digests[first]}
-    write_table(shifts, variants, metadata)
-    write_table(confound_table(shifts, pd.concat(tests) if tests else None), confounds, metadata)
+    write_rows(VariantRow, shifts, variants, metadata)
+    write_rows(Confound, confound_table(shifts, pd.concat(tests) if tests else None), confounds, metadata)
 
 
 def confound_table(shifts: pd.DataFrame, comparisons: pd.DataFrame | None) -> pd.DataFrame:
@@ -70,7 +74,7 @@ def confound_table(shifts: pd.DataFrame, comparisons: pd.DataFrame | None) -> pd
         identity = {name: str(group[name].iloc[0]) for name in KEY}
         alignment = effects.get((identity["estimator"], identity["sink"]))
         rows.append({**identity, **_summary(group, alignment)})
-    return pd.DataFrame(rows)
+    return frame_of(Confound, rows)
 
 
 def _summary(group: pd.DataFrame, alignment: Interval | None) -> dict[str, object]:
@@ -144,7 +148,7 @@ def _alignment_effects(comparisons: pd.DataFrame | None) -> dict[tuple[str, str]
         over = own[own["scope"].eq("refits") & np.isfinite(own["delta_absolute"].astype("float64"))]
         if over.empty:
             continue
-        ends = [_ends(row, own[own["scope"].eq("refit") & own["aligned"].eq(row["aligned"])]) for row in _records(over)]
+        ends = [_ends(row, own[own["scope"].eq("refit") & own["aligned"].eq(row["aligned"])]) for row in records(over)]
         known = any(high is not None for _, high in ends)
         low = float(np.mean([least for least, _ in ends])) if known else None
         high = float(np.mean([most for _, most in ends if most is not None])) if known else None
@@ -156,16 +160,11 @@ def _alignment_effects(comparisons: pd.DataFrame | None) -> dict[tuple[str, str]
 def _ends(change: dict[str, Any], refits: pd.DataFrame) -> tuple[float, float | None]:
     """The least and the largest absolute change in the interval of a model; 0 and None where it has none."""
     if pd.isna(change["ci_low"]) and len(refits) == 1:
-        (change,) = _records(refits)
+        (change,) = records(refits)
     low, high = change["ci_low"], change["ci_high"]
     if pd.isna(low) or pd.isna(high):
         return 0.0, None
     return max(0.0, low, -high), max(abs(low), abs(high))
-
-
-def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows by the names of their columns."""
-    return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
 
 
 def _mean(values: "pd.Series[float]") -> float | None:

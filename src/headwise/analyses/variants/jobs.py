@@ -5,12 +5,13 @@ Imported by the Snakefile: nothing heavy is imported here.
 
 from typing import Any
 
+from headwise.analyses.variants.rows import TABLES as ROWS
 from headwise.analyses.variants.settings import Variants, measured_with_variants
 from headwise.models.places import results
 from headwise.study.jobs import model_metadata
 from headwise.study.study import Study
 
-TABLES = ("variants", "confounds")
+TABLES = tuple(row.table for row in ROWS)
 
 
 def tables(study: Study) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Every estimator of one model under each variant of the extraction, beside the variant that it is compared with."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -14,20 +14,22 @@ from headwise.analyses.specialization.evaluate import Summary, profile
 from headwise.analyses.specialization.measured import Measured
 from headwise.analyses.specialization.registry import estimator
 from headwise.analyses.variants.inputs import ImpossibleVariant, Inputs, prepare
+from headwise.analyses.variants.rows import OfModel, Shift, VariantRow
 from headwise.analyses.variants.settings import STUDY, Variant, Variants, own_and
 from headwise.attention.capture import LayerAttention, capturing
 from headwise.models.checkpoint import weights_digest
 from headwise.models.load import load_checkpoint
 from headwise.models.optimization import one_thread
-from headwise.runtime.parquet import write_table
 from headwise.runtime.progress import track
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
 from headwise.study.prompts import Prompt, prompts_by_id, spread
 from headwise.study.specialization import Specialization
+from headwise.tables.files import write_rows
+from headwise.tables.row import columns_of
 
 if TYPE_CHECKING:
-    import pyarrow
+    pass
 
 # What a variant gave: statistics, or why there are none.
 Outcome = Measured | str
@@ -43,41 +45,6 @@ SETTINGS = (
     "special_tokens",
     "dtype",
 )
-
-
-@dataclass(frozen=True)
-class Shift:
-    """One estimator of a model under a variant and under its reference: one row of variants.parquet.
-
-    choices                   the fields in which the two differ, joined by ", "; "none" where a study makes them equal
-    pad_to, pad_token, averaging, position_ids  None where prompts are not padded
-    prompts                   number of prompts measured
-    difference                value minus reference_value, in the estimator's units
-    largest_layer_difference  the difference of the layer where it is largest in absolute value; None for an estimator
-                              without values of layers
-    reason                    why a value is undefined
-    """
-
-    variant: str
-    reference: str
-    choices: str
-    padding: str
-    pad_to: int | None
-    pad_token: str | None
-    averaging: str | None
-    position_ids: str | None
-    template: str
-    first_token: str
-    special_tokens: str
-    dtype: str
-    estimator: str
-    sink: str
-    value: float | None
-    reference_value: float | None
-    difference: float | None
-    largest_layer_difference: float | None
-    prompts: int
-    reason: str | None
 
 
 def measure_variants(
@@ -117,7 +84,9 @@ def measure_variants(
             measure(str(dtype), of_dtype)
     shifts = list(compare(variants, outcomes, specialization.estimators, len(chosen)))
     read = extraction.as_recorded(asks_for_the_date=any(variant.template != "raw" for variant in variants.values()))
-    write_table(_table(shifts, metadata), table, {**metadata, **read, "weights_digest": weights_digest(checkpoint)})
+    identity = {each.name: metadata[each.name] for each in columns_of(OfModel)}
+    rows = [{**identity, **asdict(shift)} for shift in shifts]
+    write_rows(VariantRow, rows, table, {**metadata, **read, "weights_digest": weights_digest(checkpoint)})
 
 
 def _forward_pass(variant: Variant) -> tuple[str, ...]:
@@ -226,15 +195,3 @@ def _largest_layer_difference(rows: Sequence[Summary], others: Sequence[Summary]
         row.value - reference[row.layer] for row in rows[1:] if row.value is not None and row.layer in reference
     ]
     return max(differences, key=abs, default=None)
-
-
-def _table(shifts: Sequence[Shift], metadata: Mapping[str, Any]) -> "pyarrow.Table":
-    import pyarrow
-
-    text, number = pyarrow.string(), pyarrow.float64()
-    types = dict.fromkeys(("seed", "pad_to", "prompts"), pyarrow.int64())
-    types |= dict.fromkeys(("value", "reference_value", "difference", "largest_layer_difference"), number)
-    columns = [*IDENTITY, *Shift.__dataclass_fields__]
-    identity = {key: metadata[key] for key in IDENTITY}
-    rows = [{**identity, **asdict(shift)} for shift in shifts]
-    return pyarrow.Table.from_pylist(rows, schema=pyarrow.schema([(name, types.get(name, text)) for name in columns]))

@@ -159,7 +159,7 @@ ROWS = [
     ("probe_discrimination", {"procedure": "ROC area"}, "p", Procedure.ROC_AREA),
     ("recursion_durations", {"procedure": "sign flip over refits"}, "p", Procedure.REFITS),
     ("recursion_durations", {"procedure": "two samples of refits"}, "p", Procedure.TWO_SAMPLES),
-    ("stability", {"method": "two-sided permutation test of Pearson's r, exact"}, "p", Procedure.CORRELATION),
+    ("stability", {"procedure": "correlation over layers"}, "p", Procedure.CORRELATION),
 ]
 
 

@@ -14,7 +14,7 @@ from headwise.analyses.stability.head_map import distance_vectors
 from headwise.analyses.stability.packed import StabilityError
 from headwise.analyses.stability.probe import COLUMNS, outputs_table
 from headwise.analyses.stability.report.part import PART
-from headwise.analyses.stability.rows import Row, adjusted, frame
+from headwise.analyses.stability.rows import StabilityRow, adjusted
 from headwise.analyses.stability.settings import Stability
 from headwise.analyses.stability.summarize import summarize_stability
 from headwise.analyses.stability.uncertainty import (
@@ -33,7 +33,8 @@ from headwise.runtime.parquet import write_table
 from headwise.statistics.intervals import FEW_CLUSTERS
 from headwise.study.comparison import Comparison
 from headwise.study.parse import parse_study
-from headwise.tables.frame import DTYPES, typed_columns
+from headwise.tables.frame import DTYPES, frame_of, typed_columns
+from headwise.tables.row import columns_of
 
 RNG = np.random.default_rng
 
@@ -171,10 +172,10 @@ def test_the_shape_over_depth():
 
 
 def test_adjusted_rows_keep_their_order():
-    rows = [Row("g", "a", "corrected", p=p) for p in (0.01, None, 0.04)]
+    rows = [StabilityRow("g", "a", "corrected", p=p) for p in (0.01, None, 0.04)]
     assert [row.p_adjusted for row in adjusted(rows, 0.05)] == [pytest.approx(0.02), None, pytest.approx(0.04)]
-    table = frame(rows)
-    assert {column.name: DTYPES[column.type] for column in PART.columns["stability"]} == dict(table.dtypes.astype(str))
+    table = frame_of(StabilityRow, rows)
+    assert {column.name: DTYPES[column.type] for column in columns_of(StabilityRow)} == dict(table.dtypes.astype(str))
 
 
 # -- whole groups

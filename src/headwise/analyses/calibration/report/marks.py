@@ -53,12 +53,6 @@ def of_procedure(row: Mapping[str, Any]) -> Procedures:
     return {"p": row["procedure"]}
 
 
-def of_stability(row: Mapping[str, Any]) -> Procedures:
-    """Of refits: correlations over layers, and no means of correlations over heads, which are not simulated."""
-    method = row["method"] or ""
-    return {"p": Procedure.CORRELATION if "Pearson's r" in method and "mean of" not in method else None}
-
-
 OF_TABLE: dict[str, Callable[[Mapping[str, Any]], Procedures]] = {
     "comparisons": of_comparison,
     "contrasts": of_contrast,
@@ -66,7 +60,7 @@ OF_TABLE: dict[str, Callable[[Mapping[str, Any]], Procedures]] = {
     "noise_contrasts": of_procedure,
     "probe_discrimination": of_procedure,
     "recursion_durations": of_procedure,
-    "stability": of_stability,
+    "stability": of_procedure,
 }
 
 

@@ -1,0 +1,105 @@
+"""The tables of variants: what each moves in each model, and beside what alignment moves."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from headwise.tables.row import Row, column
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfModel(Row):
+    """What a number was measured on."""
+
+    model: str = column("Name of the model in the study file")
+    family: str = column("Unit of replication across models: a base and its descendants")
+    base: str | None = column("Base model that it descends from; null for a base", default=None)
+    method: str | None = column("How it was aligned; null for a base", default=None)
+    seed: int = column("Refit of a model that the study trains; else the protocol's seed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice(Row):
+    """A variant and what it is compared with."""
+
+    variant: str = column("Name of the variant in the study file")
+    reference: str = column("What it is compared with: another variant, or study, the study's own extraction")
+    choices: str = column("Fields of the study file in which variant and reference differ; none: in no field")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate(Row):
+    """Which number."""
+
+    estimator: str = column("Estimator of specialization")
+    sink: str = column("kept: all keys; dropped: key 0 removed and rows renormalised")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift(Choice):
+    """One estimator of a model under a variant and under its reference."""
+
+    padding: str = column("none, left, right, or tokenizer: the side that the tokenizer names")
+    pad_to: int | None = column(
+        "Tokens of a padded prompt; null: not padded, as in the three that follow", default=None
+    )
+    pad_token: str | None = column(
+        "tokenizer: its pad token, else its end token; eos, bos, unknown: those", default=None
+    )
+    averaging: str | None = column(
+        "masked: real tokens; unmasked: pads as well; leading: the first positions", default=None
+    )
+    position_ids: str | None = column(
+        "mask: the first real token is at 0; model: the model counts itself", default=None
+    )
+    template: str = column("raw, chat, or chat_or_raw: raw where the tokenizer has no chat template")
+    first_token: str = column("What raw text begins with: tokenizer (its own tokens), none, or bos")
+    special_tokens: str = column("twice: added by the tokenizer to what the chat template has written")
+    dtype: str = column("Number format of the forward pass")
+    estimator: str = column("Estimator of specialization")
+    sink: str = column("kept: all keys; dropped: key 0 removed and rows renormalised")
+    value: float | None = column("Value of the estimator under the variant", default=None)
+    reference_value: float | None = column("Value under the reference, on the same prompts", default=None)
+    difference: float | None = column("value − reference_value", default=None)
+    largest_layer_difference: float | None = column(
+        "Difference of the layer in which it is largest; null for an estimator without values of layers", default=None
+    )
+    prompts: int = column("Prompts measured")
+    reason: str | None = column("Why a value is undefined", default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantRow(Shift, OfModel):
+    """One estimator of a model under a variant and under its reference."""
+
+    table: ClassVar[str] = "variants"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confound(Estimate, Choice):
+    """How far a variant moves an estimator, beside what alignment moves it."""
+
+    table: ClassVar[str] = "confounds"
+    in_results: ClassVar[bool] = True
+    measured: int = column("Models, each seed counted, in which variant and reference are defined")
+    mean_difference: float | None = column("Mean over them of value − reference value", default=None)
+    mean_absolute_difference: float | None = column("Mean over them of its absolute value", default=None)
+    largest_absolute_difference: float | None = column("Largest of them", default=None)
+    largest_model: str | None = column("Model with the largest", default=None)
+    tolerance: float | None = column(
+        "Where padding alone differs and must change nothing: what rounding explains", default=None
+    )
+    spread_between_models: float | None = column(
+        "Standard deviation of the reference value over base models", default=None
+    )
+    alignment_effect: float | None = column("Mean over aligned models of the study's absolute change", default=None)
+    shift_over_alignment: float | None = column("mean_absolute_difference / alignment_effect", default=None)
+    shift_over_spread: float | None = column("mean_absolute_difference / spread_between_models", default=None)
+    alignment_effect_under_reference: float | None = column(
+        "Mean over measured pairs of aligned − base, both under the reference", default=None
+    )
+    alignment_effect_under_variant: float | None = column("The same, both under the variant", default=None)
+    pairs: int = column("Pairs of base and aligned model measured, each seed counted")
+    reason: str | None = column("Why something is undefined", default=None)
+
+
+TABLES = (VariantRow, Confound)
