@@ -11,6 +11,7 @@ from headwise.report.columns import Tables
 from headwise.report.finding import Finding
 from headwise.report.findings import findings
 from headwise.report.parts import PARTS, TABLES
+from headwise.report.rows import TABLES as ALWAYS
 from headwise.report.tables import Inputs, build_tables, study_digest, table_metadata, write_tables
 from headwise.report.verdicts import CONFIRMATORY, EXPLORATORY
 from headwise.runtime.json_files import read_json, write_json
@@ -69,7 +70,7 @@ class Measured(BaseModel):
 
 
 ROWS = (
-    *("models", "estimators", "specialization", "checks", "comparisons", "contrasts", "agreement"),
+    *(row.table for row in ALWAYS if row.in_results),
     *(table for part in PARTS for table in part.tables_in_results),
 )
 

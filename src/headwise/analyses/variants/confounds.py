@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from headwise.analyses.variants.rows import Choice, Confound, Estimate, VariantRow
+from headwise.analyses.variants.rows import Choice, Confound, VariantRow
+from headwise.report.rows import OfEstimator
 from headwise.runtime.parquet import read_metadata, read_table
 from headwise.statistics.intervals import Interval
 from headwise.statistics.ratio import UNBOUNDED, indistinguishable
@@ -23,7 +24,7 @@ PADDING_ALONE = "padding"
 PADDING_TOLERANCE = {"float32": 1e-4, "float16": 5e-3, "bfloat16": 2e-2}
 UNKNOWN_LEVEL = 0.0  # of intervals that are read from a table of comparisons
 SHIFT_OVER_ALIGNMENT = "the ratio to the change under alignment"
-KEY = [each.name for row in (Choice, Estimate) for each in columns_of(row)]
+KEY = [each.name for row in (Choice, OfEstimator) for each in columns_of(row)]
 
 
 def gather_variants(

@@ -14,12 +14,13 @@ from headwise.analyses.specialization.evaluate import Summary, profile
 from headwise.analyses.specialization.measured import Measured
 from headwise.analyses.specialization.registry import estimator
 from headwise.analyses.variants.inputs import ImpossibleVariant, Inputs, prepare
-from headwise.analyses.variants.rows import OfModel, Shift, VariantRow
+from headwise.analyses.variants.rows import Shift, VariantRow
 from headwise.analyses.variants.settings import STUDY, Variant, Variants, own_and
 from headwise.attention.capture import LayerAttention, capturing
 from headwise.models.checkpoint import weights_digest
 from headwise.models.load import load_checkpoint
 from headwise.models.optimization import one_thread
+from headwise.report.rows import OfModel
 from headwise.runtime.progress import track
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading

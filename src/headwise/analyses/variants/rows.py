@@ -3,18 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from headwise.report.rows import OfEstimator, OfModel
 from headwise.tables.row import Row, column
-
-
-@dataclass(frozen=True, kw_only=True)
-class OfModel(Row):
-    """What a number was measured on."""
-
-    model: str = column("Name of the model in the study file")
-    family: str = column("Unit of replication across models: a base and its descendants")
-    base: str | None = column("Base model that it descends from; null for a base", default=None)
-    method: str | None = column("How it was aligned; null for a base", default=None)
-    seed: int = column("Refit of a model that the study trains; else the protocol's seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,14 +14,6 @@ class Choice(Row):
     variant: str = column("Name of the variant in the study file")
     reference: str = column("What it is compared with: another variant, or study, the study's own extraction")
     choices: str = column("Fields of the study file in which variant and reference differ; none: in no field")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate(Row):
-    """Which number."""
-
-    estimator: str = column("Estimator of specialization")
-    sink: str = column("kept: all keys; dropped: key 0 removed and rows renormalised")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +57,7 @@ class VariantRow(Shift, OfModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Confound(Estimate, Choice):
+class Confound(OfEstimator, Choice):
     """How far a variant moves an estimator, beside what alignment moves it."""
 
     table: ClassVar[str] = "confounds"
