@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from headwise.analyses.variants.rows import Choice, Confound, VariantRow
+from headwise.analyses.variants.rows import Choice, Confound, VariantRow, Verdict
 from headwise.report.rows import OfEstimator
 from headwise.runtime.parquet import read_metadata, read_table
 from headwise.statistics.intervals import Interval
@@ -50,30 +50,12 @@ def gather_variants(
 
 
 def confound_table(shifts: pd.DataFrame, comparisons: pd.DataFrame | None) -> pd.DataFrame:
-    """One row per variant, estimator and sink, from the rows of variants.parquet and of the comparisons.
-
-    measured                      models (each seed counts) in which value and reference are defined
-    mean_difference               mean over them of value minus reference
-    mean_absolute_difference      mean of its absolute value
-    largest_absolute_difference   and the model in which it occurs, `largest_model`
-    tolerance                     how large it may be where padding is the only choice, with pads out of mask and
-                                  statistics and positions counted from the first real token: rounding alone
-    spread_between_models         standard deviation (ddof 1) of the reference value over base models, seeds averaged
-    alignment_effect              mean over aligned models of the absolute change under alignment, as the study's
-                                  comparisons give it: on all prompts, under the study's own extraction
-    shift_over_alignment          mean_absolute_difference / alignment_effect; null where that is unbounded, because no
-                                  model's change under alignment can be told from 0
-    shift_over_spread             mean_absolute_difference / spread_between_models
-    alignment_effect_under_reference, alignment_effect_under_variant  mean over measured pairs of aligned and base
-                                  of their difference, both under the reference, and both under the variant
-    pairs                         number of these pairs
-    reason                        why something is undefined
-    """
+    """One row of `Confound` per variant, estimator and sink, from rows of `VariantRow` and of the comparisons."""
     effects = _alignment_effects(comparisons)
     rows = []
     for _, group in shifts.groupby(KEY, sort=False):
-        identity = {name: str(group[name].iloc[0]) for name in KEY}
-        alignment = effects.get((identity["estimator"], identity["sink"]))
+        identity = {name: group[name].iloc[0] for name in KEY}
+        alignment = effects.get((str(identity["estimator"]), str(identity["sink"])))
         rows.append({**identity, **_summary(group, alignment)})
     return frame_of(Confound, rows)
 
@@ -89,6 +71,7 @@ def _summary(group: pd.DataFrame, alignment: Interval | None) -> dict[str, objec
     effect = None if alignment is None else alignment.estimate
     unbounded = None if alignment is None else indistinguishable(alignment, "the mean change under alignment")
     size = float(absolute.mean()) if len(defined) else None
+    ratio = None if unbounded else _ratio(size, effect)
     pairs = _pairs(defined)
     reasons = [
         *group.loc[group["difference"].isna(), "reason"].drop_duplicates(),
@@ -107,7 +90,8 @@ def _summary(group: pd.DataFrame, alignment: Interval | None) -> dict[str, objec
         "tolerance": _tolerance(group),
         "spread_between_models": spread,
         "alignment_effect": effect,
-        "shift_over_alignment": None if unbounded else _ratio(size, effect),
+        "shift_over_alignment": ratio,
+        "verdict": Verdict.UNBOUNDED if unbounded else Verdict.UNDEFINED if ratio is None else Verdict.RATIO,
         "shift_over_spread": _ratio(size, spread),
         "alignment_effect_under_reference": _mean(pairs["under_reference"]),
         "alignment_effect_under_variant": _mean(pairs["under_variant"]),

@@ -150,6 +150,7 @@ def compare(
         if name == STUDY:
             continue
         padded = variant.padding != "none"
+        choices = variant.choices(variants[variant.reference])
         for key, rows in values[name].items():
             others = values[variant.reference][key]
             value, other = rows[0].value, others[0].value
@@ -157,7 +158,8 @@ def compare(
             yield Shift(
                 variant=name,
                 reference=variant.reference,
-                choices=", ".join(variant.choices(variants[variant.reference])) or "none",
+                choices=", ".join(choices) or "none",
+                choice_count=len(choices),
                 padding=variant.padding,
                 pad_to=variant.pad_to if padded else None,
                 pad_token=variant.pad_token if padded else None,

@@ -1,10 +1,19 @@
 """The tables of variants: what each moves in each model, and beside what alignment moves."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import ClassVar
 
 from headwise.report.rows import OfEstimator, OfModel
 from headwise.tables.row import Row, column
+
+
+class Verdict(StrEnum):
+    """What is known of the ratio to the change under alignment."""
+
+    RATIO = "ratio"
+    UNBOUNDED = "unbounded"
+    UNDEFINED = "undefined"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +23,7 @@ class Choice(Row):
     variant: str = column("Name of the variant in the study file")
     reference: str = column("What it is compared with: another variant, or study, the study's own extraction")
     choices: str = column("Fields of the study file in which variant and reference differ; none: in no field")
+    choice_count: int = column("Number of these fields")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +78,23 @@ class Confound(OfEstimator, Choice):
     largest_absolute_difference: float | None = column("Largest of them", default=None)
     largest_model: str | None = column("Model with the largest", default=None)
     tolerance: float | None = column(
-        "Where padding alone differs and must change nothing: what rounding explains", default=None
+        "Where padding alone differs and must change nothing, with pads out of mask and statistics and positions "
+        "counted from the first real token: what rounding explains",
+        default=None,
     )
     spread_between_models: float | None = column(
-        "Standard deviation of the reference value over base models", default=None
+        "Standard deviation (ddof 1) of the reference value over base models, seeds averaged", default=None
     )
-    alignment_effect: float | None = column("Mean over aligned models of the study's absolute change", default=None)
+    alignment_effect: float | None = column(
+        "Mean over aligned models of the absolute change that the study's comparisons give: on all prompts, under the "
+        "study's own extraction",
+        default=None,
+    )
     shift_over_alignment: float | None = column("mean_absolute_difference / alignment_effect", default=None)
+    verdict: Verdict = column(
+        "Of shift_over_alignment. ratio: a number; unbounded: no model's change under alignment can be told from 0; "
+        "undefined"
+    )
     shift_over_spread: float | None = column("mean_absolute_difference / spread_between_models", default=None)
     alignment_effect_under_reference: float | None = column(
         "Mean over measured pairs of aligned − base, both under the reference", default=None

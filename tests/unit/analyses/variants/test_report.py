@@ -43,6 +43,7 @@ def shifts(study: Study, right: float = 1e-6) -> pd.DataFrame:
                         "variant": variant,
                         "reference": "right" if variant == "right_unmasked" else "study",
                         "choices": choices,
+                        "choice_count": 1,
                         "padding": "none" if variant == "chat" else "right",
                         "pad_to": None if variant == "chat" else 128,
                         "template": "chat" if variant == "chat" else "raw",

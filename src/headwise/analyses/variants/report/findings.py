@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import pandas as pd
 
 from headwise.analyses.variants.report.confounded import confounded_pairs
+from headwise.analyses.variants.rows import Verdict
 from headwise.analyses.variants.settings import STUDY
 from headwise.report.columns import Tables, sign
 from headwise.report.finding import Finding, described
@@ -36,7 +37,7 @@ def choice_label(row: Row) -> str:
 
 def _brief(row: Row) -> str:
     """As `choice_label` for a sentence: a protocol that makes many choices is named alone."""
-    return choice_label(row) if row["choices"].count(",") < MOST_CHOICES_NAMED else plain(row["variant"])
+    return choice_label(row) if row["choice_count"] <= MOST_CHOICES_NAMED else plain(row["variant"])
 
 
 def _moved(study: Study, rows: pd.DataFrame) -> Iterator[Finding]:
@@ -75,7 +76,7 @@ def _size(row: Row) -> str:
 
 def unbounded(row: Row) -> bool:
     """Whether the change under alignment of a row cannot be told from 0, so that there is no ratio to it."""
-    return not missing(row["alignment_effect"]) and missing(row["shift_over_alignment"])
+    return bool(row["verdict"] == Verdict.UNBOUNDED)
 
 
 def _times(ratio: object) -> str:
