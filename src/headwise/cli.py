@@ -340,14 +340,14 @@ def comparison_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
 def primary_sentence(rows: Sequence[Mapping[str, Any]], settings: "Comparison") -> str:
     """What the test of the primary estimator says, in the words of the report."""
     from headwise.report.labels import MINUS, interval, number, p_value, signed
-    from headwise.report.verdicts import CONFIRMATORY, DIRECTIONS, verdict
+    from headwise.report.verdicts import CONFIRMATORY, in_words, verdict
 
     (row,) = [row for row in rows if row["estimator"] == settings.primary and row["sink"] == "kept"]
     # One confirmatory test: adjusting it changes nothing.
     adjusted = {"p_adjusted": "p", "p_adjusted_attainable": "p_attainable", "p_equivalence_adjusted": "p_equivalence"}
     test = {"role": CONFIRMATORY, "estimate": row["delta_absolute"], **row}
     test |= {name: row[unadjusted] for name, unadjusted in adjusted.items()}
-    said = verdict(test, settings, DIRECTIONS["comparison"])
+    said = in_words(test | {"verdict": verdict(test, settings)})
     before, after = (number(row[key], 4) for key in ("base_value", "aligned_value"))
     said = (
         f"{settings.primary}: {said}. It goes from {before} to {after}, by {signed(row['delta_absolute'])} "

@@ -25,8 +25,9 @@ from headwise.report.chart_parts import (
 from headwise.report.columns import Tables
 from headwise.report.labels import BASE, estimator_title, p_value
 from headwise.report.style import BAND, ROW, family_colour, method_dash, method_shape
-from headwise.report.verdicts import REPEAT
+from headwise.report.verdicts import REPEAT, in_words
 from headwise.study.study import Study
+from headwise.tables.frame import records
 
 
 def specialization_chart(study: Study, tables: Tables) -> Any:
@@ -61,6 +62,7 @@ def change_chart(study: Study, tables: Tables) -> Any:
         return None
     rows = labelled(study, rows.rename(columns={"aligned": "model"}))
     rows["significant"] = rows["p_adjusted"] <= study.comparison.level
+    rows["verdict"] = [in_words(row) for row in records(rows)]
     rows = rows.assign(adjusted=rows["p_adjusted"].map(p_value), attainable=rows["p_attainable"].map(p_value))
     panels = [
         _change_panel(study, name, rows[rows["estimator"] == name], labels=place % PANELS_PER_ROW == 0)

@@ -6,7 +6,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from headwise.report.labels import amount, missing
-from headwise.report.verdicts import CONFIRMATORY
+from headwise.report.rows import NEVER_DECIDED, OUT_OF_BAND
+from headwise.report.verdicts import CONFIRMATORY, in_words, verdict_and_why
 
 
 class Finding(BaseModel):
@@ -29,6 +30,7 @@ class Finding(BaseModel):
     unit: str = Field(description="What is counted")
     confirmatory: bool = Field(description="Whether it was declared before anything was computed")
     reason: str | None = Field(description="Why a number is null, or what to read with care")
+    out_of_band: bool | None = Field(description=OUT_OF_BAND)
 
 
 def tested(row: Mapping[str, Any], **words: Any) -> Finding:
@@ -41,12 +43,13 @@ def tested(row: Mapping[str, Any], **words: Any) -> Finding:
         interval=(row["ci_low"], row["ci_high"]) if complete else None,
         confirmatory=row["role"] == CONFIRMATORY,
         reason=row["reason"],
+        out_of_band=row.get("out_of_band"),
     )
 
 
 def described(reason: str, confirmatory: bool = False, **words: Any) -> Finding:
     """A finding that is a count or a description, and no test."""
-    numbers = {"estimate": None, "interval": None, "p": None, "p_adjusted": None, "p_attainable": None}
+    numbers = dict.fromkeys(("estimate", "interval", "p", "p_adjusted", "p_attainable", "out_of_band"))
     return Finding(**{**numbers, "reason": reason, "confirmatory": confirmatory, **words})
 
 
@@ -60,5 +63,5 @@ def units(row: Mapping[str, Any]) -> str:
 
 def said(row: Mapping[str, Any]) -> str:
     """A row's verdict for the end of a sentence, with the number of units that makes it undecidable."""
-    verdict, _, why = str(row["verdict"]).partition(": ")
-    return f"{verdict} (with {units(row)} {why})" if verdict == "undecidable" else str(row["verdict"])
+    verdict, why = verdict_and_why(row)
+    return f"{verdict} (with {units(row)} {why})" if row["verdict"] in NEVER_DECIDED else in_words(row)

@@ -27,7 +27,7 @@ from headwise.report.labels import (
     titled,
 )
 from headwise.report.tested import within_refits
-from headwise.report.verdicts import CONFIRMATORY, REPEAT, shown
+from headwise.report.verdicts import CONFIRMATORY, REPEAT, shown, verdict_and_why
 from headwise.study.study import Study
 from headwise.tables.frame import records
 
@@ -68,7 +68,7 @@ def _alignment(study: Study, tables: Tables) -> Iterator[Finding]:
             f"{estimator_title(study.comparison.primary)} under alignment, "
             f"{amount(len(tests), f'{kind} test')} "
             f"({amount(tests['aligned'].nunique(), 'aligned model')}, each refit tested on its own over "
-            f"{prompts}; {adjusted}-adjusted, level {study.comparison.level:g}): {_tally(tests['verdict'])}."
+            f"{prompts}; {adjusted}-adjusted, level {study.comparison.level:g}): {_tally(tests)}."
         ),
         n=len(tests),
         unit="test",
@@ -195,7 +195,7 @@ def _models(study: Study, tables: Tables) -> Iterator[Finding]:
         refits, over = own[own["scope"].eq("refit") & own["role"].ne(REPEAT)], own[own["scope"] == "refits"]
         several = len(refits) > 1 and len(over) > 0
         for row in records((over if several else refits).head(1)):
-            within = f" Within refits: {_tally(refits['verdict'])}." if several else ""
+            within = f" Within refits: {_tally(refits)}." if several else ""
             yield tested(
                 row,
                 id=f"model:{aligned}",
@@ -218,9 +218,9 @@ def _primary(study: Study, rows: pd.DataFrame) -> "pd.Series[bool]":
     return rows["estimator"].eq(study.comparison.primary) & rows["sink"].eq("kept")
 
 
-def _tally(verdicts: "pd.Series[str]") -> str:
+def _tally(tests: pd.DataFrame) -> str:
     """How often each verdict occurs, the most frequent first: "10 decreased; 2 undecided"."""
-    counts = Counter(verdict.split(":")[0] for verdict in verdicts)
+    counts = Counter(verdict_and_why(row)[0] for row in records(tests))
     return "; ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
 
 

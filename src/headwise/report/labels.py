@@ -194,8 +194,7 @@ def p_value(p: object) -> str:
 
 def marked_p(row: Mapping[str, Any]) -> str:
     """The p-value of a row, with a dagger where its test does not keep what it promises."""
-    said = f"{row.get('reason')} {row.get('verdict')}"
-    return p_value(row["p"]) + (f" {DAGGER}" if OUT_OF_BAND in said else "")
+    return p_value(row["p"]) + (f" {DAGGER}" if row.get("out_of_band") else "")
 
 
 def ends(low: object, high: object, digits: int) -> str:

@@ -24,7 +24,8 @@ from headwise.report.labels import (
     titled,
     up_to_one,
 )
-from headwise.report.verdicts import CONFIRMATORY
+from headwise.report.rows import NEVER_DECIDED
+from headwise.report.verdicts import CONFIRMATORY, in_words, verdict_and_why
 from headwise.report.view import NAME, NUMBER, TEXT, ColumnView, Row, View, view
 from headwise.study.study import Study
 
@@ -207,7 +208,11 @@ def _test_columns() -> list[ColumnView]:
         ("Smallest attainable p", lambda row: p_value(row["p_attainable"]), NUMBER),
         ("Adjusted p", lambda row: p_value(row["p_adjusted"]), NUMBER),
         # Why it is undecidable, the column of attainable p shows.
-        ("Verdict", lambda row: titled(row["verdict"].split(": the smallest")[0]), TEXT),
+        (
+            "Verdict",
+            lambda row: titled(verdict_and_why(row)[0] if row["verdict"] in NEVER_DECIDED else in_words(row)),
+            TEXT,
+        ),
     ]
 
 

@@ -1,9 +1,34 @@
 """The tables that every study has, but for those of its analyses: models, their training, and their specialization."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import ClassVar
 
 from headwise.tables.row import Row, column
+
+OUT_OF_BAND = "Whether the test is out of its calibration band; null: not known to be"
+
+
+class Verdict(StrEnum):
+    """What an adjusted test says: on which side of 0, or of the reference, a change lies, or why that is not said."""
+
+    REPEAT = "repeat"
+    NOT_TESTED = "not tested"
+    BELOW = "below"
+    ABOVE = "above"
+    BELOW_WITHIN = "below, by less than the margin"
+    ABOVE_WITHIN = "above, by less than the margin"
+    PRESERVED = "preserved"
+    UNDECIDED = "undecided"
+    NO_DIRECTION = "undecided, no direction"
+    UNDECIDABLE = "undecidable"
+    UNDECIDABLE_ADJUSTED = "undecidable, adjusted"
+
+
+# Verdicts that rest on the test of equivalence as well.
+WITHIN_MARGIN = (Verdict.BELOW_WITHIN, Verdict.ABOVE_WITHIN, Verdict.PRESERVED)
+# The smallest p that the design can give, alone or adjusted, is above the level.
+NEVER_DECIDED = (Verdict.UNDECIDABLE, Verdict.UNDECIDABLE_ADJUSTED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +71,8 @@ class Judged(Row):
         "Adjusted p if every test reached the smallest p of its design", default=None
     )
     adjustment: str | None = column("Method of adjustment, and over how many tests", default=None)
-    verdict: str = column("What the test says at the level of the study")
+    verdict: Verdict = column("What the test says at the level of the study")
+    out_of_band: bool | None = column(OUT_OF_BAND, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from headwise.report.columns import Tables
-from headwise.report.verdicts import ADJUSTED, REPEAT, adjust, roles, verdicts
+from headwise.report.verdicts import ADJUSTED, REPEAT, adjust, roles, verdict
 from headwise.runtime.parquet import read_metadata, read_table
 from headwise.statistics.result import joined
 from headwise.study.study import Study
@@ -58,9 +58,9 @@ def tested_tables(
         if "p_equivalence" not in tests:
             added = [column for column in added if column != ADJUSTED["p_equivalence"]]
         tests = tests.assign(**{column: own[column].to_numpy() for column in added})
-        kinds = tests["kind"] if name == "between" else ["comparison"] * len(tests)
         estimates = tests if name == "between" else tests.assign(estimate=tests["delta_absolute"])
-        found.append(tests.assign(verdict=verdicts(estimates, study.comparison, kinds)))
+        verdicts = [verdict(row, study.comparison).value for row in records(estimates)]
+        found.append(tests.assign(verdict=verdicts))
     return found[0], found[1]
 
 

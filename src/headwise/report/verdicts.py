@@ -3,16 +3,16 @@
 A test that could not have become significant whatever the data is called undecidable, never "no effect".
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from headwise.report.labels import amount, missing, p_value
+from headwise.report.labels import OUT_OF_BAND, amount, missing, p_value
+from headwise.report.rows import Verdict
 from headwise.statistics.multiplicity import benjamini_hochberg, holm
 from headwise.study.comparison import Comparison
-from headwise.tables.frame import records
 
 CONFIRMATORY = "confirmatory"
 EXPLORATORY = "exploratory"
@@ -92,35 +92,58 @@ def shown(test: Mapping[str, Any], level: float) -> int:
     return side(test["estimate"], test["ci_low"], test["ci_high"])
 
 
-def verdict(test: Mapping[str, Any], settings: Comparison, directions: tuple[str, str]) -> str:
+def verdict(test: Mapping[str, Any], settings: Comparison) -> Verdict:
     """What one adjusted test says, at the level of the study.
 
-    `test` has role, estimate, ci_low, ci_high, p_adjusted, p_adjusted_attainable, p_attainable and reason; where
-    equivalence was tested also p_equivalence_adjusted and equivalence_margin. An empty value is None. `directions` says
-    below and above zero in words; it is said where the interval shows it as well (`side`).
+    `test` has role, estimate, ci_low, ci_high, p_adjusted, p_adjusted_attainable and p_attainable; where equivalence
+    was tested also p_equivalence_adjusted. An empty value is None. A side is named where the interval shows it as well
+    (`side`).
     """
     if test["role"] == REPEAT:
-        return "repeats an earlier seed: same weights"
+        return Verdict.REPEAT
     if missing(test["p_adjusted"]):
-        return f"not tested: {test['reason']}" if test["reason"] else "not tested"
-    margin, p_equivalence = test.get("equivalence_margin"), test.get("p_equivalence_adjusted")
+        return Verdict.NOT_TESTED
+    p_equivalence = test.get("p_equivalence_adjusted")
     within = p_equivalence is not None and p_equivalence <= settings.level
     if direction := shown(test, settings.level):
-        words = directions[0] if direction < 0 else directions[1]
-        return f"{words}, by less than {margin:g}" if within else words
+        if within:
+            return Verdict.BELOW_WITHIN if direction < 0 else Verdict.ABOVE_WITHIN
+        return Verdict.BELOW if direction < 0 else Verdict.ABOVE
     if within:
-        return f"preserved (within ±{margin:g})"
+        return Verdict.PRESERVED
     if test["p_adjusted"] <= settings.level:
-        return "undecided: the test finds a change, the interval shows no direction"
+        return Verdict.NO_DIRECTION
     if test["p_attainable"] is not None and test["p_attainable"] > settings.level:
-        return f"undecidable: the smallest attainable p is {p_value(test['p_attainable'])}"
+        return Verdict.UNDECIDABLE
     attainable = test["p_adjusted_attainable"]
-    if attainable is not None and attainable > settings.level:
-        return f"undecidable: the smallest attainable adjusted p is {p_value(attainable)}"
-    return "undecided"
+    return Verdict.UNDECIDABLE_ADJUSTED if attainable is not None and attainable > settings.level else Verdict.UNDECIDED
 
 
-def verdicts(tests: pd.DataFrame, settings: Comparison, kinds: Iterable[str]) -> list[str]:
-    """The verdict of every row; `kinds` says by row what was compared, a key of DIRECTIONS."""
-    rows = zip(records(tests), kinds, strict=True)
-    return [verdict(row, settings, DIRECTIONS[kind]) for row, kind in rows]
+def verdict_and_why(row: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The verdict of a row of comparisons or contrasts in words, and why it is no other, where that is said."""
+    below, above = DIRECTIONS[row.get("kind") or "comparison"]
+    margin = "" if missing(row.get("equivalence_margin")) else f"{row['equivalence_margin']:g}"
+    said, why = {
+        Verdict.REPEAT: ("repeats an earlier seed", "same weights"),
+        Verdict.NOT_TESTED: ("not tested", row["reason"] or None),
+        Verdict.BELOW: (below, None),
+        Verdict.ABOVE: (above, None),
+        Verdict.BELOW_WITHIN: (f"{below}, by less than {margin}", None),
+        Verdict.ABOVE_WITHIN: (f"{above}, by less than {margin}", None),
+        Verdict.PRESERVED: (f"preserved (within ±{margin})", None),
+        Verdict.UNDECIDED: ("undecided", None),
+        Verdict.NO_DIRECTION: ("undecided", "the test finds a change, the interval shows no direction"),
+        Verdict.UNDECIDABLE: ("undecidable", f"the smallest attainable p is {p_value(row['p_attainable'])}"),
+        Verdict.UNDECIDABLE_ADJUSTED: (
+            "undecidable",
+            f"the smallest attainable adjusted p is {p_value(row['p_adjusted_attainable'])}",
+        ),
+    }[Verdict(row["verdict"])]
+    if row.get("out_of_band"):
+        return (said, f"{why} ({OUT_OF_BAND})") if why else (f"{said} ({OUT_OF_BAND})", None)
+    return said, why
+
+
+def in_words(row: Mapping[str, Any]) -> str:
+    """The verdict of a row of comparisons or contrasts as the end of a sentence."""
+    return ": ".join(filter(None, verdict_and_why(row)))

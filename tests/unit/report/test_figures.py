@@ -15,7 +15,9 @@ from headwise.report.figures import Figure, draw_figures, figures, in_fixed_orde
 from headwise.report.labels import p_value
 from headwise.report.style import COLOURS
 from headwise.report.tables import build_tables, table_metadata, write_tables
+from headwise.report.verdicts import in_words
 from headwise.study.study import Study
+from headwise.tables.frame import records
 
 NAMES = ["specialization", "change", "layers", "training", "head_permutation", "descriptors"]
 STUDY = example_study(seeds=(1, 2))
@@ -76,6 +78,7 @@ def test_change_shows_every_change_with_its_interval(drawn: dict[str, Figure], t
     assert len(rows) == 4 * 6 * 2
     rows = rows.rename(columns={"aligned": "model"})
     numbers = ["delta_absolute", "ci_low", "ci_high", "p_adjusted", "p_attainable"]
+    rows = rows.assign(verdict=[in_words(row) for row in records(rows)])
     assert_shows(drawn["change"], rows, ["model", "seed", *numbers, "verdict"])
     for row in rows_of(drawn["change"]):
         assert row["significant"] == (row["p_adjusted"] <= 0.05)

@@ -30,7 +30,7 @@ from headwise.report.labels import (
 )
 from headwise.report.page_tables import models_view
 from headwise.report.tables import build_tables
-from headwise.report.verdicts import DIRECTIONS, side, verdict
+from headwise.report.verdicts import DIRECTIONS, in_words, side, verdict
 from headwise.study.comparison import Comparison
 from headwise.tables.frame import records
 
@@ -158,7 +158,7 @@ def test_a_verdict_names_a_direction_only_where_the_interval_shows_it(
     test = {"role": "confirmatory", "estimate": estimate, "ci_low": low, "ci_high": high, "p_adjusted": p}
     test |= {"p_attainable": 0.001, "p_adjusted_attainable": 0.01, "reason": None}
     test |= {"p_equivalence_adjusted": equivalence, "equivalence_margin": 0.02}
-    said = verdict(test, Comparison(), DIRECTIONS[kind])
+    said = in_words(test | {"verdict": verdict(test, Comparison()), "kind": kind})
     below, above = (said.startswith(words) for words in DIRECTIONS[kind])
     holds = low is None or high is None or min(low, high) <= 0 <= max(low, high)
     assert not (holds and DIRECTION.search(said))

@@ -5,6 +5,7 @@ from typing import Any
 
 import jsonschema
 import numpy as np
+import pandas as pd
 import pytest
 from project import ROOT
 from report_examples import PROMPTS, example_study, write_inputs
@@ -12,6 +13,7 @@ from report_examples import PROMPTS, example_study, write_inputs
 from headwise.report.columns import Tables
 from headwise.report.results import ROWS, Results, aggregate, main_rows, results_schema, summarize
 from headwise.report.tables import build_tables, read_tables
+from headwise.report.verdicts import verdict_and_why
 from headwise.runtime.json_files import read_json
 from headwise.study.study import Study
 from headwise.tables.frame import records
@@ -132,8 +134,7 @@ def test_findings_rest_on_rows_of_the_tables(reported: tuple[Study, dict[str, An
         ]
         assert len(resting) == 1, finding["id"]
         assert (resting[0]["role"] == "confirmatory") == finding["confirmatory"]
-        verdict = resting[0]["verdict"].split(":")[0]
-        assert verdict in finding["sentence"]
+        assert verdict_and_why(resting[0])[0] in finding["sentence"]
 
 
 def test_sentences_read_well(reported: tuple[Study, dict[str, Any], Any]) -> None:
@@ -164,7 +165,8 @@ def sentence(study: Study, tables: Tables, prompts: dict[str, Any], identity: st
 
 def test_the_first_sentence_counts_the_verdicts(default: tuple[Study, Tables, dict[str, Any]]) -> None:
     study, tables, prompts = default
-    verdicts = tables["comparisons"].loc[tables["comparisons"]["role"] == "confirmatory", "verdict"]
+    declared = tables["comparisons"][tables["comparisons"]["role"] == "confirmatory"]
+    verdicts = pd.Series([verdict_and_why(row)[0] for row in records(declared)])
     said = sentence(study, tables, prompts, "alignment")
     for verdict, count in verdicts.value_counts().items():
         assert f"{count} {verdict}" in said

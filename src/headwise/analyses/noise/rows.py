@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
+from headwise.report.rows import OUT_OF_BAND
 from headwise.statistics.procedures import Procedure
 from headwise.tables.row import Row, column
 
@@ -294,6 +295,7 @@ class NoiseContrast(SensitivityContrast, InCell, Compared):
 
     table: ClassVar[str] = "noise_contrasts"
     in_results: ClassVar[bool] = True
+    out_of_band: bool | None = column(OUT_OF_BAND, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -374,6 +376,7 @@ class ProbeDiscrimination(OfEstimator):
     n: int = column("Models in the first group, each refit counted")
     n_reference: int | None = column("Models in the second group, each refit counted", default=None)
     test: str = column("How p and the interval were made")
+    out_of_band: bool | None = column(OUT_OF_BAND, default=None)
     reason: str | None = column(REASON, default=None)
 
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from headwise.report.rows import OUT_OF_BAND
 from headwise.statistics.intervals import Interval
 from headwise.statistics.multiplicity import benjamini_hochberg
 from headwise.statistics.permutation import PermutationTest
@@ -45,6 +46,7 @@ class StabilityRow(Row):
     n: int | None = column("Units that vary", default=None)
     method: str | None = column("How interval or test was made", default=None)
     procedure: Procedure | None = column("The calibrated procedure behind p; null: p is not calibrated", default=None)
+    out_of_band: bool | None = column(OUT_OF_BAND, default=None)
     reason: str | None = column("Why a number is missing, or what is special about it", default=None)
 
     def with_value(self, value: float, undefined: str) -> "StabilityRow":

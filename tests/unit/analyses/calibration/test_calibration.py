@@ -21,9 +21,10 @@ from headwise.report.labels import DAGGER, OUT_OF_BAND, marked_p
 from headwise.report.page_tables import comparisons_view
 from headwise.report.parts import TABLES
 from headwise.report.tables import build_tables
+from headwise.report.verdicts import in_words
 from headwise.statistics.procedures import Procedure
 from headwise.tables.files import write_rows
-from headwise.tables.frame import frame_of
+from headwise.tables.frame import frame_of, records
 
 SHAPE = Shape(domains=("a", "b", "c", "d", "e", "f") * 5, layers=3, heads=4, refits=6, families=6, pairs=2)
 SETTINGS = Calibration(simulations=400, effects=[1.0], domain_correlations=[0.5])
@@ -131,10 +132,11 @@ def calibration_table(**changes):
 
 def test_p_values_of_a_broken_procedure_are_marked():
     tests = pd.DataFrame(
-        {"unit": ["prompt", "refit", "prompt"], "p": [0.01, 0.25, None], "verdict": ["decreased", "undecidable", "-"]}
+        {"unit": ["prompt", "refit", "prompt"], "p": [0.01, 0.25, None], "verdict": ["below", "undecidable", "below"]}
     ).assign(reason=None)
     found = marked("comparisons", tests, calibration_table())
-    assert found["verdict"].tolist() == [f"decreased ({OUT_OF_BAND})", "undecidable", "-"]
+    assert found["verdict"].tolist() == ["below", "undecidable", "below"]
+    assert found["out_of_band"].tolist() == [True, False, False]
     assert "rejects 11 % where it promises exactly 5 %" in found["reason"].iloc[0]
     assert [marked_p(row) for row in found.to_dict("records")] == [f"0.01 {DAGGER}", "0.25", "–"]
     pd.testing.assert_frame_equal(marked("comparisons", tests, calibration_table(kept="yes")), tests)
@@ -173,11 +175,11 @@ def test_a_broken_procedure_is_marked_wherever_its_p_value_is(table, row, column
     assert other["reason"].iloc[0] == "few units"
 
 
-def test_a_verdict_that_is_no_sentence_stays_what_it_is():
-    row = {"procedure": Procedure.TWO_SAMPLES.value, "p": 0.01, "verdict": "unbounded", "reason": None}
-    found = marked("noise_contrasts", pd.DataFrame([row]), calibration_table(procedure=Procedure.TWO_SAMPLES))
-    assert found["verdict"].tolist() == ["unbounded"]
-    assert OUT_OF_BAND in found["reason"].iloc[0]
+@pytest.mark.parametrize(("verdict", "rests_on_equivalence"), [("below", False), ("preserved", True)])
+def test_a_verdict_of_equivalence_rests_on_its_test(verdict, rests_on_equivalence):
+    row = {"unit": "prompt", "p_equivalence": 0.01, "verdict": verdict, "reason": None}
+    found = marked("comparisons", pd.DataFrame([row]), calibration_table(procedure=Procedure.EQUIVALENCE))
+    assert found["out_of_band"].tolist() == [rests_on_equivalence]
 
 
 def test_every_table_with_p_values_is_marked():
@@ -201,8 +203,10 @@ def test_a_test_that_rejects_too_often_is_caught_and_marked_in_the_report(tmp_pa
     tables = build_tables(study, replace(inputs, analyses=[path]))
     tests = tables["comparisons"]
     over_prompts = tests["unit"].eq("prompt") & tests["p"].notna()
-    assert tests.loc[over_prompts, "verdict"].str.endswith(f"({OUT_OF_BAND})").all()
-    assert not tests.loc[~over_prompts, "verdict"].str.contains(OUT_OF_BAND).any()
+    assert tests.loc[over_prompts, "out_of_band"].all()
+    assert not tests.loc[~over_prompts, "out_of_band"].any()
+    said = [in_words(row).endswith(f"({OUT_OF_BAND})") for row in records(tests)]
+    assert said == tests["out_of_band"].tolist()
     view = comparisons_view(study, tables, confirmatory=True)
     column = list(view.head).index("p")
     assert all(cell.endswith(DAGGER) for cell in (row[column] for row in view.rows))

@@ -7,6 +7,7 @@ import pandas as pd
 
 from headwise.analyses.calibration.rates import Kept, Quantity
 from headwise.report.labels import OUT_OF_BAND
+from headwise.report.rows import WITHIN_MARGIN
 from headwise.report.verdicts import CONFIRMATORY
 from headwise.statistics.procedures import Procedure
 from headwise.statistics.result import joined
@@ -64,10 +65,6 @@ OF_TABLE: dict[str, Callable[[Mapping[str, Any]], Procedures]] = {
 }
 
 
-# Tables whose verdict is a sentence about a test.
-VERDICT_IN_WORDS = ("comparisons", "contrasts")
-
-
 def broken(calibration: pd.DataFrame) -> dict[str, str]:
     """By procedure: what it promised and did not keep, of rejections under the null."""
     rows = calibration[calibration["quantity"].eq(Quantity.REJECTION) & calibration["kept"].eq(Kept.NO)]
@@ -83,12 +80,12 @@ def broken(calibration: pd.DataFrame) -> dict[str, str]:
 def marked(table: str, tests: pd.DataFrame, calibration: pd.DataFrame) -> pd.DataFrame:
     """The tests of a table; those of a procedure that does not keep its promise say so in `reason`.
 
-    Where there is a verdict in words, it says so as well, if it rests on such a number.
+    `out_of_band` is true where p, or what the verdict rests on besides, is such a number.
     """
     found = broken(calibration)
     if not found or tests.empty or table not in OF_TABLE:
         return tests
-    reasons, verdicts = [], []
+    reasons, out_of_band = [], []
     for row in records(tests):
         remarks = {
             column: f"{WORDS.get(column, OUT_OF_BAND)}: {found[procedure]}"
@@ -96,10 +93,6 @@ def marked(table: str, tests: pd.DataFrame, calibration: pd.DataFrame) -> pd.Dat
             if procedure in found and row.get(column) is not None
         }
         reasons.append(joined(row["reason"], *remarks.values()))
-        verdict = str(row.get("verdict"))
-        rests_on = {"p", "p_adjusted"} | (
-            {"p_equivalence"} if "by less than" in verdict or "within" in verdict else set()
-        )
-        verdicts.append(f"{verdict} ({OUT_OF_BAND})" if rests_on & set(remarks) else verdict)
-    added = {"verdict": verdicts} if table in VERDICT_IN_WORDS else {}
-    return tests.assign(reason=pd.array(reasons, dtype="string"), **added)
+        rests_on = {"p", "p_adjusted"} | ({"p_equivalence"} if row.get("verdict") in WITHIN_MARGIN else set())
+        out_of_band.append(bool(rests_on & set(remarks)))
+    return tests.assign(reason=pd.array(reasons, dtype="string"), out_of_band=pd.array(out_of_band, dtype="boolean"))

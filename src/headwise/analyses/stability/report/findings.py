@@ -50,6 +50,7 @@ def refit_finding(row: dict[str, Any], **words: Any) -> Finding:
         p=None,
         p_adjusted=None,
         p_attainable=None,
+        out_of_band=None,
         n=0 if missing(row["n"]) else row["n"],
         unit=UNIT,
         confirmatory=False,
