@@ -1,6 +1,7 @@
 """What runs again, and what does not: on a copy of the checkout and of a finished tiny study."""
 
 import os
+import json
 import re
 import shutil
 import signal
@@ -142,6 +143,9 @@ def test_snakemake_writes_its_own_report(finished: Project) -> None:
     page = (finished.folder / "own.html").read_text(encoding="utf-8")
     assert "specialization.svg" in page
     assert "comparisons.csv" in page
+    figures = json.loads((finished.folder / "results/tiny/figures/figures.json").read_text(encoding="utf-8"))
+    for figure in figures:
+        assert " ".join(figure["caption"].split()[:4]) in page, figure["name"]
 
 
 def test_checkpoints_of_ones_own_are_measured_and_compared(finished: Project, tmp_path: Path) -> None:

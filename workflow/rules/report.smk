@@ -1,6 +1,6 @@
 # From results to what people read: tidy tables, results.json, figures, report.html.
 from headwise.analyses.jobs import gathered
-from headwise.report.jobs import figure_arguments, page_files, report_arguments
+from headwise.report.jobs import captions, figure_arguments, page_files, report_arguments
 
 
 rule aggregate:
@@ -53,6 +53,8 @@ rule draw_figures:
         **shared(mem_mb=2000, runtime=10),
     params:
         arguments=figure_arguments(study),
+        # For `snakemake --report`; what a function makes of outputs is not compared, so it reruns nothing.
+        captions=lambda wildcards, output: captions(output.folder),
     script:
         "../../scripts/draw_figures.py"
 

@@ -6,6 +6,7 @@ Imported by the Snakefile: nothing heavy is imported here.
 from pathlib import Path
 from typing import Any
 
+from headwise.runtime.json_files import read_json
 from headwise.study.study import Study
 
 
@@ -22,3 +23,9 @@ def report_arguments(study: Study) -> dict[str, Any]:
 def figure_arguments(study: Study) -> dict[str, Any]:
     """Of rule draw_figures; no figure has the title."""
     return {"study": study.model_dump(mode="json", exclude={"title"})}
+
+
+def captions(folder: str) -> dict[str, str]:
+    """By name, the captions of the figures in a folder, as the page has them; none before they are drawn."""
+    listed = Path(folder) / "figures.json"
+    return {each["name"]: each["caption"] for each in read_json(listed)} if listed.is_file() else {}
