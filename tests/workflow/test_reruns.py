@@ -1,7 +1,7 @@
 """What runs again, and what does not: on a copy of the checkout and of a finished tiny study."""
 
-import os
 import json
+import os
 import re
 import shutil
 import signal
