@@ -20,8 +20,9 @@ from headwise.analyses.controls.control import Control, above, not_run
 from headwise.analyses.stability.ablation import Batch, ablated_losses
 from headwise.analyses.stability.cosines import SAME, View, refit_cosines
 from headwise.analyses.stability.heads import matched_stability
+from headwise.analyses.stability.names import Measure
 from headwise.analyses.stability.packed import packed_attention
-from headwise.analyses.stability.probe import random_model
+from headwise.analyses.stability.random_weights import random_model
 from headwise.attention.capture import LayerAttention, capturing
 from headwise.attention.descriptors import DESCRIPTORS, descriptors, induction_score
 from headwise.attention.store import TensorWriter
@@ -155,7 +156,7 @@ def matched(models: Mapping[str, PreTrainedModel]) -> float:
             _write_attention(model, path)
         opened = [files.enter_context(packed_attention(path)) for path in paths]
         cosines = refit_cosines(opened, {}, MEMORY_MB)
-    return float(np.nanmean(matched_stability(cosines.same_layer[View("cosine_row_centred"), SAME])))
+    return float(np.nanmean(matched_stability(cosines.same_layer[View(Measure.ROW_CENTRED), SAME])))
 
 
 def _write_attention(model: PreTrainedModel, path: Path) -> None:

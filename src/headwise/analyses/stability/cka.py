@@ -12,16 +12,17 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from headwise.analyses.stability.names import Measure
 from headwise.statistics.arrays import FloatArray
 
-RBF_BIASED, RBF_DEBIASED, LINEAR_DEBIASED = "rbf_biased", "rbf_debiased", "linear_debiased"
+RBF_BIASED, RBF_DEBIASED, LINEAR_DEBIASED = Measure.RBF_BIASED, Measure.RBF_DEBIASED, Measure.LINEAR_DEBIASED
 FEWEST_EXAMPLES = 4  # unbiased HSIC divides by n (n − 3)
 SAMPLED_EXAMPLES = 64  # for a guess at where the median distance lies
 # Kernel values per block and refit, 4 MB: fewer make thin matrix products, which are slow.
 BLOCK_VALUES = 2**19
 
 
-def cka(streams: Sequence[FloatArray]) -> dict[str, FloatArray]:
+def cka(streams: Sequence[FloatArray]) -> dict[Measure, FloatArray]:
     """CKA between all pairs of R representations of the same N examples, each (N, features).
 
     Returns RBF_BIASED, RBF_DEBIASED and LINEAR_DEBIASED, each (R, R); NaN where a representation does not vary, or
@@ -40,7 +41,7 @@ def linear_cka(streams: Sequence[FloatArray]) -> FloatArray:
     return _normalised(_unbiased_hsic(products - squares @ squares.T, -squares))
 
 
-def rbf_cka(streams: Sequence[FloatArray]) -> dict[str, FloatArray]:
+def rbf_cka(streams: Sequence[FloatArray]) -> dict[Measure, FloatArray]:
     """CKA with a Gaussian kernel, biased and debiased, each (R, R), from R representations, each (N, features)."""
     count, examples = len(streams), len(streams[0])
     scales = [median_squared_distance(stream) for stream in streams]

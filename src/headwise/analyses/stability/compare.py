@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from headwise.analyses.stability.cosines import SAME, WHOLE, RefitCosines, View, refit_cosines
+from headwise.analyses.stability.cosines import WHOLE, RefitCosines, View, refit_cosines
+from headwise.analyses.stability.group_rows import COMPARED, HeadValue, MatchCount, PairCosine
 from headwise.analyses.stability.heads import (
     ANCHOR,
     commonness,
@@ -17,43 +18,13 @@ from headwise.analyses.stability.heads import (
     published_cross_layer,
     published_stability,
 )
-from headwise.analyses.stability.names import (
-    COMMONNESS,
-    CORRECTED,
-    CROSS_LAYER,
-    HEAD_STABILITY,
-    PUBLISHED,
-    RANDOM,
-    TRAINED,
-)
+from headwise.analyses.stability.names import CORRECTED, PUBLISHED, RANDOM, TRAINED, Analysis, Pairing
 from headwise.analyses.stability.packed import packed_attention
 from headwise.analyses.stability.settings import Stability
-from headwise.runtime.parquet import read_table, write_table
+from headwise.runtime.parquet import read_table
 from headwise.statistics.arrays import FloatArray
-
-PAIR_COLUMNS = {
-    "weights": "str",
-    "measure": "str",
-    "words": "Int64",
-    "pairing": "str",
-    "refit": "int64",
-    "other": "int64",
-    "layer": "int64",
-    "value": "float64",
-}
-HEAD_COLUMNS = {
-    "weights": "str",
-    "analysis": "str",
-    "version": "str",
-    "measure": "str",
-    "words": "Int64",
-    "pairing": "str",
-    "refit": "int64",
-    "layer": "int64",
-    "head": "int64",
-    "value": "float64",
-}
-ORIGIN_COLUMNS = {"weights": "str", "version": "str", "layer": "int64", "origin_layer": "int64", "matches": "int64"}
+from headwise.tables.files import write_rows
+from headwise.tables.row import Row
 
 
 def compare_refits(
@@ -81,7 +52,7 @@ def compare_refits(
     lengths: dict[int, dict[str, int]] = {}
     for words, prompt, tokens in read_table(beginnings).itertuples(index=False):
         lengths.setdefault(words, {})[prompt] = tokens
-    frames: dict[Path, list[pd.DataFrame]] = {pairs: [], heads: [], origins: []}
+    frames: dict[type[Row], list[pd.DataFrame]] = {row: [] for row in COMPARED}
     prompts: dict[str, dict[str, int]] = {}
     for weights, paths in ((TRAINED, tensors), (RANDOM, random)):
         if len(paths) < 2:
@@ -93,11 +64,11 @@ def compare_refits(
             cosines = refit_cosines(refits, usable, settings.memory_mb)
         prompts[weights] = {_name(view, pairing): count for (view, pairing), count in cosines.prompts.items()}
         prompts[weights] |= {f"{_name(view, 'left out')}": int(each.sum()) for view, each in cosines.left_out.items()}
-        for path, rows in ((pairs, _pairs(cosines)), (heads, _heads(cosines)), (origins, _origins(cosines))):
-            frames[path] += [frame.assign(weights=weights) for frame in rows]
+        for row, measured in ((PairCosine, _pairs), (HeadValue, _heads), (MatchCount, _origins)):
+            frames[row] += [frame.assign(weights=weights) for frame in measured(cosines)]
     facts = {**metadata, "prompts": prompts, "layers": list(cosines.layers)}
-    for path, columns in ((pairs, PAIR_COLUMNS), (heads, HEAD_COLUMNS), (origins, ORIGIN_COLUMNS)):
-        write_table(pd.concat(frames[path])[list(columns)].astype(columns), path, facts)
+    for row, path in ((PairCosine, pairs), (HeadValue, heads), (MatchCount, origins)):
+        write_rows(row, pd.concat(frames[row], ignore_index=True), path, facts)
 
 
 def _name(view: View, what: str) -> str:
@@ -112,7 +83,7 @@ def _frame(values: FloatArray, axes: Mapping[str, Any], **same: Any) -> pd.DataF
 
 
 def _axes(cosines: RefitCosines, *names: str) -> dict[str, Any]:
-    refits, _, _, heads, _ = cosines.same_layer[WHOLE, SAME].shape
+    refits, _, _, heads, _ = cosines.same_layer[WHOLE, Pairing.SAME].shape
     labels = {"refit": range(refits), "other": range(refits), "layer": cosines.layers, "head": range(heads)}
     return {name: labels[name] for name in names}
 
@@ -134,18 +105,18 @@ def _heads(cosines: RefitCosines) -> Iterator[pd.DataFrame]:
         anchor = _axes(cosines, "layer", "head")
         of_anchor = {"refit": ANCHOR, "version": PUBLISHED, **same}
         matched = _mean_over_others(matched_stability(same_layer))
-        yield _frame(matched, every, analysis=HEAD_STABILITY, version=CORRECTED, **same)
+        yield _frame(matched, every, analysis=Analysis.HEAD_STABILITY, version=CORRECTED, **same)
         if view.measure == WHOLE.measure:
-            yield _frame(published_stability(same_layer), anchor, analysis=HEAD_STABILITY, **of_anchor)
+            yield _frame(published_stability(same_layer), anchor, analysis=Analysis.HEAD_STABILITY, **of_anchor)
         if view.words is None:
-            yield _frame(commonness(same_layer), every, analysis=COMMONNESS, version=CORRECTED, **same)
+            yield _frame(commonness(same_layer), every, analysis=Analysis.COMMONNESS, version=CORRECTED, **same)
         if view == WHOLE:
-            yield _frame(published_commonness(same_layer), anchor, analysis=COMMONNESS, **of_anchor)
-    same = {"analysis": CROSS_LAYER, "measure": WHOLE.measure, "words": None, "pairing": SAME}
+            yield _frame(published_commonness(same_layer), anchor, analysis=Analysis.COMMONNESS, **of_anchor)
+    across = {"analysis": Analysis.CROSS_LAYER, "measure": WHOLE.measure, "words": None, "pairing": Pairing.SAME}
     values, _ = published_cross_layer(cosines.across)
-    yield _frame(values, _axes(cosines, "layer", "head"), version=PUBLISHED, refit=ANCHOR, **same)
+    yield _frame(values, _axes(cosines, "layer", "head"), version=PUBLISHED, refit=ANCHOR, **across)
     matched = _mean_over_others(cosines.across.matched)
-    yield _frame(matched, _axes(cosines, "refit", "layer", "head"), version=CORRECTED, **same)
+    yield _frame(matched, _axes(cosines, "refit", "layer", "head"), version=CORRECTED, **across)
 
 
 def _origins(cosines: RefitCosines) -> Iterator[pd.DataFrame]:

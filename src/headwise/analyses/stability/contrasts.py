@@ -8,7 +8,7 @@ import numpy as np
 from headwise.analyses.stability.cosines import OTHER, SAME, WHOLE
 from headwise.analyses.stability.group import Group
 from headwise.analyses.stability.head_rows import layer_values
-from headwise.analyses.stability.names import CORRECTED, HELD_OUT, MATRICES, PUBLISHED
+from headwise.analyses.stability.names import CORRECTED, HELD_OUT, MATRICES, PUBLISHED, Analysis, Measure
 from headwise.analyses.stability.packed import StabilityError
 from headwise.analyses.stability.rows import StabilityRow
 from headwise.analyses.stability.settings import Stability
@@ -18,13 +18,6 @@ from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import Interval, welch_interval
 from headwise.statistics.ties import tolerance
 from headwise.study.comparison import Comparison
-
-WEIGHT_DECAY, PARITY, NORM_CHANGE, DEPTH_CONTRAST = (
-    "weight_decay_change",
-    "loss_parity",
-    "weight_norm_change",
-    "depth_contrast",
-)
 
 
 def contrast_name(without: str, with_decay: str) -> str:
@@ -55,7 +48,7 @@ def _stability_change(name: str, without: Group, decayed: Group, settings: Compa
     changes = layer_values(decayed, PUBLISHED) - layer_values(without, PUBLISHED)
     for place, layer in enumerate([*without.layers, None]):
         row = StabilityRow(
-            name, WEIGHT_DECAY, PUBLISHED, measure=WHOLE.measure, layer=layer, n=2, method="one anchor each"
+            name, Analysis.WEIGHT_DECAY, PUBLISHED, measure=WHOLE.measure, layer=layer, n=2, method="one anchor each"
         )
         yield row.with_value(float(changes[place] if layer is not None else changes.mean()), "a layer is undefined")
     first, second = (_with_chance(group) for group in (without, decayed))
@@ -65,11 +58,11 @@ def _stability_change(name: str, without: Group, decayed: Group, settings: Compa
         chance = np.column_stack([means[..., 1], means[..., 1].mean(axis=1)])
         return np.column_stack([value, chance, chance_corrected(value, chance)])
 
-    rng = generator_for("stability", name, WEIGHT_DECAY)
+    rng = generator_for("stability", name, Analysis.WEIGHT_DECAY)
     intervals = difference_intervals(first, second, outcomes, rng, settings.resamples, settings.level)
     places = [*without.layers, None]
     for place, layer in enumerate(places):
-        row = StabilityRow(name, WEIGHT_DECAY, CORRECTED, measure=WHOLE.measure, layer=layer).with_interval(
+        row = StabilityRow(name, Analysis.WEIGHT_DECAY, CORRECTED, measure=WHOLE.measure, layer=layer).with_interval(
             intervals[place]
         )
         yield _above_chance(row, intervals[place + len(places)], intervals[place + 2 * len(places)])
@@ -81,16 +74,17 @@ def _parity(name: str, without: Group, decayed: Group, margin: float, settings: 
     if not min(map(len, losses)):
         return
     interval = welch_interval(losses[0], losses[1], 2 * settings.level)
-    row = StabilityRow(name, PARITY, CORRECTED, measure="loss_nats", part=HELD_OUT).with_interval(interval)
+    row = StabilityRow(name, Analysis.PARITY, CORRECTED, measure=Measure.LOSS, part=HELD_OUT).with_interval(interval)
     within = (
         interval.low is not None
         and interval.high is not None
         and max(-interval.low, interval.high) < margin - tolerance(margin)
     )
-    verdict = f"{'parity' if within else 'no parity shown'} within ±{margin:g} nats, two one-sided t tests"
-    yield replace(row, method=f"{row.method}; {verdict}")
+    yield replace(row, margin=margin, within_margin=within)
     ratio = np.exp(losses[0]).mean() - np.exp(losses[1]).mean()
-    published = StabilityRow(name, PARITY, PUBLISHED, measure="perplexity", part=HELD_OUT, n=sum(map(len, losses)))
+    published = StabilityRow(
+        name, Analysis.PARITY, PUBLISHED, measure=Measure.PERPLEXITY, part=HELD_OUT, n=sum(map(len, losses))
+    )
     yield published.with_value(float(ratio), "the loss is not finite")
 
 
@@ -103,16 +97,18 @@ def _norm_change(name: str, without: Group, decayed: Group, settings: Comparison
         of_refits = [each.mean(axis=1) for each in norms]
         scale = of_refits[1].mean()
         interval = welch_interval(of_refits[0] / scale, of_refits[1] / scale, settings.level)
-        yield StabilityRow(name, NORM_CHANGE, CORRECTED, measure="relative", part=matrix).with_interval(interval)
+        yield StabilityRow(
+            name, Analysis.NORM_CHANGE, CORRECTED, measure=Measure.RELATIVE_NORM, part=matrix
+        ).with_interval(interval)
 
 
 def _depth_contrast(shallow: Group, deep: Group, settings: Comparison) -> Iterator[StabilityRow]:
     """Gap between the most and the least stable layer in the deepest group less that in the shallowest."""
     name = contrast_name(shallow.name, deep.name)
     gaps = [float(depth_gap(layer_values(group, PUBLISHED))) for group in (shallow, deep)]
-    row = StabilityRow(name, DEPTH_CONTRAST, PUBLISHED, measure=WHOLE.measure, n=2, method="one anchor each")
+    row = StabilityRow(name, Analysis.DEPTH_CONTRAST, PUBLISHED, measure=WHOLE.measure, n=2, method="one anchor each")
     yield row.with_value(gaps[1] - gaps[0], "a layer is undefined")
-    rng = generator_for("stability", name, DEPTH_CONTRAST)
+    rng = generator_for("stability", name, Analysis.DEPTH_CONTRAST)
 
     def gap(means: FloatArray) -> FloatArray:
         value, chance = means[..., 0], means[..., 1]

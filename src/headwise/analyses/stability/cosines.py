@@ -14,15 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from headwise.analyses.stability.matching import IntArray, best_match, one_to_one
+from headwise.analyses.stability.names import Measure, Pairing
 from headwise.analyses.stability.packed import PackedAttention, StabilityError, check_alike
 from headwise.runtime.progress import track
 from headwise.statistics.arrays import FloatArray
 from headwise.statistics.ties import OF_ONE
 
-# Heads are compared on the same prompt, or on two different ones.
-SAME, OTHER = "same prompt", "other prompt"
+SAME, OTHER = Pairing.SAME, Pairing.OTHER
 # What is compared: the pattern; the pattern without key 0; the pattern less the mean of each row.
-MEASURES = ("cosine", "cosine_without_bos", "cosine_row_centred")
+MEASURES = (Measure.COSINE, Measure.WITHOUT_BOS, Measure.ROW_CENTRED)
 # Squared length below which a pattern has no direction: float16 holds nothing smaller.
 SMALLEST_SQUARE = 1e-14
 # Bytes per entry of a refit's prompt while it is compared: float16 as read, and float64 of each measure on two prompts.
@@ -35,11 +35,11 @@ BYTES_PER_PAIR = 24
 class View:
     """What part of the attention is compared: one of MEASURES, on whole prompts or on their first words."""
 
-    measure: str
+    measure: Measure
     words: int | None = None
 
 
-WHOLE = View("cosine")
+WHOLE = View(Measure.COSINE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +69,8 @@ class RefitCosines:
     """
 
     layers: tuple[int, ...]
-    same_layer: Mapping[tuple[View, str], FloatArray]
-    prompts: Mapping[tuple[View, str], int]
+    same_layer: Mapping[tuple[View, Pairing], FloatArray]
+    prompts: Mapping[tuple[View, Pairing], int]
     left_out: Mapping[View, IntArray]
     across: AcrossLayers
 
@@ -79,7 +79,7 @@ def refit_cosines(
     refits: Sequence[PackedAttention],
     tokens_of_words: Mapping[int, Mapping[str, int]],
     memory_mb: float,
-    measures: Sequence[str] = MEASURES,
+    measures: Sequence[Measure] = MEASURES,
 ) -> RefitCosines:
     """Compare the heads of all refits on all prompts.
 
@@ -104,7 +104,7 @@ def refit_cosines(
     across = AcrossLayers(np.full(shape, np.nan), np.full(shape, -1), np.full(shape, np.nan), np.full(shape, -1))
     # Neighbours in this order have about the same length.
     order = np.argsort(refits[0].tokens, kind="stable")
-    prompts: Mapping[tuple[View, str], int] = {}
+    prompts: Mapping[tuple[View, Pairing], int] = {}
     for number, pair in enumerate(passes, start=1):
         members = [*pair[0], *pair[1]]
         sums = CosineSums(views, refits[0], len(members))
@@ -171,7 +171,7 @@ class CosineSums:
                     self._add_other(view, vectors, own, *self._previous[view])
                 self._previous[view] = vectors, own
 
-    def means(self, key: tuple[View, str]) -> FloatArray:
+    def means(self, key: tuple[View, Pairing]) -> FloatArray:
         """Mean cosines of heads of the same layer: (R, R, L, H, H)."""
         layers, refits, heads = len(self.like.layers), self.refits, self.like.heads
         means = _mean(self.sums[key], self.numbers[key])
@@ -192,7 +192,7 @@ class CosineSums:
         scales = (_scale(np.einsum("...e,...e->...", each, each)) for each in (vectors, previous))
         self._add((view, OTHER), vectors @ previous.transpose(0, 2, 1), *scales)
 
-    def _add(self, key: tuple[View, str], products: FloatArray, one: FloatArray, two: FloatArray) -> None:
+    def _add(self, key: tuple[View, Pairing], products: FloatArray, one: FloatArray, two: FloatArray) -> None:
         """Add the cosines that these products (L, R H, R H) and scales (L, R H) make."""
         cosines = products * one[:, :, None] * two[:, None, :]
         both = ((one > 0)[:, :, None] & (two > 0)[:, None, :]).astype(np.float64)
@@ -204,7 +204,7 @@ class CosineSums:
         self.prompts[key] += 1
 
 
-def pattern(rows: FloatArray, measure: str, support: str) -> FloatArray:
+def pattern(rows: FloatArray, measure: Measure, support: str) -> FloatArray:
     """What of packed attention (..., entries) a measure compares.
 
     cosine: all of it. cosine_without_bos: the entries of key 0 are zero. cosine_row_centred: from each row its mean

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from headwise.analyses.stability.names import TRAINED
-from headwise.runtime.parquet import read_metadata, read_table
+from headwise.analyses.stability.group_rows import COMPARED, PROBED, Beginning
+from headwise.analyses.stability.names import TRAINED, Analysis, Measure, Pairing, Part, Replacement, Version, Weights
+from headwise.runtime.parquet import read_metadata
 from headwise.statistics.arrays import FloatArray
+from headwise.tables.files import read_rows
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,9 @@ class Group:
     norms: pd.DataFrame
     outputs: Path
 
-    def pair_values(self, measure: str, words: int | None, pairing: str, weights: str = TRAINED) -> FloatArray:
+    def pair_values(
+        self, measure: Measure, words: int | None, pairing: Pairing, weights: Weights = TRAINED
+    ) -> FloatArray:
         """Matched cosines of pairs of refits, mean over the heads of a layer: (R, R, L); NaN on the diagonal."""
         rows = self.pairs[
             self.pairs["weights"].eq(weights)
@@ -63,7 +67,7 @@ class Group:
         ]
         return self._spread(rows, ["refit", "other", "layer"])
 
-    def residual_values(self, kernel: str, site: str, weights: str = TRAINED) -> FloatArray:
+    def residual_values(self, kernel: Measure, site: Part, weights: Weights = TRAINED) -> FloatArray:
         """CKA of pairs of refits: (R, R, L), NaN on the diagonal; symmetric."""
         rows = self.residual[
             self.residual["weights"].eq(weights) & self.residual["kernel"].eq(kernel) & self.residual["site"].eq(site)
@@ -72,7 +76,13 @@ class Group:
         return np.where(np.isnan(upper), upper.transpose(1, 0, 2), upper)
 
     def head_values(
-        self, analysis: str, version: str, measure: str, pairing: str, words: int | None = None, weights: str = TRAINED
+        self,
+        analysis: Analysis,
+        version: Version,
+        measure: Measure,
+        pairing: Pairing,
+        words: int | None = None,
+        weights: Weights = TRAINED,
     ) -> FloatArray:
         """Numbers of single heads: (R, L, H); of the anchor alone, (1, L, H), where they are published ones."""
         heads = self.heads
@@ -86,17 +96,17 @@ class Group:
         ]
         return self._spread(rows, ["refit", "layer", "head"])
 
-    def importance_values(self, column: str, text: str, replacement: str) -> FloatArray:
+    def importance_values(self, column: str, text: Part, replacement: Replacement) -> FloatArray:
         """What the loss of a head costs: (R, L, H), or (1, L, H) where one refit was measured."""
         rows = self.importance[self.importance["text"].eq(text) & self.importance["replacement"].eq(replacement)]
         return self._spread(rows.rename(columns={column: "value"}), ["refit", "layer", "head"])
 
-    def norm_values(self, matrix: str, version: str) -> FloatArray:
+    def norm_values(self, matrix: Part, version: Version) -> FloatArray:
         """Frobenius norms: (R, L); NaN where the matrix was not found."""
         rows = self.norms[self.norms["matrix"].eq(matrix) & self.norms["version"].eq(version)]
         return self._spread(rows.rename(columns={"norm": "value"}), ["refit", "layer"])
 
-    def held_out_losses(self, text: str) -> FloatArray:
+    def held_out_losses(self, text: Part) -> FloatArray:
         """Loss of the whole models on a text, nats per token: (R,)."""
         rows = self.losses[self.losses["text"].eq(text)]
         return rows.sort_values("refit")["loss_nats"].to_numpy(np.float64)
@@ -122,8 +132,7 @@ def read_group(files: GroupFiles) -> Group:
     """Read the tables of one group; its name and refits stand in their metadata."""
     metadata = read_metadata(files.pairs)
     tables = {
-        name: read_table(getattr(files, name))
-        for name in ("pairs", "heads", "origins", "residual", "importance", "losses", "norms")
+        row.table: read_rows(row, getattr(files, row.table)) for row in (*COMPARED, *PROBED) if row is not Beginning
     }
     return Group(
         name=metadata["group"],

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.spatial.distance import cdist, pdist
 
 from headwise.analyses.stability.group import Group
-from headwise.analyses.stability.names import CORRECTED
+from headwise.analyses.stability.names import CORRECTED, Analysis, Measure
 from headwise.analyses.stability.rows import MappedHead, StabilityRow
 from headwise.runtime.parquet import read_arrow
 from headwise.statistics.arrays import FloatArray
@@ -21,7 +21,6 @@ from headwise.statistics.intervals import t_interval
 from headwise.study.comparison import Comparison
 from headwise.tables.frame import typed
 
-NEIGHBOURS = "head_map_neighbours"
 # t-SNE needs three times as many points as its perplexity.
 POINTS_PER_PERPLEXITY = 3
 FEWEST_POINTS = 4
@@ -85,7 +84,7 @@ def neighbour_rows(group: Group, settings: Comparison) -> Iterator[StabilityRow]
             nearest = cdist(distances[here], distances[there]).argmin(axis=1)
             hits.append(points["layer"].to_numpy()[there][nearest] == points["layer"].to_numpy()[here])
         shares.append(np.mean(hits))
-    row = StabilityRow(group.name, NEIGHBOURS, CORRECTED, measure="distances_of_prompts")
+    row = StabilityRow(group.name, Analysis.NEIGHBOURS, CORRECTED, measure=Measure.DISTANCES)
     interval = t_interval(shares, settings.level)
     chance = 1 / len(group.layers)
     corrected = (np.mean(shares) - chance) / (1 - chance) if chance < 1 else np.nan

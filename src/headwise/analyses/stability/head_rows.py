@@ -7,17 +7,7 @@ import numpy as np
 
 from headwise.analyses.stability.cosines import MEASURES, OTHER, SAME, WHOLE
 from headwise.analyses.stability.group import Group
-from headwise.analyses.stability.names import (
-    COMMONNESS,
-    CORRECTED,
-    CROSS_LAYER,
-    DISTINCTNESS,
-    HEAD_STABILITY,
-    PROMPT_LENGTH,
-    PUBLISHED,
-    RANDOM,
-    TRAINED,
-)
+from headwise.analyses.stability.names import CORRECTED, PUBLISHED, RANDOM, TRAINED, Analysis, Measure, Version, Weights
 from headwise.analyses.stability.rows import StabilityRow, finite
 from headwise.analyses.stability.uncertainty import (
     chance_corrected,
@@ -37,10 +27,10 @@ from headwise.study.comparison import Comparison
 NO_DIRECTION = "a head's pattern has no direction on any prompt"
 TOO_SHORT = "no prompt has so many words, or attention is not causal"
 ONE_HEAD = "a layer of one head"
-DEPTHS: dict[str, Callable[[FloatArray], FloatArray]] = {
-    "depth_gap": depth_gap,
-    "least_stable_position": least_stable_position,
-    "inner_dip": inner_dip,
+DEPTHS: dict[Analysis, Callable[[FloatArray], FloatArray]] = {
+    Analysis.DEPTH_GAP: depth_gap,
+    Analysis.LEAST_STABLE_POSITION: least_stable_position,
+    Analysis.INNER_DIP: inner_dip,
 }
 DEPTH_UNDEFINED = "a layer is undefined, or there are too few layers"
 
@@ -60,16 +50,18 @@ def head_rows(group: Group, settings: Comparison) -> Iterator[StabilityRow]:
     yield from _trends(group, settings)
 
 
-def layer_values(group: Group, version: str, measure: str = WHOLE.measure, weights: str = TRAINED) -> FloatArray:
+def layer_values(
+    group: Group, version: Version, measure: Measure = WHOLE.measure, weights: Weights = TRAINED
+) -> FloatArray:
     """S of each layer on whole prompts: (L,)."""
     if version == PUBLISHED:
-        return group.head_values(HEAD_STABILITY, PUBLISHED, measure, SAME, weights=weights)[0].mean(axis=-1)
+        return group.head_values(Analysis.HEAD_STABILITY, PUBLISHED, measure, SAME, weights=weights)[0].mean(axis=-1)
     return _mean_over_pairs(group.pair_values(measure, None, SAME, weights))
 
 
-def distinctness_values(group: Group, version: str) -> FloatArray:
+def distinctness_values(group: Group, version: Version) -> FloatArray:
     """1 − commonness of each layer, in each refit: (R, L); (1, L) as published."""
-    values = group.head_values(COMMONNESS, version, WHOLE.measure, SAME)
+    values = group.head_values(Analysis.COMMONNESS, version, WHOLE.measure, SAME)
     return 1 - values.mean(axis=-1)
 
 
@@ -79,15 +71,15 @@ def _mean_over_pairs(pairs: FloatArray) -> FloatArray:
 
 
 def _layers(
-    group: Group, settings: Comparison, weights: str, measure: str, words: int | None
+    group: Group, settings: Comparison, weights: Weights, measure: Measure, words: int | None
 ) -> Iterator[StabilityRow]:
     """Stability of each layer and of the model, with chance level and interval; and its shape over depth."""
-    analysis = HEAD_STABILITY if words is None else PROMPT_LENGTH
+    analysis = Analysis.HEAD_STABILITY if words is None else Analysis.PROMPT_LENGTH
     undefined = NO_DIRECTION if words is None else TOO_SHORT
     ours = StabilityRow(group.name, analysis, CORRECTED, weights, measure, words=words)
     if measure == WHOLE.measure:
         values, chance = (
-            group.head_values(HEAD_STABILITY, PUBLISHED, measure, pairing, words, weights)[0].mean(axis=-1)
+            group.head_values(Analysis.HEAD_STABILITY, PUBLISHED, measure, pairing, words, weights)[0].mean(axis=-1)
             for pairing in (SAME, OTHER)
         )
         published = replace(ours, version=PUBLISHED, n=1, method="greedy matching from one anchor")
@@ -124,13 +116,13 @@ def _layers(
             )
 
 
-def _single_heads(group: Group, weights: str) -> Iterator[StabilityRow]:
+def _single_heads(group: Group, weights: Weights) -> Iterator[StabilityRow]:
     for version in (PUBLISHED, CORRECTED):
-        values = group.head_values(HEAD_STABILITY, version, WHOLE.measure, SAME, weights=weights)
+        values = group.head_values(Analysis.HEAD_STABILITY, version, WHOLE.measure, SAME, weights=weights)
         for refit, place, head in np.ndindex(*values.shape):
             row = StabilityRow(
                 group.name,
-                HEAD_STABILITY,
+                Analysis.HEAD_STABILITY,
                 version,
                 weights,
                 WHOLE.measure,
@@ -141,14 +133,14 @@ def _single_heads(group: Group, weights: str) -> Iterator[StabilityRow]:
             yield row.with_value(float(values[refit, place, head]), NO_DIRECTION)
 
 
-def _commonness(group: Group, settings: Comparison, weights: str) -> Iterator[StabilityRow]:
+def _commonness(group: Group, settings: Comparison, weights: Weights) -> Iterator[StabilityRow]:
     """Commonness of each layer and its complement; units are refits, one of them as published."""
     for version in (PUBLISHED, CORRECTED):
         for measure in MEASURES if version == CORRECTED else (WHOLE.measure,):
-            values = group.head_values(COMMONNESS, version, measure, SAME, weights=weights).mean(axis=-1)
-            pairing = group.head_values(COMMONNESS, version, measure, OTHER, weights=weights)
+            values = group.head_values(Analysis.COMMONNESS, version, measure, SAME, weights=weights).mean(axis=-1)
+            pairing = group.head_values(Analysis.COMMONNESS, version, measure, OTHER, weights=weights)
             chance = pairing.mean(axis=-1) if pairing.size else np.full(values.shape, np.nan)
-            for analysis, sign in ((COMMONNESS, 1), (DISTINCTNESS, -1)):
+            for analysis, sign in ((Analysis.COMMONNESS, 1), (Analysis.DISTINCTNESS, -1)):
                 for place, layer in _places(group):
                     each = _column(values, place)
                     row = StabilityRow(group.name, analysis, version, weights, measure)
@@ -162,11 +154,11 @@ def _commonness(group: Group, settings: Comparison, weights: str) -> Iterator[St
                     yield replace(row, chance=finite(level if sign > 0 else 1 - level), layer=layer)
 
 
-def _across_layers(group: Group, settings: Comparison, weights: str) -> Iterator[StabilityRow]:
+def _across_layers(group: Group, settings: Comparison, weights: Weights) -> Iterator[StabilityRow]:
     for version in (PUBLISHED, CORRECTED):
-        values = group.head_values(CROSS_LAYER, version, WHOLE.measure, SAME, weights=weights).mean(axis=-1)
+        values = group.head_values(Analysis.CROSS_LAYER, version, WHOLE.measure, SAME, weights=weights).mean(axis=-1)
         for place, layer in _places(group):
-            row = StabilityRow(group.name, CROSS_LAYER, version, weights, WHOLE.measure)
+            row = StabilityRow(group.name, Analysis.CROSS_LAYER, version, weights, WHOLE.measure)
             yield replace(row, layer=layer).with_interval(t_interval(_column(values, place), settings.level))
 
 
@@ -176,8 +168,8 @@ def _trends(group: Group, settings: Comparison) -> Iterator[StabilityRow]:
         stability = layer_values(group, version)
         distinct = distinctness_values(group, version).mean(axis=0)
         for analysis, other in (
-            ("stability_depth_correlation", np.arange(len(stability), dtype=np.float64)),
-            ("stability_distinctness_correlation", distinct),
+            (Analysis.DEPTH_CORRELATION, np.arange(len(stability), dtype=np.float64)),
+            (Analysis.DISTINCTNESS_CORRELATION, distinct),
         ):
             rng = generator_for("stability", group.name, version, analysis)
             row = StabilityRow(group.name, analysis, version, measure=WHOLE.measure)

@@ -10,21 +10,18 @@ from headwise.analyses.stability.cosines import SAME, WHOLE
 from headwise.analyses.stability.group import Group
 from headwise.analyses.stability.head_rows import layer_values
 from headwise.analyses.stability.names import (
+    ABLATION,
     BEFORE,
     CORRECTED,
-    HEAD_STABILITY,
     HELD_OUT,
-    IMPORTANCE,
     MATRICES,
-    MEAN,
     PROMPTS,
     PUBLISHED,
     RANDOM,
-    RESIDUAL,
     SITES,
-    VALUE_BIAS,
-    WEIGHT_NORM,
-    ZERO,
+    Analysis,
+    Measure,
+    Replacement,
 )
 from headwise.analyses.stability.rows import StabilityRow, adjusted
 from headwise.analyses.stability.uncertainty import (
@@ -66,7 +63,7 @@ def residual_rows(group: Group, settings: Comparison) -> Iterator[StabilityRow]:
             intervals = refit_intervals(pairs, outcomes, rng, settings.resamples, settings.level)
             for place, layer in enumerate([*group.layers, None]):
                 interval, corrected = intervals[place], intervals[place + pairs.shape[2] + 1]
-                row = StabilityRow(group.name, RESIDUAL, CORRECTED, measure=kernel, part=site, layer=layer)
+                row = StabilityRow(group.name, Analysis.RESIDUAL, CORRECTED, measure=kernel, part=site, layer=layer)
                 row = (
                     row.with_interval(interval)
                     if interval.estimate is not None
@@ -88,7 +85,9 @@ def _published_residual(group: Group, pairs: FloatArray, chance: FloatArray) -> 
     for place, layer in enumerate([*group.layers, None]):
         value = values[place] if layer is not None else values.mean()
         level = chance[place] if layer is not None else chance.mean()
-        row = StabilityRow(group.name, RESIDUAL, PUBLISHED, measure=RBF_BIASED, part=BEFORE, layer=layer, n=refits)
+        row = StabilityRow(
+            group.name, Analysis.RESIDUAL, PUBLISHED, measure=RBF_BIASED, part=BEFORE, layer=layer, n=refits
+        )
         row = row.with_value(float(value), NO_VARIATION)
         yield row.with_chance(float(with_itself(level)), float(chance_corrected(value, with_itself(level))))
 
@@ -98,18 +97,18 @@ def importance_rows(group: Group, settings: Comparison) -> Iterator[StabilityRow
     if group.importance.empty:
         return
     for version, column, text, replacement in (
-        (PUBLISHED, "delta_perplexity", PROMPTS, VALUE_BIAS),
-        (CORRECTED, "delta_loss_nats", HELD_OUT, ZERO),
-        (CORRECTED, "delta_loss_nats", HELD_OUT, MEAN),
+        (PUBLISHED, "delta_perplexity", PROMPTS, Replacement.VALUE_BIAS),
+        (CORRECTED, "delta_loss_nats", HELD_OUT, Replacement.ZERO),
+        (CORRECTED, "delta_loss_nats", HELD_OUT, Replacement.MEAN),
     ):
         values = group.importance_values(column, text, replacement)
-        row = StabilityRow(group.name, IMPORTANCE, version, measure=f"{replacement}_ablation", part=text)
+        row = StabilityRow(group.name, Analysis.IMPORTANCE, version, measure=ABLATION[replacement], part=text)
         for refit, place, head in np.ndindex(*values.shape):
             single = replace(row, refit=refit, layer=group.layers[place], head=head)
             yield single.with_value(float(values[refit, place, head]), "the loss is not finite")
-        stability = group.head_values(HEAD_STABILITY, version, WHOLE.measure, SAME)
-        rng = generator_for("stability", group.name, IMPORTANCE, version, replacement)
-        row = replace(row, analysis="importance_correlation")
+        stability = group.head_values(Analysis.HEAD_STABILITY, version, WHOLE.measure, SAME)
+        rng = generator_for("stability", group.name, Analysis.IMPORTANCE, version, replacement)
+        row = replace(row, analysis=Analysis.IMPORTANCE_CORRELATION)
         tests = []
         for place, layer in enumerate(group.layers):
             test = mean_correlation_test(values[:, place], stability[: len(values), place], rng, settings.resamples)
@@ -118,7 +117,7 @@ def importance_rows(group: Group, settings: Comparison) -> Iterator[StabilityRow
         over_layers = np.array([np.nan if test.value is None else test.value for test in tests])
         depth = np.arange(len(over_layers), dtype=np.float64)
         trend = correlation_test(over_layers, depth, rng, settings.resamples)
-        yield replace(row, analysis="importance_trend").with_test(trend, Procedure.CORRELATION)
+        yield replace(row, analysis=Analysis.IMPORTANCE_TREND).with_test(trend, Procedure.CORRELATION)
 
 
 def weight_rows(group: Group, settings: Comparison) -> Iterator[StabilityRow]:
@@ -130,16 +129,16 @@ def weight_rows(group: Group, settings: Comparison) -> Iterator[StabilityRow]:
         tests = []
         for matrix in MATRICES:
             norms = group.norm_values(matrix, version)
-            row = StabilityRow(group.name, WEIGHT_NORM, version, measure="frobenius", part=matrix)
+            row = StabilityRow(group.name, Analysis.WEIGHT_NORM, version, measure=Measure.FROBENIUS, part=matrix)
             if not norms.size:
                 yield row.with_value(np.nan, NOT_FOUND)
                 continue
             used = norms[:1] if version == PUBLISHED else norms
             for place, layer in enumerate(group.layers):
                 yield replace(row, layer=layer).with_interval(t_interval(used[:, place], settings.level))
-            rng = generator_for("stability", group.name, WEIGHT_NORM, version, matrix)
+            rng = generator_for("stability", group.name, Analysis.WEIGHT_NORM, version, matrix)
             test = correlation_test(used.mean(axis=0), stability, rng, settings.resamples)
-            tests.append(replace(row, analysis="weight_norm_correlation").with_test(test, Procedure.CORRELATION))
+            tests.append(replace(row, analysis=Analysis.WEIGHT_NORM_CORRELATION).with_test(test, Procedure.CORRELATION))
         yield from adjusted(tests, settings.level)
 
 

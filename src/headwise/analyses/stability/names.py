@@ -1,16 +1,105 @@
-"""Values of the columns of the tables of stability, and what jobs with and without torch call the same things."""
+"""What the columns of the tables of stability may hold, for jobs with and without torch."""
 
-PUBLISHED, CORRECTED = "published", "corrected"
-TRAINED, RANDOM = "trained", "random"
-# Analyses; those of one head, one layer or a whole model.
-HEAD_STABILITY, PROMPT_LENGTH, CROSS_LAYER = "head_stability", "prompt_length", "cross_layer_stability"
-COMMONNESS, DISTINCTNESS = "commonness", "distinctness"
-RESIDUAL, IMPORTANCE, WEIGHT_NORM = "residual_stability", "importance", "weight_norm"
-# Where the residual stream is read.
-BEFORE, AFTER = "before_attention", "after_attention"
+from enum import StrEnum
+
+
+class Version(StrEnum):
+    """Whose estimator a number comes from."""
+
+    PUBLISHED = "published"
+    CORRECTED = "corrected"
+
+
+class Weights(StrEnum):
+    """Whether models are trained; those with random weights are the control."""
+
+    TRAINED = "trained"
+    RANDOM = "random"
+
+
+class Pairing(StrEnum):
+    """What two heads are compared on."""
+
+    SAME = "same prompt"
+    OTHER = "other prompt"
+
+
+class Analysis(StrEnum):
+    """What a number of a group of refits, or of two groups, is about; docs/stability.md defines each."""
+
+    HEAD_STABILITY = "head_stability"
+    PROMPT_LENGTH = "prompt_length"
+    CROSS_LAYER = "cross_layer_stability"
+    COMMONNESS = "commonness"
+    DISTINCTNESS = "distinctness"
+    DEPTH_GAP = "depth_gap"
+    LEAST_STABLE_POSITION = "least_stable_position"
+    INNER_DIP = "inner_dip"
+    DEPTH_CORRELATION = "stability_depth_correlation"
+    DISTINCTNESS_CORRELATION = "stability_distinctness_correlation"
+    RESIDUAL = "residual_stability"
+    IMPORTANCE = "importance"
+    IMPORTANCE_CORRELATION = "importance_correlation"
+    IMPORTANCE_TREND = "importance_trend"
+    WEIGHT_NORM = "weight_norm"
+    WEIGHT_NORM_CORRELATION = "weight_norm_correlation"
+    NEIGHBOURS = "head_map_neighbours"
+    WEIGHT_DECAY = "weight_decay_change"
+    PARITY = "loss_parity"
+    NORM_CHANGE = "weight_norm_change"
+    DEPTH_CONTRAST = "depth_contrast"
+
+
+class Measure(StrEnum):
+    """How two heads, streams or models are compared, or what is measured of one."""
+
+    COSINE = "cosine"
+    WITHOUT_BOS = "cosine_without_bos"
+    ROW_CENTRED = "cosine_row_centred"
+    RBF_BIASED = "rbf_biased"
+    RBF_DEBIASED = "rbf_debiased"
+    LINEAR_DEBIASED = "linear_debiased"
+    ZERO_ABLATION = "zero_ablation"
+    MEAN_ABLATION = "mean_ablation"
+    VALUE_BIAS_ABLATION = "value_bias_ablation"
+    FROBENIUS = "frobenius"
+    RELATIVE_NORM = "relative"
+    LOSS = "loss_nats"
+    PERPLEXITY = "perplexity"
+    DISTANCES = "distances_of_prompts"
+
+
+class Replacement(StrEnum):
+    """What stands in place of an ablated head's output; its value bias is as published."""
+
+    ZERO = "zero"
+    MEAN = "mean"
+    VALUE_BIAS = "value_bias"
+
+
+class Part(StrEnum):
+    """Where the residual stream is read, a matrix of a layer, or the text that a loss is measured on."""
+
+    BEFORE = "before_attention"
+    AFTER = "after_attention"
+    W_Q = "W_Q"
+    W_K = "W_K"
+    W_V = "W_V"
+    W_O = "W_O"
+    W_IN = "W_in"
+    W_OUT = "W_out"
+    HELD_OUT = "held_out"
+    PROMPTS = "prompts"
+
+
+PUBLISHED, CORRECTED = Version.PUBLISHED, Version.CORRECTED
+TRAINED, RANDOM = Weights.TRAINED, Weights.RANDOM
+BEFORE, AFTER, HELD_OUT, PROMPTS = Part.BEFORE, Part.AFTER, Part.HELD_OUT, Part.PROMPTS
 SITES = (BEFORE, AFTER)
-# What a loss is measured on.
-HELD_OUT, PROMPTS = "held_out", "prompts"
-# What stands in place of an ablated head's output; VALUE_BIAS is as published.
-ZERO, MEAN, VALUE_BIAS = "zero", "mean", "value_bias"
-MATRICES = ("W_Q", "W_K", "W_V", "W_O", "W_in", "W_out")
+MATRICES = (Part.W_Q, Part.W_K, Part.W_V, Part.W_O, Part.W_IN, Part.W_OUT)
+# What the ablation with each replacement is called.
+ABLATION = {
+    Replacement.ZERO: Measure.ZERO_ABLATION,
+    Replacement.MEAN: Measure.MEAN_ABLATION,
+    Replacement.VALUE_BIAS: Measure.VALUE_BIAS_ABLATION,
+}

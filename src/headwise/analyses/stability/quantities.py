@@ -9,21 +9,19 @@ import numpy as np
 import pandas as pd
 
 from headwise.analyses.stability.cka import LINEAR_DEBIASED, RBF_BIASED
-from headwise.analyses.stability.contrasts import DEPTH_CONTRAST, WEIGHT_DECAY
 from headwise.analyses.stability.cosines import SAME, WHOLE
 from headwise.analyses.stability.group import Group
 from headwise.analyses.stability.head_rows import distinctness_values
 from headwise.analyses.stability.names import (
     BEFORE,
     CORRECTED,
-    HEAD_STABILITY,
     HELD_OUT,
-    MEAN,
     PROMPTS,
     PUBLISHED,
-    RESIDUAL,
     TRAINED,
-    VALUE_BIAS,
+    Analysis,
+    Replacement,
+    Version,
 )
 from headwise.analyses.stability.rows import GROUP, VERSION, StabilityRow
 from headwise.analyses.stability.uncertainty import correlation, inner_dip
@@ -64,7 +62,7 @@ class StabilityQuantity(Row):
     table: ClassVar[str] = "stability_quantities"
     quantity: Quantity = column("Which number")
     group: str = column(GROUP)
-    version: str = column(VERSION)
+    version: Version = column(VERSION)
     value: float | None = column("The number in this study", default=None)
     ci_low: float | None = column("Lower end of the interval over refits", default=None)
     ci_high: float | None = column("Upper end of the interval over refits", default=None)
@@ -86,9 +84,9 @@ def quantity_table(groups: Mapping[str, Group], rows: list[StabilityRow], settin
                 *_residual(mine, group, version),
             ]
     for row in rows:
-        if row.analysis == DEPTH_CONTRAST:
+        if row.analysis == Analysis.DEPTH_CONTRAST:
             found.append(_entry(Quantity.DEPTH_GAP, row.group, row.version, row, row.chance))
-        if row.analysis == WEIGHT_DECAY and row.layer is None:
+        if row.analysis == Analysis.WEIGHT_DECAY and row.layer is None:
             found.append(_entry(Quantity.WEIGHT_DECAY_CHANGE, row.group, row.version, row, row.chance))
     order = list(Quantity)
     found.sort(key=lambda entry: order.index(entry.quantity))
@@ -96,7 +94,7 @@ def quantity_table(groups: Mapping[str, Group], rows: list[StabilityRow], settin
 
 
 def _entry(
-    quantity: Quantity, group: str, version: str, row: StabilityRow | Interval, chance: float | None
+    quantity: Quantity, group: str, version: Version, row: StabilityRow | Interval, chance: float | None
 ) -> StabilityQuantity:
     """A row of the table, from an estimate with its interval."""
     if isinstance(row, Interval):
@@ -120,8 +118,8 @@ def _find(rows: list[StabilityRow], **fields: object) -> StabilityRow | None:
     return next((row for row in rows if all(getattr(row, name) == value for name, value in fields.items())), None)
 
 
-def _dip(rows: list[StabilityRow], group: Group, version: str) -> StabilityQuantity:
-    row = _find(rows, analysis="inner_dip", version=version, measure=WHOLE.measure)
+def _dip(rows: list[StabilityRow], group: Group, version: Version) -> StabilityQuantity:
+    row = _find(rows, analysis=Analysis.INNER_DIP, version=version, measure=WHOLE.measure)
     assert row is not None, "every group has this row"
     layers = [each.chance for each in rows if each.version == version and _is_layer(each)]
     chance = float(inner_dip(np.array([np.nan if each is None else each for each in layers])))
@@ -131,23 +129,23 @@ def _dip(rows: list[StabilityRow], group: Group, version: str) -> StabilityQuant
 def _is_layer(row: StabilityRow) -> bool:
     """Whether a row is the stability of a layer on whole prompts."""
     single = row.layer is not None and row.head is None
-    return single and row.analysis == HEAD_STABILITY and row.measure == WHOLE.measure and row.words is None
+    return single and row.analysis == Analysis.HEAD_STABILITY and row.measure == WHOLE.measure and row.words is None
 
 
-def _distinct(group: Group, version: str, settings: Comparison) -> StabilityQuantity:
+def _distinct(group: Group, version: Version, settings: Comparison) -> StabilityQuantity:
     interval = t_interval(inner_dip(-distinctness_values(group, version)), settings.level)
     return _entry(Quantity.DISTINCTNESS_RISE, group.name, version, interval, None)
 
 
-def _importance(group: Group, version: str, settings: Comparison) -> Iterator[StabilityQuantity]:
+def _importance(group: Group, version: Version, settings: Comparison) -> Iterator[StabilityQuantity]:
     """Units are refits: of each, the mean over the deeper half of its layers."""
     if group.importance.empty:
         return
-    of_published = ("delta_perplexity", PROMPTS, VALUE_BIAS)
+    of_published = ("delta_perplexity", PROMPTS, Replacement.VALUE_BIAS)
     importance = group.importance_values(
-        *(of_published if version == PUBLISHED else ("delta_loss_nats", HELD_OUT, MEAN))
+        *(of_published if version == PUBLISHED else ("delta_loss_nats", HELD_OUT, Replacement.MEAN))
     )
-    stability = group.head_values(HEAD_STABILITY, version, WHOLE.measure, SAME)
+    stability = group.head_values(Analysis.HEAD_STABILITY, version, WHOLE.measure, SAME)
     deeper = range(importance.shape[1] // 2, importance.shape[1])
     values = [
         -np.mean([correlation(importance[refit, layer], stability[refit, layer]) for layer in deeper])
@@ -156,10 +154,12 @@ def _importance(group: Group, version: str, settings: Comparison) -> Iterator[St
     yield _entry(Quantity.IMPORTANCE_OF_UNSTABLE, group.name, version, t_interval(values, settings.level), 0.0)
 
 
-def _residual(rows: list[StabilityRow], group: Group, version: str) -> Iterator[StabilityQuantity]:
+def _residual(rows: list[StabilityRow], group: Group, version: Version) -> Iterator[StabilityQuantity]:
     kernel = RBF_BIASED if version == PUBLISHED else LINEAR_DEBIASED
-    stream = _find(rows, analysis=RESIDUAL, version=version, measure=kernel, part=BEFORE, layer=None)
-    heads = _find(rows, analysis=HEAD_STABILITY, version=version, measure=WHOLE.measure, layer=None, words=None)
+    stream = _find(rows, analysis=Analysis.RESIDUAL, version=version, measure=kernel, part=BEFORE, layer=None)
+    heads = _find(
+        rows, analysis=Analysis.HEAD_STABILITY, version=version, measure=WHOLE.measure, layer=None, words=None
+    )
     if stream is None or heads is None or stream.value is None or heads.value is None:
         return
     # The two intervals are not independent; their ends apart make the difference's no narrower than it is.

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from headwise.analyses.stability.names import AFTER, BEFORE
+from headwise.analyses.stability.names import AFTER, BEFORE, Part
 from headwise.attention.capture import AttentionLayer, attention_layers
+from headwise.study.prompts import EncodedPrompt
 
-Streams = dict[tuple[int, str], Tensor]
+Streams = dict[tuple[int, Part], Tensor]
 
 
 @contextmanager
@@ -59,7 +61,7 @@ class _Reader:
         written = output[0] if isinstance(output, tuple | list) else output
         self._keep(AFTER, self.entered + written if self.adds else written)
 
-    def _keep(self, site: str, stream: Tensor) -> None:
+    def _keep(self, site: Part, stream: Tensor) -> None:
         stream = stream[0].detach().double().cpu()
         self.streams[self.layer, site] = stream - stream.mean(-1, keepdim=True) if self.centre else stream
 
@@ -75,3 +77,8 @@ def surroundings(model: PreTrainedModel, attention: AttentionLayer) -> tuple[nn.
     inside = set(attention.module.modules())
     norms = [name for name, module in outer.named_modules() if module not in inside and "norm" in name.lower()]
     return block, outer, not norms
+
+
+def read_prompt(model: PreTrainedModel, prompt: EncodedPrompt) -> None:
+    """One forward pass of a model over a prompt, for what is read within it."""
+    model.base_model(input_ids=torch.tensor([prompt.token_ids], device=model.device), use_cache=False)

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from headwise.analyses.stability.names import Analysis, Measure, Part, Version, Weights
 from headwise.report.rows import OUT_OF_BAND
 from headwise.statistics.intervals import Interval
 from headwise.statistics.multiplicity import benjamini_hochberg
@@ -24,11 +25,11 @@ class StabilityRow(Row):
 
     table: ClassVar[str] = "stability"
     group: str = column(GROUP)
-    analysis: str = column("What is measured; see docs/stability.md")
-    version: str = column(VERSION)
-    weights: str = column(WEIGHTS, default="trained")
-    measure: str = column("What is compared, or how", default="")
-    part: str | None = column("Site of the residual stream, matrix, or text; null: attention", default=None)
+    analysis: Analysis = column("What is measured; see docs/stability.md")
+    version: Version = column(VERSION)
+    weights: Weights = column(WEIGHTS, default=Weights.TRAINED)
+    measure: Measure = column("What is compared, or how", default=Measure.COSINE)
+    part: Part | None = column("Site of the residual stream, matrix, or text; null: attention", default=None)
     words: int | None = column("Prompts cut to their first words; null: whole prompts", default=None)
     refit: int | None = column("Position of the refit in its group; null: all of them", default=None)
     layer: int | None = column("Layer; null: the model, as the mean over layers", default=None)
@@ -47,6 +48,10 @@ class StabilityRow(Row):
     method: str | None = column("How interval or test was made", default=None)
     procedure: Procedure | None = column("The calibrated procedure behind p; null: p is not calibrated", default=None)
     out_of_band: bool | None = column(OUT_OF_BAND, default=None)
+    margin: float | None = column(
+        "Of a difference of losses: how large it may be at parity", unit="nats per token", default=None
+    )
+    within_margin: bool | None = column("Whether two one-sided t tests show that it is no larger: parity", default=None)
     reason: str | None = column("Why a number is missing, or what is special about it", default=None)
 
     def with_value(self, value: float, undefined: str) -> "StabilityRow":
@@ -104,8 +109,8 @@ class Origin(Row):
 
     table: ClassVar[str] = "stability_origins"
     group: str = column(GROUP)
-    weights: str = column(WEIGHTS)
-    version: str = column(VERSION)
+    weights: Weights = column(WEIGHTS)
+    version: Version = column(VERSION)
     layer: int = column("Layer of the heads")
     origin_layer: int = column("Layer of the other refit that their best matches lie in")
     share: float | None = column("Share of the layer's matches", default=None)

@@ -6,7 +6,7 @@ import torch
 
 from headwise.analyses.controls import circuit
 from headwise.analyses.controls.circuit import circuit_controls, circuit_of, repeats
-from headwise.analyses.stability.probe import random_model
+from headwise.analyses.stability.random_weights import random_model
 
 
 def test_what_nothing_tells_does_not_count():

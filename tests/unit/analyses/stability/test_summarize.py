@@ -10,9 +10,11 @@ from stability_examples import random_attention, write_refit
 
 from headwise.analyses.stability.compare import compare_refits
 from headwise.analyses.stability.group import GroupFiles
+from headwise.analyses.stability.group_rows import Beginning, HeadImportance, MatrixNorm, ModelLoss, StreamSimilarity
 from headwise.analyses.stability.head_map import distance_vectors
+from headwise.analyses.stability.head_outputs import outputs_table
+from headwise.analyses.stability.names import Analysis, Version
 from headwise.analyses.stability.packed import StabilityError
-from headwise.analyses.stability.probe import COLUMNS, outputs_table
 from headwise.analyses.stability.report.part import PART
 from headwise.analyses.stability.rows import StabilityRow, adjusted
 from headwise.analyses.stability.settings import Stability
@@ -33,6 +35,7 @@ from headwise.runtime.parquet import write_table
 from headwise.statistics.intervals import FEW_CLUSTERS
 from headwise.study.comparison import Comparison
 from headwise.study.parse import parse_study
+from headwise.tables.files import write_rows
 from headwise.tables.frame import DTYPES, frame_of, typed_columns
 from headwise.tables.row import columns_of
 
@@ -172,7 +175,7 @@ def test_the_shape_over_depth():
 
 
 def test_adjusted_rows_keep_their_order():
-    rows = [StabilityRow("g", "a", "corrected", p=p) for p in (0.01, None, 0.04)]
+    rows = [StabilityRow("g", Analysis.COMMONNESS, Version.CORRECTED, p=p) for p in (0.01, None, 0.04)]
     assert [row.p_adjusted for row in adjusted(rows, 0.05)] == [pytest.approx(0.02), None, pytest.approx(0.04)]
     table = frame_of(StabilityRow, rows)
     assert {column.name: DTYPES[column.type] for column in columns_of(StabilityRow)} == dict(table.dtypes.astype(str))
@@ -192,8 +195,8 @@ def make_group(folder, name, layers=3, refits=3, shared=0.0):
     metadata = {"study": "example", "group": name, "refits": [f"{name} seed {seed}" for seed in range(refits)]}
     tensors = [write_refit(folder / f"seed{seed}.parquet", refit) for seed, refit in enumerate(mixed)]
     random = [write_refit(folder / f"random{seed}.parquet", own[seed]) for seed in range(2)]
-    beginnings = pd.DataFrame({"words": 2, "prompt": list(TOKENS), "tokens": 4}).astype(COLUMNS["beginnings"])
-    write_table(beginnings, folder / "beginnings.parquet", metadata)
+    beginnings = [Beginning(words=2, prompt=prompt, tokens=4) for prompt in TOKENS]
+    write_rows(Beginning, beginnings, folder / "beginnings.parquet", metadata)
     files = GroupFiles(*(folder / f"{table}.parquet" for table in GroupFiles.__dataclass_fields__))
     compare_refits(
         tensors,
@@ -207,7 +210,7 @@ def make_group(folder, name, layers=3, refits=3, shared=0.0):
     )
     rng, of_layers = RNG(layers), range(layers)
     rows = {
-        "residual": [
+        StreamSimilarity: [
             (weights, layer, site, kernel, one, two, level + 0.1 * rng.random(), 50)
             for weights, level, count in (("trained", 0.8, refits), ("random", 0.3, 2))
             for layer in of_layers
@@ -216,7 +219,7 @@ def make_group(folder, name, layers=3, refits=3, shared=0.0):
             for one in range(count)
             for two in range(one + 1, count)
         ],
-        "importance": [
+        HeadImportance: [
             (refit, layer, head, text, kind, rng.normal(), rng.normal())
             for text, kind, chosen in (
                 ("held_out", "zero", refits),
@@ -227,8 +230,8 @@ def make_group(folder, name, layers=3, refits=3, shared=0.0):
             for layer in of_layers
             for head in range(3)
         ],
-        "losses": [(refit, "held_out", 3 + 0.01 * rng.random(), 100) for refit in range(refits)],
-        "norms": [
+        ModelLoss: [(refit, "held_out", 3 + 0.01 * rng.random(), 100) for refit in range(refits)],
+        MatrixNorm: [
             (refit, layer, matrix, version, 1 + rng.random())
             for version in ("published", "corrected")
             for refit in range(refits)
@@ -237,9 +240,8 @@ def make_group(folder, name, layers=3, refits=3, shared=0.0):
         ],
     }
     for table, values in rows.items():
-        write_table(
-            pd.DataFrame(values, columns=list(COLUMNS[table])).astype(COLUMNS[table]), getattr(files, table), metadata
-        )
+        names = [column.name for column in columns_of(table)]
+        write_rows(table, pd.DataFrame(values, columns=names), getattr(files, table.table), metadata)
     import pyarrow
 
     # A head writes what its layer says, in a basis of its own: turning it changes no distance between prompts.
@@ -327,7 +329,7 @@ def test_weight_decay_that_shares_attention_is_found_to_help(summary):
     chosen = quantities[quantities.quantity.eq("weight_decay_change") & quantities.version.eq("corrected")].iloc[0]
     assert (chosen.group, chosen.value, chosen.ci_low) == ("decayed − shallow", change.value, change.ci_low)
     parity = rows_of(summary, analysis="loss_parity", version="corrected").iloc[0]
-    assert "parity within ±0.05 nats" in parity.method
+    assert (parity.margin, parity.within_margin) == (0.05, True)
 
 
 def test_origins_are_shares_of_the_matches_of_a_layer(summary):
@@ -382,6 +384,8 @@ def test_the_report_shows_figures_findings_and_tables(summary):
     assert any(sentence.startswith("Deep: matched heads of two refits have a cosine of") for sentence in sentences)
     headings = [passage.heading for passage in PART.passages(STUDY, tables)]
     assert headings == ["Layers and chance", "Weight decay and depth"]
+    (contrasts, _), *_ = list(PART.passages(STUDY, tables))[1].views
+    assert any(row[-1] == "Welch's t; parity within ±0.05 nats, two one-sided t tests" for row in contrasts.rows)
 
 
 def test_a_study_without_stability_shows_nothing():

@@ -6,6 +6,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from headwise.analyses.stability.names import Analysis, Measure, Part, Version, Weights
 from headwise.report.chart_parts import PANELS_PER_ROW, layer_axis, tooltip
 from headwise.report.columns import Tables
 from headwise.report.part import Chart
@@ -52,15 +53,20 @@ def layer_chart(study: Study, tables: Tables) -> Any:
     """Lines of stability over layers above their chance level: a panel per group."""
     rows = tables["stability"]
     whole = rows["layer"].notna() & rows["head"].isna() & rows["words"].isna()
-    rows = rows[whole & rows["analysis"].eq("head_stability") & rows["measure"].eq("cosine") & rows["value"].notna()]
+    rows = rows[
+        whole
+        & rows["analysis"].eq(Analysis.HEAD_STABILITY)
+        & rows["measure"].eq(Measure.COSINE)
+        & rows["value"].notna()
+    ]
     return _panels(rows, "Cosine of matched heads")
 
 
 def residual_chart(study: Study, tables: Tables) -> Any:
     """Lines of similarity over layers: a panel per group."""
     rows = tables["stability"]
-    rows = rows[rows["analysis"].eq("residual_stability") & rows["part"].eq("before_attention") & rows["layer"].notna()]
-    ours = rows["measure"].eq("linear_debiased") | rows["version"].eq("published")
+    rows = rows[rows["analysis"].eq(Analysis.RESIDUAL) & rows["part"].eq(Part.BEFORE) & rows["layer"].notna()]
+    ours = rows["measure"].eq(Measure.LINEAR_DEBIASED) | rows["version"].eq(Version.PUBLISHED)
     return _panels(rows[ours & rows["value"].notna()], "Similarity (CKA)")
 
 
@@ -93,9 +99,9 @@ def _panels(rows: pd.DataFrame, title: str) -> Any:
     """Value over layers with interval and chance level, a line per version and for random weights."""
     if rows.empty:
         return None
-    series = rows["version"].where(rows["weights"].eq("trained"), "random weights").astype(str)
+    series = rows["version"].where(rows["weights"].eq(Weights.TRAINED), "random weights").astype(str)
     # Models with random weights are one line: the corrected one.
-    rows = rows.assign(series=series)[rows["weights"].eq("trained") | rows["version"].eq("corrected")]
+    rows = rows.assign(series=series)[rows["weights"].eq(Weights.TRAINED) | rows["version"].eq(Version.CORRECTED)]
     floor = float(rows[["value", "ci_low", "chance"]].min().min())
     numbers = ["group", "series", "layer", "value", "ci_low", "ci_high", "chance"]
     points = rows[numbers].assign(floor=floor)

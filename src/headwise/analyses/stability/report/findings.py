@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from headwise.analyses.stability.names import Analysis, Measure, Version, Weights
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding
 from headwise.report.labels import missing, number, plain, titled
@@ -16,9 +17,12 @@ def findings(study: Study, tables: Tables) -> Iterator[Finding]:
     """How far the heads of each group as a whole are above chance."""
     rows = tables["stability"]
     whole = (
-        rows["layer"].isna() & rows["words"].isna() & rows["version"].eq("corrected") & rows["weights"].eq("trained")
+        rows["layer"].isna()
+        & rows["words"].isna()
+        & rows["version"].eq(Version.CORRECTED)
+        & rows["weights"].eq(Weights.TRAINED)
     )
-    chosen = rows[whole & rows["analysis"].eq("head_stability") & rows["measure"].eq("cosine")]
+    chosen = rows[whole & rows["analysis"].eq(Analysis.HEAD_STABILITY) & rows["measure"].eq(Measure.COSINE)]
     for row in records(chosen):
         if missing(row["value"]):
             continue

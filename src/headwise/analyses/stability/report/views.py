@@ -4,17 +4,20 @@ from collections.abc import Callable, Iterator
 
 import pandas as pd
 
+from headwise.analyses.stability.names import Analysis
 from headwise.report.columns import Tables
 from headwise.report.labels import missing, number, plain
 from headwise.report.part import Passage
 from headwise.report.view import NAME, NUMBER, TEXT, ColumnView, Row, View, view
 from headwise.study.study import Study
 
+CONTRASTS = (Analysis.WEIGHT_DECAY, Analysis.PARITY, Analysis.NORM_CHANGE, Analysis.DEPTH_CONTRAST)
+
 
 def passages(study: Study, tables: Tables) -> Iterator[Passage]:
     """Layers with their chance levels, and contrasts between groups."""
     rows = tables["stability"]
-    layers = rows[rows["analysis"].eq("head_stability") & rows["head"].isna() & rows["words"].isna()]
+    layers = rows[rows["analysis"].eq(Analysis.HEAD_STABILITY) & rows["head"].isna() & rows["words"].isna()]
     if not layers.empty:
         yield Passage(
             "Layers and chance",
@@ -31,9 +34,7 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
                 )
             ],
         )
-    contrasts = rows[
-        rows["analysis"].isin(("weight_decay_change", "loss_parity", "weight_norm_change", "depth_contrast"))
-    ]
+    contrasts = rows[rows["analysis"].isin(CONTRASTS)]
     if not contrasts.empty:
         yield Passage(
             "Weight decay and depth",
@@ -71,9 +72,17 @@ def contrast_view(rows: pd.DataFrame) -> View:
             ("Difference", three_digits("value"), NUMBER),
             ("Interval", interval_text, NUMBER),
             ("Above chance", three_digits("chance_corrected"), NUMBER),
-            ("How", lambda row: row["method"] or "", TEXT),
+            ("How", how, TEXT),
         ],
     )
+
+
+def how(row: Row) -> str:
+    """The method of a contrast; where losses are compared, with what two one-sided tests say of them."""
+    if missing(row["margin"]):
+        return row["method"] or ""
+    verdict = "parity" if row["within_margin"] else "no parity shown"
+    return f"{row['method']}; {verdict} within ±{row['margin']:g} nats, two one-sided t tests"
 
 
 def three_digits(column: str) -> Callable[[Row], str]:
