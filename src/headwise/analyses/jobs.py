@@ -3,18 +3,16 @@
 Imported by the Snakefile: nothing heavy is imported here.
 """
 
-from importlib import import_module
-
-from headwise.analyses import ANALYSES
 from headwise.analyses.specialization.jobs import comparisons
 from headwise.models.places import from_sources, per_seed, results
+from headwise.study.sections import analysis_modules
 from headwise.study.study import Study
 
 
 def gathered(study: Study) -> dict[str, str | list[str]]:
     """What rule aggregate reads, but for the prompts, as `report.tables.Inputs` names it."""
     trained = from_sources(study, "train", "align")
-    jobs = [import_module(f"headwise.analyses.{name}.jobs") for name in ANALYSES]
+    finished = [table for jobs in analysis_modules("jobs") for table in jobs.tables(study)]
     return {
         "checkpoints": per_seed(study, trained, "models/{model}/seed{seed}"),
         "training": per_seed(study, trained, "training/{model}/seed{seed}.parquet"),
@@ -22,5 +20,5 @@ def gathered(study: Study) -> dict[str, str | list[str]]:
         "descriptors": per_seed(study, study.models, "statistics/{model}/seed{seed}/descriptors.parquet"),
         "comparisons": comparisons(study),
         "contrasts": results(study, "contrasts.parquet"),
-        "analyses": [results(study, f"analyses/{table}.parquet") for each in jobs for table in each.tables(study)],
+        "analyses": [results(study, f"analyses/{table}.parquet") for table in finished],
     }

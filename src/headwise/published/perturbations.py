@@ -16,8 +16,8 @@ from headwise.analyses.noise.rows import (
     Region,
     Scale,
     Site,
-    Verdict,
 )
+from headwise.statistics.ratio_verdict import RatioVerdict
 from headwise.statistics.result import joined
 from headwise.study.study import Study
 from headwise.tables.frame import frame_of
@@ -166,7 +166,7 @@ def _our_ratio(tables: Tables, column: str) -> Ours:
     row = rows.iloc[0]
     words = joined(
         "areas under the change of the loss, not slopes of perplexity",
-        f"unbounded: {row['why_unbounded']}" if row["verdict"] == Verdict.UNBOUNDED else None,
+        f"unbounded: {row['why_unbounded']}" if row["verdict"] == RatioVerdict.UNBOUNDED else None,
     )
     return (None if pd.isna(row[column]) else float(row[column])), f"{row['group']} / {row['reference']}", words
 

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from headwise.report.labels import amount, missing
-from headwise.report.rows import NEVER_DECIDED, OUT_OF_BAND
+from headwise.report.rows import IS_OUT_OF_BAND, NEVER_DECIDED
 from headwise.report.verdicts import CONFIRMATORY, in_words, verdict_and_why
 
 
@@ -30,7 +30,7 @@ class Finding(BaseModel):
     unit: str = Field(description="What is counted")
     confirmatory: bool = Field(description="Whether it was declared before anything was computed")
     reason: str | None = Field(description="Why a number is null, or what to read with care")
-    out_of_band: bool | None = Field(description=OUT_OF_BAND)
+    out_of_band: bool | None = Field(description=IS_OUT_OF_BAND)
 
 
 def tested(row: Mapping[str, Any], **words: Any) -> Finding:

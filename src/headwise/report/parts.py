@@ -10,9 +10,9 @@ from headwise.tables.row import Column
 
 def _parts() -> tuple[Part, ...]:
     parts = [module.PART for module in analysis_modules("report.part")]
-    published = import_module("headwise.published.report.part").PART
-    # Before the parts about the software itself, which are the last two.
-    return (*parts[:-2], published, *parts[-2:])
+    published = import_module("headwise.published.report.part")
+    place = [part.name for part in parts].index(published.BEFORE)
+    return (*parts[:place], published.PART, *parts[place:])
 
 
 PARTS = _parts()

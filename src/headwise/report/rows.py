@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from headwise.tables.row import Row, column
 
-OUT_OF_BAND = "Whether the test is out of its calibration band; null: not known to be"
+REASON = "Why something is undefined, or must be read with care"
+IS_OUT_OF_BAND = "Whether the test is out of its calibration band; null: not known to be"
 
 
 class Verdict(StrEnum):
@@ -72,7 +73,7 @@ class Judged(Row):
     )
     adjustment: str | None = column("Method of adjustment, and over how many tests", default=None)
     verdict: Verdict = column("What the test says at the level of the study")
-    out_of_band: bool | None = column(OUT_OF_BAND, default=None)
+    out_of_band: bool | None = column(IS_OUT_OF_BAND, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)

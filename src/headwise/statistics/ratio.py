@@ -8,11 +8,10 @@ import numpy.typing as npt
 from scipy.special import stdtrit
 
 from headwise.statistics.intervals import Interval, finite_values, t_interval
+from headwise.statistics.ratio_verdict import RatioVerdict
 from headwise.statistics.result import Result
 from headwise.statistics.ties import rescaled, restored
 
-# What a ratio without bounds is called, with the reason behind a colon.
-UNBOUNDED = "unbounded"
 # Where an outcome deviates to both sides alike: as it is, or on a log scale, where all of it is positive.
 Scale = Literal["raw", "log"]
 
@@ -75,7 +74,7 @@ def fieller(
     ratio, half = a / b, factor * b_error
     why = indistinguishable(Interval(b, b - half, b + half, level, n, method), "the denominator's")
     if why is not None:
-        remark = f"{UNBOUNDED}: {why}"
+        remark = f"{RatioVerdict.UNBOUNDED}: {why}"
         return Result(name, restored(ratio, exponent), None, None, level, None, None, n, method, reason=remark)
     room = 1 - (half / b) ** 2
     centre = ratio / room

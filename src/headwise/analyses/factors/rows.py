@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from headwise.report.rows import OUT_OF_BAND
+from headwise.report.rows import IS_OUT_OF_BAND
 from headwise.tables.row import Row, column
 
 
@@ -57,5 +57,5 @@ class FactorRow(Row):
     clusters: int = column("Refits of bases, drawn whole with their descendants")
     design: Design = column("by design: the study made all models; descriptive: others made some")
     method: str = column("How interval and p were made")
-    out_of_band: bool | None = column(OUT_OF_BAND, default=None)
+    out_of_band: bool | None = column(IS_OUT_OF_BAND, default=None)
     reason: str | None = column("Why something is undefined or must be read with care", heading="Remark", default=None)

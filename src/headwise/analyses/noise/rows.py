@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from headwise.report.rows import OUT_OF_BAND
+from headwise.report.rows import IS_OUT_OF_BAND, REASON
 from headwise.statistics.procedures import Procedure
+from headwise.statistics.ratio_verdict import RatioVerdict
 from headwise.tables.row import Row, column
-
-REASON = "Why something is undefined, or must be read with care"
 
 
 class Heads(StrEnum):
@@ -61,14 +60,6 @@ class Kind(StrEnum):
 
     ARCHITECTURE = "architecture"
     DUPLICATION = "duplication"
-
-
-class Verdict(StrEnum):
-    """What a ratio is: a number, one without bounds since nothing tells the reference from 0, or undefined."""
-
-    RATIO = "ratio"
-    UNBOUNDED = "unbounded"
-    UNDEFINED = "undefined"
 
 
 class Task(StrEnum):
@@ -253,7 +244,7 @@ class SensitivityContrast(Row):
     interval.
     """
 
-    verdict: Verdict = column("ratio: a number; unbounded: nothing tells the reference from 0; undefined")
+    verdict: RatioVerdict = column("ratio: a number; unbounded: nothing tells the reference from 0; undefined")
     why_unbounded: str | None = column("Why the ratio has no bounds; null where it has", default=None)
     ratio_of_means: float | None = column("Mean area over mean area", heading="Ratio of means", default=None)
     median_of_ratios: float | None = column(
@@ -295,7 +286,7 @@ class NoiseContrast(SensitivityContrast, InCell, Compared):
 
     table: ClassVar[str] = "noise_contrasts"
     in_results: ClassVar[bool] = True
-    out_of_band: bool | None = column(OUT_OF_BAND, default=None)
+    out_of_band: bool | None = column(IS_OUT_OF_BAND, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -376,7 +367,7 @@ class ProbeDiscrimination(OfEstimator):
     n: int = column("Models in the first group, each refit counted")
     n_reference: int | None = column("Models in the second group, each refit counted", default=None)
     test: str = column("How p and the interval were made")
-    out_of_band: bool | None = column(OUT_OF_BAND, default=None)
+    out_of_band: bool | None = column(IS_OUT_OF_BAND, default=None)
     reason: str | None = column(REASON, default=None)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headwise.analyses.noise.rows import SensitivityContrast, Verdict
+from headwise.analyses.noise.rows import SensitivityContrast
 from headwise.statistics.arrays import FloatArray
 from headwise.statistics.clusters import times_drawn
 from headwise.statistics.intervals import (
@@ -21,6 +21,7 @@ from headwise.statistics.intervals import (
 from headwise.statistics.permutation import two_sample
 from headwise.statistics.procedures import Procedure
 from headwise.statistics.ratio import Scale, unbounded_because
+from headwise.statistics.ratio_verdict import RatioVerdict
 from headwise.statistics.result import finite_or_none, joined
 from headwise.statistics.ties import is_constant, rescaled, restored, snapped
 from headwise.statistics.values import numbers
@@ -78,7 +79,7 @@ def contrast(
     if not n or not m:
         empty = "neither model" if n == m else "the model" if not n else "the reference"
         why = joined(remark, f"{empty} has {'a' if n == m else 'no'} unit with a finite area")
-        return SensitivityContrast(verdict=Verdict.UNDEFINED, method="none", n=n, n_reference=m, reason=why)
+        return SensitivityContrast(verdict=RatioVerdict.UNDEFINED, method="none", n=n, n_reference=m, reason=why)
     why = unbounded_because(second, level, scale)
     (first, second), _ = rescaled(first, second)  # ratios and tests are those of the numbers as given
     positive = bool((first > 0).all() and (second > 0).all())
@@ -94,7 +95,7 @@ def contrast(
     welch = welch_interval(one, other, level) if positive else None
     bounded = why is None
     return SensitivityContrast(
-        verdict=Verdict.UNBOUNDED if why else Verdict.UNDEFINED if ratio is None else Verdict.RATIO,
+        verdict=RatioVerdict.of(ratio, why),
         why_unbounded=why,
         ratio_of_means=ratio,
         median_of_ratios=finite_or_none(np.median(paired)) if complete else None,

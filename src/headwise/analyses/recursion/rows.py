@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from headwise.report.rows import OUT_OF_BAND
+from headwise.report.rows import IS_OUT_OF_BAND, REASON
 from headwise.statistics.procedures import Procedure
 from headwise.tables.row import Row, column
-
-REASON = "Why something is undefined, or must be read with care"
 
 
 class Unit(StrEnum):
@@ -166,7 +164,7 @@ class RecursionDuration(ArmDifference, Lasting):
 
     table: ClassVar[str] = "recursion_durations"
     in_results: ClassVar[bool] = True
-    out_of_band: bool | None = column(OUT_OF_BAND, default=None)
+    out_of_band: bool | None = column(IS_OUT_OF_BAND, default=None)
     reference: str | None = column("Arm that it is compared with", default=None)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from headwise.analyses.stability.cosines import MEASURES, OTHER, SAME, WHOLE
 from headwise.analyses.stability.group import Group
 from headwise.analyses.stability.names import CORRECTED, PUBLISHED, RANDOM, TRAINED, Analysis, Measure, Version, Weights
-from headwise.analyses.stability.rows import StabilityRow, finite
+from headwise.analyses.stability.rows import StabilityRow
 from headwise.analyses.stability.uncertainty import (
     chance_corrected,
     correlation_test,
@@ -22,6 +22,7 @@ from headwise.statistics.arrays import FloatArray
 from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import t_interval
 from headwise.statistics.procedures import Procedure
+from headwise.statistics.result import finite_or_none
 from headwise.study.comparison import Comparison
 
 NO_DIRECTION = "a head's pattern has no direction on any prompt"
@@ -151,7 +152,7 @@ def _commonness(group: Group, settings: Comparison, weights: Weights) -> Iterato
                         else row.with_value(np.nan, ONE_HEAD)
                     )
                     level = float(np.mean(_column(chance, place)))
-                    yield replace(row, chance=finite(level if sign > 0 else 1 - level), layer=layer)
+                    yield replace(row, chance=finite_or_none(level if sign > 0 else 1 - level), layer=layer)
 
 
 def _across_layers(group: Group, settings: Comparison, weights: Weights) -> Iterator[StabilityRow]:

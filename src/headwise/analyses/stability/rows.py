@@ -7,11 +7,12 @@ from typing import ClassVar
 import numpy as np
 
 from headwise.analyses.stability.names import Analysis, Measure, Part, Version, Weights
-from headwise.report.rows import OUT_OF_BAND
+from headwise.report.rows import IS_OUT_OF_BAND
 from headwise.statistics.intervals import Interval
 from headwise.statistics.multiplicity import benjamini_hochberg
 from headwise.statistics.permutation import PermutationTest
 from headwise.statistics.procedures import Procedure
+from headwise.statistics.result import finite_or_none
 from headwise.tables.row import Row, column
 
 GROUP = "Group of refits, or the two groups of a contrast"
@@ -47,7 +48,7 @@ class StabilityRow(Row):
     n: int | None = column("Units that vary", default=None)
     method: str | None = column("How interval or test was made", default=None)
     procedure: Procedure | None = column("The calibrated procedure behind p; null: p is not calibrated", default=None)
-    out_of_band: bool | None = column(OUT_OF_BAND, default=None)
+    out_of_band: bool | None = column(IS_OUT_OF_BAND, default=None)
     margin: float | None = column(
         "Of a difference of losses: how large it may be at parity", unit="nats per token", default=None
     )
@@ -56,7 +57,7 @@ class StabilityRow(Row):
 
     def with_value(self, value: float, undefined: str) -> "StabilityRow":
         """The row with a number, or with the reason why there is none."""
-        number = finite(value)
+        number = finite_or_none(value)
         return replace(self, value=number, reason=self.reason if number is not None else undefined)
 
     def with_interval(self, interval: Interval) -> "StabilityRow":
@@ -76,13 +77,13 @@ class StabilityRow(Row):
         if isinstance(corrected, Interval):
             low, high, corrected_value = corrected.low, corrected.high, corrected.estimate
         else:
-            low, high, corrected_value = None, None, finite(corrected)
+            low, high, corrected_value = None, None, finite_or_none(corrected)
         reason = self.reason
-        if corrected_value is None and finite(chance) is not None:
+        if corrected_value is None and finite_or_none(chance) is not None:
             reason = "; ".join(filter(None, [reason, "chance alone reaches 1"]))
         return replace(
             self,
-            chance=finite(chance),
+            chance=finite_or_none(chance),
             chance_corrected=corrected_value,
             corrected_low=low,
             corrected_high=high,
@@ -136,9 +137,4 @@ def adjusted(rows: Iterable[StabilityRow], level: float) -> list[StabilityRow]:
     if not rows:
         return rows
     p = benjamini_hochberg([row.p if row.p is not None else np.nan for row in rows], level).p
-    return [replace(row, p_adjusted=finite(value)) for row, value in zip(rows, p, strict=True)]
-
-
-def finite(value: float) -> float | None:
-    """The number, or None for NaN and infinity."""
-    return float(value) if np.isfinite(value) else None
+    return [replace(row, p_adjusted=finite_or_none(value)) for row, value in zip(rows, p, strict=True)]

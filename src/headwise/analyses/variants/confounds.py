@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from headwise.analyses.variants.rows import Choice, Confound, VariantRow, Verdict
+from headwise.analyses.variants.rows import Choice, Confound, VariantRow
 from headwise.report.rows import OfEstimator
 from headwise.runtime.parquet import read_metadata, read_table
 from headwise.statistics.intervals import Interval
-from headwise.statistics.ratio import UNBOUNDED, indistinguishable
+from headwise.statistics.ratio import indistinguishable
+from headwise.statistics.ratio_verdict import RatioVerdict
 from headwise.statistics.result import joined
 from headwise.statistics.ties import is_constant
 from headwise.tables.files import read_rows, write_rows
@@ -77,7 +78,7 @@ def _summary(group: pd.DataFrame, alignment: Interval | None) -> dict[str, objec
         *group.loc[group["difference"].isna(), "reason"].drop_duplicates(),
         "no spread between models: fewer than two base models measured" if spread is None else None,
         "no ratio to the spread between models: they are equal" if equal else None,
-        f"{SHIFT_OVER_ALIGNMENT} is {UNBOUNDED}: {unbounded}" if unbounded else None,
+        f"{SHIFT_OVER_ALIGNMENT} is {RatioVerdict.UNBOUNDED}: {unbounded}" if unbounded else None,
         "no effect of alignment: the study compares nothing, or it is undefined" if effect is None else None,
         "no pair of base and aligned model measured" if pairs.empty else None,
     ]
@@ -91,7 +92,7 @@ def _summary(group: pd.DataFrame, alignment: Interval | None) -> dict[str, objec
         "spread_between_models": spread,
         "alignment_effect": effect,
         "shift_over_alignment": ratio,
-        "verdict": Verdict.UNBOUNDED if unbounded else Verdict.UNDEFINED if ratio is None else Verdict.RATIO,
+        "verdict": RatioVerdict.of(ratio, unbounded),
         "shift_over_spread": _ratio(size, spread),
         "alignment_effect_under_reference": _mean(pairs["under_reference"]),
         "alignment_effect_under_variant": _mean(pairs["under_variant"]),

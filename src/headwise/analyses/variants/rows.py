@@ -1,19 +1,11 @@
 """The tables of variants: what each moves in each model, and beside what alignment moves."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import ClassVar
 
 from headwise.report.rows import OfEstimator, OfModel
+from headwise.statistics.ratio_verdict import RatioVerdict
 from headwise.tables.row import Row, column
-
-
-class Verdict(StrEnum):
-    """What is known of the ratio to the change under alignment."""
-
-    RATIO = "ratio"
-    UNBOUNDED = "unbounded"
-    UNDEFINED = "undefined"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +19,8 @@ class Choice(Row):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shift(Choice):
-    """One estimator of a model under a variant and under its reference."""
+class Protocol(Row):
+    """How attention was extracted under the variant."""
 
     padding: str = column("none, left, right, or tokenizer: the side that the tokenizer names")
     pad_to: int | None = column(
@@ -47,8 +39,12 @@ class Shift(Choice):
     first_token: str = column("What raw text begins with: tokenizer (its own tokens), none, or bos")
     special_tokens: str = column("twice: added by the tokenizer to what the chat template has written")
     dtype: str = column("Number format of the forward pass")
-    estimator: str = column("Estimator of specialization")
-    sink: str = column("kept: all keys; dropped: key 0 removed and rows renormalised")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift(OfEstimator, Protocol, Choice):
+    """One estimator of a model under a variant and under its reference."""
+
     value: float | None = column("Value of the estimator under the variant", default=None)
     reference_value: float | None = column("Value under the reference, on the same prompts", default=None)
     difference: float | None = column("value − reference_value", default=None)
@@ -91,7 +87,7 @@ class Confound(OfEstimator, Choice):
         default=None,
     )
     shift_over_alignment: float | None = column("mean_absolute_difference / alignment_effect", default=None)
-    verdict: Verdict = column(
+    verdict: RatioVerdict = column(
         "Of shift_over_alignment. ratio: a number; unbounded: no model's change under alignment can be told from 0; "
         "undefined"
     )

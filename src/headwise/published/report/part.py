@@ -12,6 +12,9 @@ from headwise.report.finding import Finding
 from headwise.report.part import Part, Passage
 from headwise.study.study import Study
 
+# The part of the page that it stands before.
+BEFORE = "calibration"
+
 
 def derived(study: Study, tables: Tables) -> dict[str, pd.DataFrame]:
     """Published numbers beside ours, and published claims with their verdicts."""

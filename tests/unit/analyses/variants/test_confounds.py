@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from headwise.analyses.variants.confounds import PADDING_TOLERANCE, confound_table, gather_variants
-from headwise.analyses.variants.rows import VariantRow, Verdict
+from headwise.analyses.variants.rows import VariantRow
 from headwise.runtime.parquet import read_metadata
+from headwise.statistics.ratio_verdict import RatioVerdict
 from headwise.tables.files import write_rows
 from headwise.tables.frame import records
 
@@ -78,7 +79,7 @@ def test_the_numbers_of_a_row() -> None:
     assert {name: row[name] for name in expected} == pytest.approx(expected)
     assert row["tolerance"] is None
     assert row["reason"] is None
-    assert row["verdict"] == Verdict.RATIO
+    assert row["verdict"] == RatioVerdict.RATIO
 
 
 def test_a_ratio_to_a_change_that_is_not_told_from_zero_is_unbounded() -> None:
@@ -86,7 +87,7 @@ def test_a_ratio_to_a_change_that_is_not_told_from_zero_is_unbounded() -> None:
     (row,) = records(confound_table(shifts, comparisons((0.000006, 0.01), (-0.000006, 0.03))))
     assert (row["shift_over_alignment"], row["alignment_effect"]) == (None, pytest.approx(0.000006))
     assert row["shift_over_spread"] == pytest.approx(0.06 / 0.02**0.5)
-    assert row["verdict"] == Verdict.UNBOUNDED
+    assert row["verdict"] == RatioVerdict.UNBOUNDED
     assert row["reason"] == (
         "the ratio to the change under alignment is unbounded: the mean change under alignment 6e-06 is "
         "indistinguishable from 0 (interval 0 to 0.02001, n = 2)"
@@ -122,7 +123,7 @@ def test_what_is_undefined_is_null_with_a_reason() -> None:
     assert (row["measured"], row["mean_absolute_difference"], row["pairs"]) == (1, pytest.approx(0.1), 0)
     empty = ("spread_between_models", "alignment_effect", "shift_over_alignment", "alignment_effect_under_variant")
     assert all(row[name] is None for name in empty)
-    assert row["verdict"] == Verdict.UNDEFINED
+    assert row["verdict"] == RatioVerdict.UNDEFINED
     for reason in ("no template", "fewer than two base models", "no effect of alignment", "no pair of base"):
         assert reason in row["reason"]
     (nothing,) = records(confound_table(shifts.tail(1), None))

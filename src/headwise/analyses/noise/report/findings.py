@@ -13,7 +13,6 @@ from headwise.analyses.noise.rows import (
     ProbeSelection,
     Region,
     Site,
-    Verdict,
 )
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
@@ -32,6 +31,7 @@ from headwise.report.labels import (
 )
 from headwise.report.verdicts import side
 from headwise.report.view import Row
+from headwise.statistics.ratio_verdict import RatioVerdict
 from headwise.study.study import Study
 from headwise.tables.frame import records
 
@@ -55,9 +55,9 @@ def ratio_words(row: Row) -> str:
 
     Where the interval holds 1, or there is none, it says that the ratio is not told from it.
     """
-    if row["verdict"] == Verdict.UNBOUNDED:
+    if row["verdict"] == RatioVerdict.UNBOUNDED:
         return f"unbounded: {row['why_unbounded']}"
-    if row["verdict"] == Verdict.UNDEFINED:
+    if row["verdict"] == RatioVerdict.UNDEFINED:
         return "undefined" if row["n"] and row["n_reference"] else "undefined: no unit to compare"
     ratio = row["geometric_mean"] if not missing(row["geometric_mean"]) else row["ratio_of_means"]
     ends, told = "", 0

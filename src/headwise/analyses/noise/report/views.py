@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from functools import partial
 
 from headwise.analyses.noise.report.findings import REGION, ratio_words
-from headwise.analyses.noise.rows import KeyValueDuplication, Kind, NoiseContrast, ProbeDiscrimination, Verdict
+from headwise.analyses.noise.rows import KeyValueDuplication, Kind, NoiseContrast, ProbeDiscrimination
 from headwise.report.columns import Tables
 from headwise.report.labels import ends, estimator_title, marked_p, missing, number, p_value, plain, up_to_one
 from headwise.report.part import Passage
 from headwise.report.view import NAME, NUMBER, TEXT, Row, View, view
+from headwise.statistics.ratio_verdict import RatioVerdict
 from headwise.study.study import Study
 
 
@@ -66,7 +67,7 @@ def _contrasts(tables: Tables) -> View:
 def ratio_or_unbounded(column: str, row: Row) -> str:
     """A ratio; one whose denominator cannot be told from 0 says that it has no bounds."""
     text = number(row[column], 3)
-    return f"{text} (unbounded)" if row["verdict"] == Verdict.UNBOUNDED and not missing(row[column]) else text
+    return f"{text} (unbounded)" if row["verdict"] == RatioVerdict.UNBOUNDED and not missing(row[column]) else text
 
 
 def _reference(row: Row) -> str:

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator
 import pandas as pd
 
 from headwise.analyses.variants.report.confounded import confounded_pairs
-from headwise.analyses.variants.rows import Verdict
 from headwise.analyses.variants.settings import STUDY
 from headwise.report.columns import Tables, sign
 from headwise.report.finding import Finding, described
 from headwise.report.labels import amount, estimator_label, estimator_title, missing, number, plain, signed, titled
 from headwise.report.view import Row
+from headwise.statistics.ratio_verdict import RatioVerdict
 from headwise.study.study import Study
 from headwise.tables.frame import records
 
@@ -76,7 +76,7 @@ def _size(row: Row) -> str:
 
 def unbounded(row: Row) -> bool:
     """Whether the change under alignment of a row cannot be told from 0, so that there is no ratio to it."""
-    return bool(row["verdict"] == Verdict.UNBOUNDED)
+    return bool(row["verdict"] == RatioVerdict.UNBOUNDED)
 
 
 def _times(ratio: object) -> str:
