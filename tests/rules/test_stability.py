@@ -93,6 +93,15 @@ def test_the_finished_tables_have_the_columns_of_the_report(products: Products) 
         assert read_metadata(path)["study"] == "tiny"
 
 
+def test_correlations_are_calibrated_and_means_of_several_are_not(products: Products) -> None:
+    table = pd.read_parquet(products.analyses / "stability.parquet")
+    tests = table[table["p"].notna()]
+    of_means = tests["method"].str.contains("the mean of")
+    assert set(of_means) == {True, False}
+    assert (tests["procedure"].isna() == of_means).all()
+    assert tests.loc[tests["analysis"].eq("importance_correlation") & ~of_means, "version"].eq("published").all()
+
+
 def test_every_undefined_number_says_why(products: Products) -> None:
     table = pd.read_parquet(products.analyses / "stability.parquet")
     assert table[table["value"].isna()]["reason"].notna().all()

@@ -112,7 +112,9 @@ def importance_rows(group: Group, settings: Comparison) -> Iterator[StabilityRow
         tests = []
         for place, layer in enumerate(group.layers):
             test = mean_correlation_test(values[:, place], stability[: len(values), place], rng, settings.resamples)
-            tests.append(replace(row, layer=layer).with_test(test))
+            # A mean of several correlations is not calibrated.
+            procedure = Procedure.CORRELATION if len(values) == 1 else None
+            tests.append(replace(row, layer=layer).with_test(test, procedure))
         yield from adjusted(tests, settings.level)
         over_layers = np.array([np.nan if test.value is None else test.value for test in tests])
         depth = np.arange(len(over_layers), dtype=np.float64)
