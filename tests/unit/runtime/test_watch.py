@@ -212,6 +212,7 @@ def test_a_job_that_the_controller_forgot_is_not_waited_for(
         return [info.external_jobid async for info in executor.check_active_jobs(jobs)]
 
     # Submitted since the controller was asked, and the plugin gets no answer.
+    wait_until(lambda: executor.controller.known[0] > 0, "the controller asked", 30)  # type: ignore[attr-defined]
     assert asyncio.run(still_active()) == ["12", "13"]
     executor.controller.jobs()  # type: ignore[attr-defined]
     monkeypatch.setattr(watch, "PATIENCE", -1.0 if late else 1e6)
