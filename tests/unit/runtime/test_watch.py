@@ -184,7 +184,8 @@ def test_a_controller_is_asked_as_fast_as_it_answers(answer_s: float, wait_s: fl
 def test_the_plugin_waits_no_longer_than_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answer(tmp_path, monkeypatch, squeue=None)
     assert attended(monkeypatch).next_seconds_between_status_checks == 40.0
-    answer(tmp_path, monkeypatch, squeue="12|PENDING|Priority|cpu|1|1000M|10:00|another")
+    # Not in the place of a program that may be running.
+    answer(tmp_path / "later", monkeypatch, squeue="12|PENDING|Priority|cpu|1|1000M|10:00|another")
     executor = attended(monkeypatch)
     wait_until(lambda: executor.next_seconds_between_status_checks < 40.0, "a shorter wait", 30)
 
