@@ -42,6 +42,8 @@ FIELDS = {
     "name": "%j",
 }
 KILLED = 9
+# Memory as Slurm writes it; "16?" stands where accounting has not yet heard what a job asked for.
+MEMORY = re.compile(r"[\d.]+[KMGTP]?[cn]?")
 # Seconds for accounting to hear of the end of a job that the controller has forgotten.
 PATIENCE = 120.0
 LINES = 20  # of a log, at its end
@@ -257,7 +259,8 @@ def _sentence(number: str, job: dict[str, str]) -> str:
     head = f"Slurm job {number} ended as {job['State']} (exit code {code}){where} after {job['Elapsed']}"
     if state == "OUT_OF_MEMORY" or (state == "FAILED" and code.endswith(f":{KILLED}")):
         most = f"; it took {job['MaxRSS']} when last looked at" if job["MaxRSS"] else ""
-        return f"{head}: out of memory, as it seems: it was killed, and had asked for {job['ReqMem']}{most}"
+        asked = f", and had asked for {job['ReqMem']}" if MEMORY.fullmatch(job["ReqMem"]) else ""
+        return f"{head}: out of memory, as it seems: it was killed{asked}{most}"
     if state == "TIMEOUT":
         return f"{head}: out of time: it had asked for {job['Timelimit']}"
     if state == "NODE_FAIL":
@@ -286,6 +289,9 @@ def _from_accounting(number: str) -> dict[str, str]:
     # The step's code tells a kill from a failure where that of the job does not.
     killed = [row["ExitCode"] for row in rows if row["ExitCode"].endswith(f":{KILLED}")]
     job = rows[0] | {"MaxRSS": max((row["MaxRSS"] for row in steps), key=_kilobytes, default="")}
+    if not MEMORY.fullmatch(job["ReqMem"]):
+        with suppress(SlurmError):
+            job |= {"ReqMem": _from_controller(number)["ReqMem"]}
     return job | {"ExitCode": killed[0]} if killed and job["State"].startswith("FAILED") else job
 
 

@@ -49,6 +49,20 @@ def test_a_failed_job_is_explained_by_accounting(
     assert re.search(said, sentence), sentence
 
 
+@pytest.mark.parametrize(
+    ("controller", "said"),
+    [("JobId=12 MinMemoryNode=1000M", "killed, and had asked for 1000M; it took"), (None, "killed; it took")],
+)
+def test_what_accounting_has_not_heard_of_memory_is_no_number(
+    controller: str | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounted = "12|FAILED|0:9|n1|00:00:04|16?|00:10:00|\n12.batch|FAILED|0:9|n1|00:00:04|||1094519K"
+    answer(tmp_path, monkeypatch, sacct=accounted, scontrol=controller)
+    sentence = str(watch.why_it_ended("12"))
+    assert said in sentence
+    assert "?" not in sentence
+
+
 def test_without_accounting_the_controller_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = "JobId=12 JobName=x\n JobState=TIMEOUT Reason=TimeLimit\n ExitCode=0:15 RunTime=00:01:02 TimeLimit=00:01:00"
     answer(tmp_path, monkeypatch, sacct=None, scontrol=said)
