@@ -1,17 +1,25 @@
 """Small, plausible inputs of the report: what the jobs of a study leave behind, with random numbers."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from headwise.analyses.declaration.rows import DeclaredField
+from headwise.analyses.specialization.rows import TABLES
+from headwise.analyses.specialization.summarize import summarize_specialization
+from headwise.report import results, tables
 from headwise.report.tables import Inputs
 from headwise.runtime.json_files import write_json
 from headwise.runtime.parquet import write_table
 from headwise.study.parse import parse_study
 from headwise.study.study import Study
+from headwise.tables.files import write_rows
 
 LAYERS, HEADS, PROMPTS = 4, 8, 120
 ESTIMATORS = ["hellinger", "js_divergence", "entropy_profile", "normalized_entropy"]
@@ -43,7 +51,46 @@ def example_study(
     return parse_study(content, "example.yaml")
 
 
-def write_inputs(study: Study, folder: Path, generator: np.random.Generator) -> Inputs:
+@dataclass(frozen=True)
+class Measured:
+    """What jobs that measure specialization leave behind, and finished tables of other analyses."""
+
+    checkpoints: Sequence[Path]
+    training: Sequence[Path]
+    summaries: Sequence[Path]
+    descriptors: Sequence[Path]
+    comparisons: Sequence[Path]
+    contrasts: Path
+    prompts: Path
+    analyses: Sequence[Path] = ()
+
+    def finished(self, study: Study, folder: Path) -> Inputs:
+        """What the report reads, with the tables of specialization finished in a folder, as its rule does."""
+        declared = [path for path in self.analyses if path.stem == DeclaredField.table]
+        declaration = declared[0] if declared else folder / "none.parquet"
+        if not declared:
+            write_rows(DeclaredField, [], declaration, {"study": study.name})
+        outputs = {row.table: folder / f"{row.table}.parquet" for row in TABLES}
+        summarize_specialization(
+            study, self.summaries, self.descriptors, self.comparisons, self.contrasts, declaration, outputs
+        )
+        analyses = [*outputs.values(), *self.analyses]
+        return Inputs(self.checkpoints, self.training, self.summaries, self.prompts, analyses)
+
+
+def build_tables(study: Study, measured: Measured) -> dict[str, pd.DataFrame]:
+    """All tables of the report."""
+    with TemporaryDirectory() as folder:
+        return tables.build_tables(study, measured.finished(study, Path(folder)))
+
+
+def aggregate(study: Study, measured: Measured, **outputs: Path) -> None:
+    """What rules summarize_specialization and aggregate do."""
+    with TemporaryDirectory() as folder:
+        results.aggregate(study, measured.finished(study, Path(folder)), **outputs)
+
+
+def write_inputs(study: Study, folder: Path, generator: np.random.Generator) -> Measured:
     """Write inputs for every model and seed of the study."""
     paths: dict[str, list[Path]] = {
         "checkpoints": [],
@@ -82,7 +129,7 @@ def write_inputs(study: Study, folder: Path, generator: np.random.Generator) -> 
     prompts = folder / "prompts.json"
     domains = {"code": 40, "history": 80}
     write_json({"file": "example.jsonl", "sha256": "c" * 64, "count": PROMPTS, "domains": domains}, prompts)
-    return Inputs(**paths, contrasts=contrasts, prompts=prompts)
+    return Measured(**paths, contrasts=contrasts, prompts=prompts)
 
 
 def _metadata(study: Study, name: str, seed: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Rules aggregate, draw_figures and write_report."""
+"""Rules summarize_specialization, aggregate, draw_figures and write_report."""
 
 import html
 import json
@@ -9,8 +9,11 @@ import pandas as pd
 import pytest
 from jsonschema import Draft202012Validator
 
+from headwise.analyses.declaration.rows import DeclaredField
+from headwise.analyses.specialization.jobs import TABLES, summary_arguments
 from headwise.report.jobs import figure_arguments, report_arguments
 from headwise.study.study import Study
+from headwise.tables.files import write_rows
 from rules.conftest import Measurement
 
 Measure = Callable[[str, int], Measurement]
@@ -36,18 +39,30 @@ def report(
     """The folder with tables/, results.json, figures/ and report.html."""
     place = folder / "report"
     made = [measure(*model) for model in MODELS]
+    analyses = {table: place / "analyses" / f"{table}.parquet" for table in TABLES}
+    declaration = place / "analyses" / "declaration.parquet"
+    write_rows(DeclaredField, [], declaration, {"study": study.name})
+    run_script(
+        "summarize_specialization",
+        input={
+            "summaries": [one.summary for one in made],
+            "heads": [one.descriptors for one in made],
+            "pairs": [comparison],
+            "models": contrasts,
+            "declaration": declaration,
+        },
+        output=analyses,
+        arguments=summary_arguments(study),
+    )
     outputs = {"tables": place / "tables", "results": place / "results.json"}
     run_script(
         "aggregate",
         input={
             "checkpoints": [one.checkpoint for one in made],
             "training": [one.curve for one in made],
-            "summaries": [one.summary for one in made],
-            "descriptors": [one.descriptors for one in made],
-            "comparisons": [comparison],
-            "contrasts": contrasts,
+            "measured": [one.summary for one in made],
             "prompts": prompts[1],
-            "analyses": [],
+            "analyses": [*analyses.values(), declaration],
         },
         output=outputs,
         arguments=report_arguments(study),

@@ -27,7 +27,7 @@ Run = Callable[..., CompletedProcess[str]]
 # Jobs that are there once, whatever the models.
 ONCE = dict.fromkeys(
     ("declare", "check_declaration", "verify_prompts", "run_controls", "contrast_models", "analyse_factors"), 1
-) | {"aggregate": 1, "draw_figures": 1, "write_report": 1, "all": 1}
+) | {"summarize_specialization": 1, "aggregate": 1, "draw_figures": 1, "write_report": 1, "all": 1}
 JOBS = {
     "delia2026": {"fetch_model": 27, "extract_attention": 27, "evaluate_specialization": 27, "compare_pair": 11},
     "polypythias": {

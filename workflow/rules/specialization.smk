@@ -1,4 +1,5 @@
 # From attention statistics to specialization: per model, base against aligned, and across models.
+from headwise.analyses.specialization.jobs import TABLES as SPECIALIZATION_TABLES
 from headwise.analyses.specialization.jobs import (
     aligned_features,
     base_features,
@@ -6,6 +7,8 @@ from headwise.analyses.specialization.jobs import (
     contrast_arguments,
     evaluation_arguments,
     pair_arguments,
+    summaries,
+    summary_arguments,
 )
 
 
@@ -58,7 +61,7 @@ rule compare_pair:
 rule contrast_models:
     """Contrast architectures, and what alignment did to them, with refits as the unit of replication."""
     input:
-        summaries=per_seed(study, study.models, "specialization/{model}/seed{seed}/summary.parquet"),
+        summaries=summaries(study),
         comparisons=comparisons(study),
         library=library("contrast_models.py"),
     output:
@@ -75,3 +78,28 @@ rule contrast_models:
         arguments=contrast_arguments(study),
     script:
         "../../scripts/contrast_models.py"
+
+
+rule summarize_specialization:
+    """Gather what estimators and tests gave into tables, each test adjusted for how many there are."""
+    input:
+        summaries=summaries(study),
+        heads=per_seed(study, study.models, "statistics/{model}/seed{seed}/descriptors.parquet"),
+        pairs=comparisons(study),
+        models=rules.contrast_models.output.table,
+        declaration=results("analyses/declaration.parquet"),
+        library=library("summarize_specialization.py"),
+    output:
+        **finished(SPECIALIZATION_TABLES),
+    log:
+        results("logs/summarize_specialization.log"),
+    benchmark:
+        results("benchmarks/summarize_specialization.jsonl")
+    conda:
+        ENVIRONMENT
+    resources:
+        **shared(mem_mb=2000, runtime=10),
+    params:
+        arguments=summary_arguments(study),
+    script:
+        "../../scripts/summarize_specialization.py"

@@ -6,8 +6,8 @@ one; it has names alone, so that nothing is imported for it.
 
 # In the order of the page.
 ANALYSES = (
-    "declaration",
     "specialization",
+    "declaration",
     "factors",
     "variants",
     "noise",

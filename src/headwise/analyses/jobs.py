@@ -3,7 +3,7 @@
 Imported by the Snakefile: nothing heavy is imported here.
 """
 
-from headwise.analyses.specialization.jobs import comparisons
+from headwise.analyses.specialization.jobs import summaries
 from headwise.models.places import from_sources, per_seed, results
 from headwise.study.sections import analysis_modules
 from headwise.study.study import Study
@@ -16,9 +16,6 @@ def gathered(study: Study) -> dict[str, str | list[str]]:
     return {
         "checkpoints": per_seed(study, trained, "models/{model}/seed{seed}"),
         "training": per_seed(study, trained, "training/{model}/seed{seed}.parquet"),
-        "summaries": per_seed(study, study.models, "specialization/{model}/seed{seed}/summary.parquet"),
-        "descriptors": per_seed(study, study.models, "statistics/{model}/seed{seed}/descriptors.parquet"),
-        "comparisons": comparisons(study),
-        "contrasts": results(study, "contrasts.parquet"),
+        "measured": summaries(study),
         "analyses": [results(study, f"analyses/{table}.parquet") for table in finished],
     }

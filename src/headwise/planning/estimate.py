@@ -20,6 +20,7 @@ GATHERING = (
     "summarize_recursion",
     "summarize_stability",
     "contrast_models",
+    "summarize_specialization",
     "analyse_factors",
 )
 

@@ -30,6 +30,7 @@ RATES = {
     "evaluate_specialization": 1,
     "compare_pair": 2,
     "contrast_models": 0.92,
+    "summarize_specialization": 1.5,
     "analyse_factors": 1.4,
     "measure_variants": 1.5,
     "gather_variants": 0.98,

@@ -1,4 +1,4 @@
-"""The columns of the tables that every study has, and what is asked of rows of several of them."""
+"""The columns of the tables that belong to no analysis, and what is asked of rows of several tables."""
 
 from collections.abc import Mapping
 

@@ -7,23 +7,20 @@ from typing import Any
 
 import altair as alt
 
-from headwise.report import charts, control_charts, parts
+from headwise.report import parts
 from headwise.report.columns import Tables
-from headwise.report.labels import estimator_title
-from headwise.report.part import Chart
 from headwise.report.style import styled
 from headwise.report.tables import read_tables
 from headwise.runtime.atomic import atomic
 from headwise.runtime.json_files import json_text, write_json
 from headwise.runtime.progress import track
-from headwise.study.specialization import PAIR_STATISTICS
 from headwise.study.study import Study
 
 
 @dataclass(frozen=True)
 class Figure:
     """A figure: name of its files, title, caption (what is drawn, how to read it), the part of the report that it
-    belongs to ("" for specialization), and specification."""
+    belongs to, and specification."""
 
     name: str
     title: str
@@ -37,12 +34,10 @@ def figures(study: Study, tables: Tables) -> list[Figure]:
     found = []
     # The charts hold what they need and no more; the library's limit of 5,000 rows is meant for notebooks.
     with alt.data_transformers.disable_max_rows():
-        described = [("", chart) for chart in _charts(study)]
-        described += [(part.name, chart) for part in parts.PARTS for chart in part.charts(study)]
-        for part_name, each in described:
-            chart = each.draw(study, tables)
-            if chart is not None:
-                found.append(Figure(each.name, each.title, each.caption, part_name, styled(chart).to_dict()))
+        for part in parts.PARTS:
+            for each in part.charts(study):
+                if (chart := each.draw(study, tables)) is not None:
+                    found.append(Figure(each.name, each.title, each.caption, part.name, styled(chart).to_dict()))
     return found
 
 
@@ -94,63 +89,3 @@ def own_identifiers(svg: str, name: str) -> str:
         svg = svg.replace(f'id="{identifier}"', f'id="{name}-{position}"')
         svg = svg.replace(f"url(#{identifier})", f"url(#{name}-{position})")
     return svg
-
-
-def _charts(study: Study) -> list[Chart]:
-    """The figures about specialization, and about how the models were made."""
-    primary = estimator_title(study.comparison.primary)
-    coverage = f"{100 * (1 - study.comparison.level):g} %"
-    pairwise = study.comparison.primary in PAIR_STATISTICS
-    meaning = " Higher values: heads of a layer differ more from each other." if pairwise else ""
-    margin = f"±{study.comparison.equivalence_margin:g}"
-    return [
-        Chart(
-            "specialization",
-            charts.specialization_chart,
-            "How specialized the heads of each model are",
-            f"{primary}, the primary estimator, with all keys kept. One symbol per refit; the bar is the "
-            f"mean over refits.{meaning}",
-        ),
-        Chart(
-            "change",
-            charts.change_chart,
-            "What alignment changes",
-            f"Aligned model minus its base, refit by refit, with the {coverage} interval over prompts. "
-            "White centre: the test within that refit is not significant after adjustment. Grey band: "
-            f"{margin}, the largest change that is still called preserved. Prompts are the unit here: an "
-            "interval says what holds for other prompts, not for other refits.",
-        ),
-        Chart(
-            "layers",
-            charts.layer_chart,
-            "Where in the network heads differ",
-            f"{primary} by layer. One symbol per refit; lines are means over refits.",
-        ),
-        Chart(
-            "training",
-            control_charts.training_chart,
-            "How the models were trained",
-            "Loss on training and on held-out text, a line per refit. Dashed grey: entropy of the token "
-            "frequencies, which a model reaches that knows nothing but how common each token is. The loss "
-            "of DPO is not a loss of language modelling and starts at ln 2.",
-        ),
-        Chart(
-            "head_permutation",
-            control_charts.head_permutation_chart,
-            "What the estimators measure: heads shuffled within their layers",
-            "Value of each model against its value when the heads of every layer are put in a random order "
-            "(mean over orders; rules: one standard deviation). An estimator that compares heads within a "
-            "layer gives no meaning to their numbers and lies on the line by construction; of these, only "
-            "the primary estimator is shown. One that follows head numbers across layers lies within the "
-            "spread of random orders when these numbers mean nothing: then it reflects how a quantity "
-            "changes with depth, and differences between models that are smaller than the spread say "
-            "nothing about heads.",
-        ),
-        Chart(
-            "descriptors",
-            control_charts.descriptor_chart,
-            "What the heads of the base models do",
-            "For each layer the head that scores highest and the median head, mean over refits. A high "
-            "peak above a low median: few heads do this, and they do it clearly.",
-        ),
-    ]

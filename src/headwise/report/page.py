@@ -9,11 +9,10 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from headwise.report import page_tables, parts
+from headwise.report import parts
 from headwise.report.columns import Tables
-from headwise.report.labels import amount, estimator_label, interval, marked_p, p_value, plain, signed
+from headwise.report.labels import amount, interval, marked_p, p_value, plain, signed
 from headwise.report.tables import read_tables
-from headwise.report.undeclared import why_undeclared
 from headwise.runtime.atomic import atomic
 from headwise.runtime.json_files import read_json
 from headwise.study.study import Study
@@ -55,25 +54,12 @@ def page_context(study: Study, tables: Tables, results: dict[str, Any], figures:
     return {
         "study": study,
         "title": study.title or plain(study.name),
-        "primary": estimator_label(study.comparison.primary),
         "coverage": f"{100 * (1 - study.comparison.level):g} %",
         "measured": results["measured"],
-        "undeclared": why_undeclared(tables["declaration"]),
         "counts": _counts(results["measured"]),
         "headlines": [finding for finding in results["findings"] if finding["headline"]],
         "others": [finding for finding in results["findings"] if not finding["headline"]],
-        "attainable": _attainable(results),
-        "figures": [figure for figure in drawn if not figure["part"]],
         "parts": _parts(study, tables, drawn),
-        "confirmatory_comparisons": page_tables.comparisons_view(study, tables, confirmatory=True),
-        "exploratory_comparisons": page_tables.comparisons_view(study, tables, confirmatory=False),
-        "confirmatory_contrasts": page_tables.contrasts_view(study, tables, confirmatory=True),
-        "exploratory_contrasts": page_tables.contrasts_view(study, tables, confirmatory=False),
-        "models": page_tables.models_view(tables),
-        "estimators": page_tables.estimators_view(tables),
-        "agreement": page_tables.agreement_view(tables),
-        "head_permutation": page_tables.head_permutation_view(tables),
-        "descriptors": page_tables.descriptors_view(tables),
         "provenance": results["provenance"],
         "digest": results["study"]["digest"],
         "weights": records(tables["models"][["model", "seed", "weights_digest"]]),
@@ -95,20 +81,8 @@ def _counts(measured: dict[str, Any]) -> str:
     )
 
 
-def _attainable(results: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Per kind of unit: how many there are, and the smallest p that they can give."""
-    found: dict[tuple[str, str], float] = {}
-    for row in [*results["comparisons"], *results["contrasts"]]:
-        if row["p_attainable"] is not None:
-            reference = row.get("n_reference")
-            count = f"{row['n']} + {reference}" if reference else str(row["n"])
-            key = (row["unit"], count)
-            found[key] = max(found.get(key, 0.0), row["p_attainable"])
-    return [(unit, count, p_value(p)) for (unit, count), p in sorted(found.items(), key=lambda item: item[1])]
-
-
 def _parts(study: Study, tables: Tables, drawn: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The sections of analyses beside specialization; one that has nothing to show is left out."""
+    """The sections of analyses; one that has nothing to show is left out."""
     sections = [
         {
             "name": part.name,

@@ -1,4 +1,4 @@
-"""What an analysis beside specialization adds to tables, figures and page: one Part each, which `parts.py` finds."""
+"""What an analysis adds to tables, figures and page: one Part each, which `parts.py` finds."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,11 +28,13 @@ class Chart:
 
 @dataclass(frozen=True)
 class Passage:
-    """A piece of a section: heading, paragraphs of plain text, and tables for people with their captions."""
+    """A piece of a section: heading, paragraphs of plain text, and tables for people with their captions; one that is
+    `folded` shows its heading until it is opened."""
 
     heading: str
     paragraphs: Sequence[str] = ()
     views: Sequence[tuple[View, str]] = ()
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,3 @@ class Part:
     def columns_by_table(self) -> dict[str, tuple[Column, ...]]:
         """The columns of each of its tables."""
         return {row.table: columns_of(row) for row in self.tables}
-
-    @property
-    def tables_in_results(self) -> tuple[str, ...]:
-        """The tables whose rows stand in results.json."""
-        return tuple(row.table for row in self.tables if row.in_results)

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from headwise.report.columns import COLUMNS
+from headwise.report.models_part import PART as MODELS
 from headwise.report.part import Part
 from headwise.study.sections import analysis_modules
 from headwise.tables.row import Column
@@ -12,10 +12,10 @@ def _parts() -> tuple[Part, ...]:
     parts = [module.PART for module in analysis_modules("report.part")]
     published = import_module("headwise.published.report.part")
     place = [part.name for part in parts].index(published.BEFORE)
-    return (*parts[:place], published.PART, *parts[place:])
+    return (*parts[:place], published.PART, *parts[place:], MODELS)
 
 
 PARTS = _parts()
-TABLES: dict[str, tuple[Column, ...]] = COLUMNS | {
+TABLES: dict[str, tuple[Column, ...]] = {
     table: columns for part in PARTS for table, columns in part.columns_by_table.items()
 }

@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field, create_model
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding
 from headwise.report.findings import findings
-from headwise.report.parts import PARTS, TABLES
-from headwise.report.rows import TABLES as ALWAYS
+from headwise.report.parts import PARTS
+from headwise.report.rows import Judged
 from headwise.report.tables import Inputs, build_tables, study_digest, table_metadata, write_tables
 from headwise.report.verdicts import CONFIRMATORY, EXPLORATORY
 from headwise.runtime.json_files import read_json, write_json
@@ -19,12 +19,13 @@ from headwise.runtime.provenance import library_versions
 from headwise.study.study import Study
 from headwise.tables.files import STRICT, row_model
 from headwise.tables.frame import records
+from headwise.tables.row import Row, columns_of
 
 FORMAT_VERSION = 1
 
 
-def _rows(table: str) -> Any:
-    return list[row_model(table, TABLES[table])]  # type: ignore[misc]  # a type that is made while running
+def _rows(row: type[Row]) -> Any:
+    return list[row_model(row.table, columns_of(row))]  # type: ignore[misc]  # a type that is made while running
 
 
 class StudyFacts(BaseModel):
@@ -69,10 +70,7 @@ class Measured(BaseModel):
     exploratory_tests: int
 
 
-ROWS = (
-    *(row.table for row in ALWAYS if row.in_results),
-    *(table for part in PARTS for table in part.tables_in_results),
-)
+ROWS = [row for part in PARTS for row in part.tables if row.in_results]
 
 _FIELDS: dict[str, Any] = {
     "format_version": (
@@ -84,7 +82,7 @@ _FIELDS: dict[str, Any] = {
     "measured": (Measured, ...),
     "findings": (list[Finding], Field(description="What was found, the most general first")),
 }
-_FIELDS |= {table: (_rows(table), Field(description=f"Main rows of the table {table}")) for table in ROWS}
+_FIELDS |= {row.table: (_rows(row), Field(description=f"Main rows of the table {row.table}")) for row in ROWS}
 
 Results = create_model("Results", __config__=STRICT, __doc__="Results of a headwise study.", **_FIELDS)
 
@@ -107,7 +105,7 @@ def aggregate(study: Study, inputs: Inputs, *, tables: Path, results: Path) -> N
 def summarize(study: Study, tables: Tables, prompts: Mapping[str, Any]) -> dict[str, Any]:
     """The content of results.json, from the tables and the facts about the prompts (sha256, count, domains).
 
-    Rows are those of whole models, and those checks that shuffle heads: layers and single heads stay in the tables.
+    Rows are those of `main_rows`: layers and single heads stay in the tables.
     """
     content = {
         "format_version": FORMAT_VERSION,
@@ -127,14 +125,12 @@ def summarize(study: Study, tables: Tables, prompts: Mapping[str, Any]) -> dict[
 
 
 def main_rows(tables: Tables) -> dict[str, pd.DataFrame]:
-    """The rows of each table that results.json holds: those of whole models."""
-    specialization, checks, comparisons = tables["specialization"], tables["checks"], tables["comparisons"]
-    chosen = {
-        "specialization": specialization[specialization["scope"] == "model"],
-        "checks": checks[checks["check"] == "head_permutation"],
-        "comparisons": comparisons[comparisons["level"] == "model"],
-    }
-    return {name: chosen.get(name, tables[name]) for name in ROWS}
+    """The rows of each table that results.json holds: of tables with layers, those of whole models."""
+    return {row.table: _main(row, tables[row.table]) for row in ROWS}
+
+
+def _main(row: type[Row], rows: pd.DataFrame) -> pd.DataFrame:
+    return rows if row.main is None else rows[rows[row.main[0]] == row.main[1]]
 
 
 def _study_facts(study: Study) -> dict[str, Any]:
@@ -145,7 +141,8 @@ def _study_facts(study: Study) -> dict[str, Any]:
 def _measured(study: Study, tables: Tables, prompts: Mapping[str, Any]) -> dict[str, Any]:
     models = tables["models"]
     names = models.drop_duplicates("model")
-    tested = pd.concat([tables[name].loc[tables[name]["p"].notna(), "role"] for name in ("comparisons", "contrasts")])
+    judged = [tables[row.table] for row in ROWS if issubclass(row, Judged)]
+    tested = pd.concat([rows.loc[rows["p"].notna(), "role"] for rows in judged])
     return {
         "models": len(names),
         "bases": int(names["base"].isna().sum()),

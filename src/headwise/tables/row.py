@@ -54,10 +54,12 @@ class Row:
 
     table       name of the table: of its files, and of its rows in results.json
     in_results  whether results.json holds its rows; the files hold them all
+    main        which of them it holds: those with this value in this column; default: all
     """
 
     table: ClassVar[str] = ""
     in_results: ClassVar[bool] = False
+    main: ClassVar[tuple[str, str] | None] = None
 
 
 def columns_of(row: type[Row]) -> tuple[Column, ...]:

@@ -12,18 +12,17 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_examples import example_study, write_inputs
+from report_examples import Measured, aggregate, build_tables, example_study, write_inputs
 
 from headwise.analyses.noise.rows import LossUnderNoise
 from headwise.analyses.noise.summarize_losses import per_unit, read_refits
 from headwise.analyses.recursion.rows import RecursionSurvival
 from headwise.analyses.recursion.settings import Arm, Recursion
 from headwise.analyses.recursion.summarize_chains import survival_rows
-from headwise.report import tested
-from headwise.report.columns import COLUMNS
+from headwise.analyses.specialization import tested
 from headwise.report.model_facts import models_table
-from headwise.report.results import aggregate
-from headwise.report.tables import Inputs, build_tables, table_metadata, write_tables
+from headwise.report.parts import TABLES
+from headwise.report.tables import table_metadata, write_tables
 from headwise.runtime.json_files import json_text, read_json
 from headwise.runtime.parquet import read_metadata, read_table, table_of, write_table
 from headwise.tables.cells import TableError
@@ -36,7 +35,7 @@ LIMIT = 2**53 - 1
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     return write_inputs(STUDY, tmp_path_factory.mktemp("inputs"), np.random.default_rng(1))
 
 
@@ -81,7 +80,7 @@ def test_whole_numbers_of_rows_stay_whole_beside_none(tmp_path: Path) -> None:
     assert table_of([]).empty
 
 
-def with_large_seeds(inputs: Inputs, folder: Path) -> Inputs:
+def with_large_seeds(inputs: Measured, folder: Path) -> Measured:
     """The comparisons with seeds 1, 2, 3 moved beyond 2⁵³: one apart, so that two of them round to one number."""
     moved = []
     for path in inputs.comparisons:
@@ -94,7 +93,7 @@ def with_large_seeds(inputs: Inputs, folder: Path) -> Inputs:
     return replace(inputs, comparisons=moved)
 
 
-def test_refits_with_large_seeds_are_tests_of_their_own(inputs: Inputs, tmp_path: Path) -> None:
+def test_refits_with_large_seeds_are_tests_of_their_own(inputs: Measured, tmp_path: Path) -> None:
     moved = with_large_seeds(inputs, tmp_path)
     within, _ = tested.tested_tables(STUDY, moved.comparisons, moved.contrasts, None)
     expected, _ = tested.tested_tables(STUDY, inputs.comparisons, inputs.contrasts, None)
@@ -104,7 +103,7 @@ def test_refits_with_large_seeds_are_tests_of_their_own(inputs: Inputs, tmp_path
     assert set(within["seed"].dropna()) == {FAR + 1, FAR + 2, FAR + 3}
 
 
-def test_what_the_page_would_round_is_refused_by_table_column_and_row(inputs: Inputs, tmp_path: Path) -> None:
+def test_what_the_page_would_round_is_refused_by_table_column_and_row(inputs: Measured, tmp_path: Path) -> None:
     with pytest.raises(TableError) as refused:
         build_tables(STUDY, with_large_seeds(inputs, tmp_path))
     assert str(refused.value) == (
@@ -144,7 +143,7 @@ def agreement(**cells: Any) -> pd.DataFrame:
 def test_a_wrong_cell_is_refused_by_table_column_and_row(cells: dict[str, Any], words: str) -> None:
     pattern = words.replace("(", r"\(", 1).replace("): inf", r"\): inf")
     with pytest.raises(TableError, match=f"table 'agreement', column {pattern}"):
-        typed_columns("agreement", COLUMNS["agreement"], agreement(**cells))
+        typed_columns("agreement", TABLES["agreement"], agreement(**cells))
 
 
 @pytest.mark.parametrize(
@@ -162,12 +161,12 @@ def test_a_wrong_cell_is_refused_by_table_column_and_row(cells: dict[str, Any], 
     ],
 )
 def test_what_a_column_declares_passes_unchanged(cells: dict[str, Any]) -> None:
-    (found,) = typed_columns("agreement", COLUMNS["agreement"], agreement(**cells)).tail(1).to_dict("records")
+    (found,) = typed_columns("agreement", TABLES["agreement"], agreement(**cells)).tail(1).to_dict("records")
     for name, cell in cells.items():
         assert pd.isna(found[name]) if pd.isna(cell) else found[name] == cell
 
 
-def test_an_infinite_number_ends_the_aggregation_by_name_and_leaves_no_results(inputs: Inputs, tmp_path: Path) -> None:
+def test_an_infinite_number_ends_the_summary_by_name_and_leaves_no_results(inputs: Measured, tmp_path: Path) -> None:
     metadata = {key: value for key, value in read_metadata(inputs.comparisons[0]).items() if key != "versions"}
     table = read_table(inputs.comparisons[0])
     table.loc[table["scope"].eq("refits") & table["level"].eq("model"), "ci_high"] = np.inf
@@ -185,7 +184,7 @@ def test_json_that_cannot_hold_a_number_names_file_and_place() -> None:
     assert json_text({"rows": [1, None, "é"]}, "out.json") == '{"rows": [1, null, "é"]}'
 
 
-def test_results_hold_no_number_that_javascript_would_round(inputs: Inputs, tmp_path: Path) -> None:
+def test_results_hold_no_number_that_javascript_would_round(inputs: Measured, tmp_path: Path) -> None:
     aggregate(STUDY, inputs, tables=tmp_path / "tables", results=tmp_path / "results.json")
 
     def numbers(value: Any) -> list[Any]:
@@ -229,7 +228,7 @@ def test_a_table_with_all_refits_and_single_ones_keeps_the_seeds() -> None:
     assert set(table["seed"].dropna()) == {LIMIT - 1, LIMIT}
 
 
-def test_text_of_the_csv_tables_is_neutral_and_other_cells_are_those_of_parquet(inputs: Inputs, tmp_path: Path) -> None:
+def test_text_of_csv_tables_is_neutral_and_other_cells_are_those_of_parquet(inputs: Measured, tmp_path: Path) -> None:
     tables = build_tables(STUDY, inputs)
     rows = tables["agreement"].assign(estimator="=cmd()", reason="007")
     write_tables(tables | {"agreement": rows}, tmp_path / "tables", table_metadata(STUDY, inputs))
@@ -238,4 +237,4 @@ def test_text_of_the_csv_tables_is_neutral_and_other_cells_are_those_of_parquet(
     assert set(csv["reason"]) == {"007"}
     assert csv["rank_correlation"].astype(float).tolist() == rows["rank_correlation"].tolist()
     assert set(read_table(tmp_path / "tables" / "agreement.parquet")["estimator"]) == {"=cmd()"}
-    assert list(csv.columns) == [column.name for column in COLUMNS["agreement"]]
+    assert list(csv.columns) == [column.name for column in TABLES["agreement"]]

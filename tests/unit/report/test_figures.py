@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from report_examples import example_study, write_inputs
+from report_examples import build_tables, example_study, write_inputs
 
 from headwise.report.figures import Figure, draw_figures, figures, in_fixed_order, own_identifiers, render
 from headwise.report.labels import p_value
 from headwise.report.style import COLOURS
-from headwise.report.tables import build_tables, table_metadata, write_tables
+from headwise.report.tables import table_metadata, write_tables
 from headwise.report.verdicts import in_words
 from headwise.study.study import Study
 from headwise.tables.frame import records
 
-NAMES = ["specialization", "change", "layers", "training", "head_permutation", "descriptors"]
+NAMES = ["specialization", "change", "layers", "head_permutation", "descriptors", "training"]
 STUDY = example_study(seeds=(1, 2))
 Tables = dict[str, pd.DataFrame]
 

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_examples import example_study, write_inputs
+from report_examples import build_tables, example_study, write_inputs
 
 from headwise.analyses.recursion.report.charts import DRAWN, generations_chart
+from headwise.analyses.specialization.report.views import contrasts_view
 from headwise.analyses.variants.report.charts import confound_chart
 from headwise.report.chart_parts import labelled, methods, model_axis
 from headwise.report.columns import Tables
@@ -25,9 +26,8 @@ from headwise.report.labels import (
     method_labels,
     short_labels,
 )
-from headwise.report.page_tables import contrasts_view, models_view
+from headwise.report.models_part import models_view
 from headwise.report.style import styled
-from headwise.report.tables import build_tables
 
 STUDY = example_study(bases=("multi_head", "grouped_query"), methods=("sft", "dpo"), seeds=(1, 2))
 

@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_examples import example_study, write_inputs
+from report_examples import build_tables, example_study, write_inputs
 
 from headwise.analyses.noise.report.findings import ratio_words
 from headwise.analyses.noise.report.views import ratio_or_unbounded
 from headwise.analyses.noise.sensitivity import contrast
+from headwise.analyses.specialization.agreement import agreement_table
 from headwise.cli import comparison_table, primary_sentence, terminal
-from headwise.report.agreement import agreement_table
 from headwise.report.columns import Tables
 from headwise.report.findings import findings
 from headwise.report.labels import (
@@ -28,8 +28,7 @@ from headwise.report.labels import (
     signed,
     up_to_one,
 )
-from headwise.report.page_tables import models_view
-from headwise.report.tables import build_tables
+from headwise.report.models_part import models_view
 from headwise.report.verdicts import DIRECTIONS, in_words, side, verdict
 from headwise.study.comparison import Comparison
 from headwise.tables.frame import records

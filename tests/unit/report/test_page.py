@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from report_examples import example_study, write_inputs
+from report_examples import aggregate, example_study, write_inputs
 
+from headwise.analyses.specialization.report.views import descriptors_view
 from headwise.report.figures import draw_figures
 from headwise.report.labels import number, p_value
 from headwise.report.page import page_context, render, write_page
-from headwise.report.page_tables import descriptors_view
-from headwise.report.results import aggregate
 from headwise.report.tables import read_tables
 from headwise.runtime.json_files import read_json, write_json
 from headwise.study.study import Study, study_model

@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 import pytest
-from report_examples import example_study, write_inputs
+from report_examples import aggregate, build_tables, example_study, write_inputs
 
 from headwise.report import parts
 from headwise.report.columns import Tables
@@ -16,8 +16,7 @@ from headwise.report.figures import draw_figures
 from headwise.report.finding import described
 from headwise.report.page import write_page
 from headwise.report.part import Chart, Part, Passage
-from headwise.report.results import aggregate
-from headwise.report.tables import ReportError, build_tables, read_tables
+from headwise.report.tables import ReportError, read_tables
 from headwise.report.view import NAME, NUMBER, view
 from headwise.runtime.json_files import read_json
 from headwise.runtime.parquet import write_table
@@ -98,9 +97,9 @@ def test_a_part_reaches_every_output(tmp_path: Path) -> None:
     assert (tmp_path / "tables" / "echoes.csv").read_text().splitlines()[0] == "model,echo,why"
     listed = {figure["name"]: figure["part"] for figure in read_json(tmp_path / "figures" / "figures.json")}
     assert listed["echo_points"] == "echo"
-    assert listed["specialization"] == ""
+    assert listed["specialization"] == "specialization"
     assert "Echoes were heard." in [each["sentence"] for each in read_json(tmp_path / "results.json")["findings"]]
-    section = page[page.index('<h2 id="echo">') : page.index('<h2 id="models">')]
+    section = page[page.index('<h2 id="echo">') :]
     for shown in ("What comes back", "Every echo", "Louder &lt; than &amp; before.", "0.5", 'data-name="echo_points"'):
         assert shown in section
 

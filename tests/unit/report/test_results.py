@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from project import ROOT
-from report_examples import PROMPTS, example_study, write_inputs
+from report_examples import PROMPTS, aggregate, build_tables, example_study, write_inputs
 
 from headwise.report.columns import Tables
-from headwise.report.results import ROWS, Results, aggregate, main_rows, results_schema, summarize
-from headwise.report.tables import build_tables, read_tables
+from headwise.report.results import ROWS, Results, main_rows, results_schema, summarize
+from headwise.report.tables import read_tables
 from headwise.report.verdicts import verdict_and_why
 from headwise.runtime.json_files import read_json
 from headwise.study.study import Study

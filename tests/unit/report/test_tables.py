@@ -11,21 +11,15 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_examples import ESTIMATORS, example_study, write_inputs
+from report_examples import ESTIMATORS, Measured, build_tables, example_study, write_inputs
 from scipy.stats import spearmanr
 
-from headwise.report.columns import COLUMNS
+from headwise.analyses.specialization.rows import TABLES as SPECIALIZATION
 from headwise.report.model_facts import models_table
 from headwise.report.parts import TABLES
 from headwise.report.rows import NEVER_DECIDED
-from headwise.report.tables import (
-    Inputs,
-    ReportError,
-    build_tables,
-    read_tables,
-    table_metadata,
-    write_tables,
-)
+from headwise.report.rows import TABLES as MODELS
+from headwise.report.tables import ReportError, read_tables, table_metadata, write_tables
 from headwise.report.verdicts import adjust, in_words, verdict
 from headwise.runtime.parquet import read_metadata, write_table
 from headwise.runtime.provenance import file_digest
@@ -40,12 +34,12 @@ SEED = 20260729
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     return write_inputs(STUDY, tmp_path_factory.mktemp("inputs"), np.random.default_rng(SEED))
 
 
 @pytest.fixture(scope="module")
-def tables(inputs: Inputs) -> dict[str, pd.DataFrame]:
+def tables(inputs: Measured) -> dict[str, pd.DataFrame]:
     return build_tables(STUDY, inputs)
 
 
@@ -100,7 +94,7 @@ def test_confirmatory_tests_are_one_set_for_holm(tables: dict[str, pd.DataFrame]
     )
 
 
-def test_what_the_study_does_not_declare_is_exploratory(inputs: Inputs) -> None:
+def test_what_the_study_does_not_declare_is_exploratory(inputs: Measured) -> None:
     chosen = example_study(confirmatory=["alignment_pooled"])
     tables = build_tables(chosen, inputs)
     assert not tables["comparisons"]["role"].eq("confirmatory").any()
@@ -212,7 +206,7 @@ def test_a_seed_that_changed_nothing_counts_for_no_test(tmp_path: Path) -> None:
     assert set(tables["agreement"]["models_compared"]) == {2 * len(STUDY.models)}
 
 
-def test_models_and_seeds_are_read_from_the_files_not_from_their_paths(inputs: Inputs, tmp_path: Path) -> None:
+def test_models_and_seeds_are_read_from_the_files_not_from_their_paths(inputs: Measured, tmp_path: Path) -> None:
     shuffled = []
     for position, path in enumerate(reversed(inputs.summaries)):
         shuffled.append(tmp_path / f"{position}.parquet")
@@ -223,7 +217,7 @@ def test_models_and_seeds_are_read_from_the_files_not_from_their_paths(inputs: I
     assert list(dict.fromkeys(zip(expected["model"], expected["seed"], strict=True))) == order
 
 
-def test_checks_hold_the_change_of_the_value(inputs: Inputs, tables: dict[str, pd.DataFrame]) -> None:
+def test_checks_hold_the_change_of_the_value(inputs: Measured, tables: dict[str, pd.DataFrame]) -> None:
     raw = pd.read_parquet(inputs.summaries[0])
     metadata = read_metadata(inputs.summaries[0])
     checks = tables["checks"]
@@ -269,15 +263,14 @@ def test_agreement_with_the_primary_estimator(tables: dict[str, pd.DataFrame]) -
         assert row["same_direction"] == sum(a * b > 0 for a, b in zip(ours, theirs, strict=True))
 
 
-def test_csv_equals_parquet(inputs: Inputs, tables: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+def test_csv_equals_parquet(inputs: Measured, tables: dict[str, pd.DataFrame], tmp_path: Path) -> None:
     write_tables(tables, tmp_path / "tables", table_metadata(STUDY, inputs))
     for name, table in read_tables(tmp_path / "tables").items():
         pd.testing.assert_frame_equal(table, tables[name])
-        if name not in COLUMNS:  # of an analysis that the study has not
-            assert table.empty
+        if table.empty:  # of an analysis that the study has not
             assert not (tmp_path / "tables" / f"{name}.csv").exists()
             continue
-        types: dict[Any, Any] = {column.name: DTYPES[column.type] for column in COLUMNS[name]}
+        types: dict[Any, Any] = {column.name: DTYPES[column.type] for column in TABLES[name]}
         csv = pd.read_csv(tmp_path / "tables" / f"{name}.csv", dtype=types)
         pd.testing.assert_frame_equal(csv, table, rtol=1e-14)
         metadata = read_metadata(tmp_path / "tables" / f"{name}.parquet")
@@ -285,13 +278,13 @@ def test_csv_equals_parquet(inputs: Inputs, tables: dict[str, pd.DataFrame], tmp
         assert metadata["prompts_digest"] == "c" * 64
 
 
-def test_the_same_inputs_give_the_same_bytes(inputs: Inputs, tmp_path: Path) -> None:
+def test_the_same_inputs_give_the_same_bytes(inputs: Measured, tmp_path: Path) -> None:
     digests = []
     for folder in (tmp_path / "once", tmp_path / "again"):
         write_tables(build_tables(STUDY, inputs), folder, table_metadata(STUDY, inputs))
         digests.append({path.name: file_digest(path) for path in sorted(folder.iterdir())})
     assert digests[0] == digests[1]
-    assert len(digests[0]) == 2 * len(COLUMNS)
+    assert {name.split(".")[0] for name in digests[0]} == {row.table for row in (*MODELS, *SPECIALIZATION)}
 
 
 @pytest.mark.parametrize(
@@ -312,19 +305,19 @@ def test_small_studies_have_all_tables_with_all_columns(study: Study, tmp_path: 
     assert len(tables["comparisons"]) == 0 or study.descendants()
 
 
-def another_study(inputs: Inputs, tmp_path: Path) -> Inputs:
+def another_study(inputs: Measured, tmp_path: Path) -> Measured:
     return replace(inputs, summaries=[*inputs.summaries, copied(inputs.summaries[0], tmp_path, model="stranger")])
 
 
-def another_seed(inputs: Inputs, tmp_path: Path) -> Inputs:
+def another_seed(inputs: Measured, tmp_path: Path) -> Measured:
     return replace(inputs, descriptors=[copied(inputs.descriptors[0], tmp_path, seed=99)])
 
 
-def twice_the_same(inputs: Inputs, tmp_path: Path) -> Inputs:
+def twice_the_same(inputs: Measured, tmp_path: Path) -> Measured:
     return replace(inputs, descriptors=[*inputs.descriptors, copied(inputs.descriptors[0], tmp_path)])
 
 
-def other_prompts(inputs: Inputs, tmp_path: Path) -> Inputs:
+def other_prompts(inputs: Measured, tmp_path: Path) -> Measured:
     changed = copied(inputs.summaries[1], tmp_path, prompts_digest="f" * 64)
     return replace(inputs, summaries=[inputs.summaries[0], changed])
 
@@ -346,7 +339,7 @@ def copied(path: Path, folder: Path, **changes: Any) -> Path:
     ],
 )
 def test_files_that_do_not_belong_together_are_refused(
-    spoil: Callable[[Inputs, Path], Inputs], words: str, inputs: Inputs, tmp_path: Path
+    spoil: Callable[[Measured, Path], Measured], words: str, inputs: Measured, tmp_path: Path
 ) -> None:
     with pytest.raises(ReportError, match=words) as refusal:
         build_tables(STUDY, spoil(inputs, tmp_path))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from headwise.analyses.noise.probe import ProbedPair, suppressed_against_others
 from headwise.analyses.noise.response import relative_change
+from headwise.analyses.specialization.agreement import _rank_correlation
 from headwise.analyses.specialization.change import Change, changes_over_refits
 from headwise.analyses.specialization.contrast import architecture_contrasts
 from headwise.analyses.stability.matching import best_match
@@ -18,7 +19,6 @@ from headwise.analyses.stability.names import CORRECTED, PUBLISHED
 from headwise.analyses.stability.uncertainty import correlation_test, least_stable_position
 from headwise.published.noise import slope
 from headwise.published.stability import Verdict, verdict
-from headwise.report.agreement import _rank_correlation
 from headwise.statistics import ties
 from headwise.statistics.decomposition import decompose
 from headwise.statistics.effects import family_effects, random_effects

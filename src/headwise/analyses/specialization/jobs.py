@@ -5,13 +5,21 @@ Imported by the Snakefile: nothing heavy is imported here.
 
 from typing import Any
 
-from headwise.models.places import results
+from headwise.analyses.specialization.rows import TABLES as ROWS
+from headwise.models.places import per_seed, results
 from headwise.study.study import Study
+
+TABLES = tuple(row.table for row in ROWS)
 
 
 def tables(study: Study) -> tuple[str, ...]:
-    """None: the report makes the tables of this analysis from what jobs leave behind."""
-    return ()
+    """Finished tables of this analysis, which every study has."""
+    return TABLES
+
+
+def summaries(study: Study) -> list[str]:
+    """What estimators gave, of every model at each seed."""
+    return per_seed(study, study.models, "specialization/{model}/seed{seed}/summary.parquet")
 
 
 def base_features(study: Study, aligned: str) -> list[str]:
@@ -49,6 +57,11 @@ def pair_arguments(study: Study, name: str) -> dict[str, Any]:
 def contrast_arguments(study: Study) -> dict[str, Any]:
     """Of rule contrast_models."""
     return {"settings": study.comparison.model_dump(), "reference": study.reference()}
+
+
+def summary_arguments(study: Study) -> dict[str, Any]:
+    """Of rule summarize_specialization."""
+    return {"study": study.model_dump(mode="json", exclude={"title"})}
 
 
 def _features(study: Study, name: str, aligned: str) -> list[str]:

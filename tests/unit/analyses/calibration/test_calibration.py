@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
-from report_examples import example_study, write_inputs
+from report_examples import build_tables, example_study, write_inputs
 
 from headwise.analyses.calibration import between, refits, within
 from headwise.analyses.calibration.jobs import calibration_arguments
@@ -16,11 +16,10 @@ from headwise.analyses.calibration.report.part import calibration_chart, calibra
 from headwise.analyses.calibration.settings import Calibration
 from headwise.analyses.calibration.shape import Shape, shape_of, units_of
 from headwise.analyses.calibration.within import swap_p
+from headwise.analyses.specialization.report.views import comparisons_view
 from headwise.report.findings import findings
 from headwise.report.labels import DAGGER, OUT_OF_BAND, marked_p
-from headwise.report.page_tables import comparisons_view
 from headwise.report.parts import TABLES
-from headwise.report.tables import build_tables
 from headwise.report.verdicts import in_words
 from headwise.statistics.procedures import Procedure
 from headwise.tables.files import write_rows

@@ -4,14 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from report_examples import example_study, write_inputs
+from report_examples import build_tables, example_study, write_inputs
 
 from headwise.analyses.declaration.declare import check_declaration, declaration_of, declare
 from headwise.analyses.declaration.report.part import declaration_findings, passages
 from headwise.analyses.declaration.rows import DeclaredField
+from headwise.analyses.declaration.undeclared import why_undeclared
 from headwise.report.findings import findings
-from headwise.report.tables import build_tables
-from headwise.report.undeclared import why_undeclared
 from headwise.runtime.json_files import read_json
 from headwise.runtime.provenance import json_digest
 from headwise.study.comparison import Comparison

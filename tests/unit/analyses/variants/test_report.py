@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from report_examples import example_study, write_inputs
+from report_examples import Measured, aggregate, build_tables, example_study, write_inputs
 
 from headwise.analyses.variants.confounds import gather_variants
 from headwise.analyses.variants.report.charts import charts
@@ -15,8 +15,6 @@ from headwise.analyses.variants.report.views import passages, small
 from headwise.report.columns import Tables
 from headwise.report.figures import draw_figures
 from headwise.report.page import write_page
-from headwise.report.results import aggregate
-from headwise.report.tables import Inputs, build_tables
 from headwise.runtime.json_files import read_json
 from headwise.runtime.parquet import read_metadata, read_table, write_table
 from headwise.study.study import Study
@@ -71,14 +69,14 @@ def analyses(study: Study, folder: Path, comparisons: list[Path], **changes: flo
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     folder = tmp_path_factory.mktemp("report")
     written = write_inputs(STUDY, folder / "inputs", np.random.default_rng(3))
     return replace(written, analyses=analyses(STUDY, folder, list(written.comparisons)))
 
 
 @pytest.fixture(scope="module")
-def tables(inputs: Inputs) -> Tables:
+def tables(inputs: Measured) -> Tables:
     return build_tables(STUDY, inputs)
 
 
@@ -98,7 +96,7 @@ def test_what_moves_an_estimator_by_more_than_alignment_is_said_with_its_size(ta
     assert "over up to 4 models" in said
 
 
-def test_the_control_of_padding_states_its_tolerance(tables: Tables, inputs: Inputs, tmp_path: Path) -> None:
+def test_the_control_of_padding_states_its_tolerance(tables: Tables, inputs: Measured, tmp_path: Path) -> None:
     assert "kept in all rows (0.0001 in right)" in sentence(tables, "check:padding")
     failing = build_tables(STUDY, replace(inputs, analyses=analyses(STUDY, tmp_path, [], right=0.01)))
     (control,) = [each for each in findings(STUDY, failing) if each.id == "check:padding"]
@@ -135,7 +133,7 @@ def test_a_sign_that_turns_although_both_models_are_measured_alike_is_said(table
 
 
 @pytest.mark.slow
-def test_page_results_and_figure_show_it(inputs: Inputs, tmp_path: Path) -> None:
+def test_page_results_and_figure_show_it(inputs: Measured, tmp_path: Path) -> None:
     aggregate(STUDY, inputs, tables=tmp_path / "tables", results=tmp_path / "results.json")
     draw_figures(STUDY, tables=tmp_path / "tables", folder=tmp_path / "figures")
     paths = {"results": tmp_path / "results.json", "figures": tmp_path / "figures", "page": tmp_path / "report.html"}
@@ -147,7 +145,7 @@ def test_page_results_and_figure_show_it(inputs: Inputs, tmp_path: Path) -> None
     assert len(read_json(paths["results"])["confounds"]) == len(VARIANTS) * 2
 
 
-def test_a_study_without_variants_has_no_such_section(inputs: Inputs) -> None:
+def test_a_study_without_variants_has_no_such_section(inputs: Measured) -> None:
     empty = build_tables(STUDY, replace(inputs, analyses=[]))
     assert empty["variants"].empty
     assert empty["confounds"].empty
@@ -167,7 +165,7 @@ def test_small_differences_keep_their_size() -> None:
     ]
 
 
-def test_a_ratio_to_a_change_that_cannot_be_told_from_0_has_no_bounds(inputs: Inputs, tmp_path: Path) -> None:
+def test_a_ratio_to_a_change_that_cannot_be_told_from_0_has_no_bounds(inputs: Measured, tmp_path: Path) -> None:
     wide = []
     for path in inputs.comparisons:
         metadata = {key: value for key, value in read_metadata(path).items() if key != "versions"}

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from headwise.analyses.declaration.rows import DeclaredField
+from headwise.analyses.declaration.undeclared import LATE
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
 from headwise.report.labels import plain
 from headwise.report.part import Part, Passage
-from headwise.report.undeclared import LATE
 from headwise.report.view import NAME, TEXT, view
 from headwise.study.study import Study
 from headwise.tables.frame import records

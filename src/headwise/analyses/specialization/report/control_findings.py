@@ -1,25 +1,23 @@
-"""Findings about the study itself: did training work, what do the estimators measure, do they agree?"""
+"""Findings about the estimators: what do they measure, do they agree?"""
 
 from collections.abc import Iterator
 
 import pandas as pd
 
+from headwise.analyses.specialization.tested import within_refits
 from headwise.report.columns import ROUNDING, Tables, counted
 from headwise.report.finding import Finding, described
 from headwise.report.labels import (
     amount,
     estimator_label,
     estimator_title,
-    labels_of_methods,
     missing,
     number,
     p_value,
-    same,
     share,
     sink_label,
     up_to_one,
 )
-from headwise.report.tested import within_refits
 from headwise.study.study import Study
 from headwise.tables.frame import records
 
@@ -32,65 +30,12 @@ HARDLY = 0.1
 
 
 def control_findings(study: Study, tables: Tables) -> list[Finding]:
-    """What the controls of a study show."""
+    """What checks of the estimators show."""
     return [
-        *_training(tables),
-        *_preferences(tables),
         *_head_permutation(tables),
         *_domains(study, tables),
         *_agreement(study, tables),
-        *_repeats(tables),
     ]
-
-
-def _training(tables: Tables) -> Iterator[Finding]:
-    """Whether the bases that the study trained know more than how common each token is."""
-    models = tables["models"]
-    bases = models[models["base"].isna() & models["held_out_loss_nats"].notna()]
-    bases = bases[bases["unigram_entropy_nats"].notna()]
-    if bases.empty:
-        return
-    loss, entropy = bases["held_out_loss_nats"], bases["unigram_entropy_nats"]
-    yield described(
-        "a count",
-        id="training",
-        topic="training",
-        headline=False,
-        sentence=(
-            f"{int((loss < entropy).sum())} of {amount(len(bases), 'trained base model')} (each refit "
-            f"counts) predict held-out text better than token frequencies do: loss {number(loss.min(), 2)} "
-            f"to {number(loss.max(), 2)} nats per token; token frequencies alone: "
-            f"{number(entropy.mean(), 2)} nats."
-        ),
-        n=len(bases),
-        unit="refit",
-    )
-
-
-def _preferences(tables: Tables) -> Iterator[Finding]:
-    """Whether alignment taught the preference; if not, that heads stay as they are says nothing."""
-    models = tables["models"]
-    aligned = models[models["preference_accuracy_after"].notna()]
-    aligned = aligned[aligned["preference_accuracy_before"].notna()]
-    labels = labels_of_methods(tables)
-    for method in records(aligned[["method"]].drop_duplicates()):
-        rows = aligned[same(aligned["method"], method["method"])]
-        before, after = rows["preference_accuracy_before"], rows["preference_accuracy_after"]
-        yield described(
-            "a description, not a test",
-            id=f"training:{method['method'] or '-'}",
-            topic="training",
-            headline=False,
-            sentence=(
-                f"Before {labels[method['method']]} the preferred response is the likelier in "
-                f"{share(before.mean())} of held-out pairs, afterwards in {share(after.mean())}; it rose in "
-                f"{int((after > before).sum())} of "
-                f"{amount(len(rows), 'aligned model')} (each refit counts)."
-            ),
-            estimate=float((after - before).mean()),
-            n=len(rows),
-            unit="refit",
-        )
 
 
 def head_permutation_summary(tables: Tables) -> pd.DataFrame:
@@ -228,25 +173,4 @@ def _shared_signs(compared: pd.DataFrame, primary: str) -> Iterator[Finding]:
         ),
         n=fewest["changes_compared"],
         unit="change",
-    )
-
-
-def _repeats(tables: Tables) -> Iterator[Finding]:
-    """Seeds that changed nothing."""
-    models = tables["models"]
-    repeats = models[models["repeats_seed"].notna()]
-    if repeats.empty:
-        return
-    yield described(
-        "a count",
-        id="check:repeats",
-        topic="check",
-        headline=True,
-        sentence=(
-            f"{amount(len(repeats), 'seed')} of {amount(repeats['model'].nunique(), 'model')} changed "
-            "nothing: the weights are those of an earlier seed. They are shown as a check of determinism, "
-            "and count for no test."
-        ),
-        n=len(repeats),
-        unit="seed",
     )

@@ -1,4 +1,4 @@
-"""The figures of what stands behind the findings: training, the head-permutation check, what the heads do."""
+"""The figures of what stands behind the findings: the head-permutation check, what the heads do."""
 
 from typing import Any
 
@@ -7,7 +7,6 @@ import pandas as pd
 
 from headwise.report.chart_parts import (
     PANELS_PER_ROW,
-    by_family,
     estimators,
     families,
     labelled,
@@ -18,50 +17,9 @@ from headwise.report.chart_parts import (
     tooltip,
 )
 from headwise.report.columns import ROUNDING, Tables, counted
-from headwise.report.labels import BASE, DESCRIPTORS, estimator_title
+from headwise.report.labels import DESCRIPTORS, estimator_title
 from headwise.report.style import GREY, family_colour, method_shape
 from headwise.study.study import Study
-
-POINTS_OF_A_CURVE = 75
-SPLITS = {"train": "training text", "held_out": "held-out text"}
-
-
-def training_chart(study: Study, tables: Tables) -> Any:
-    """Loss curves of everything that was trained: a row of panels per stage, a panel per family."""
-    curves = tables["training"]
-    if curves.empty:
-        return None
-    rows = labelled(study, curves)
-    stages = [
-        _stage(study, method, rows[rows["method"] == method], tables["models"])
-        for method in dict.fromkeys(rows["method"])
-    ]
-    return alt.vconcat(*stages, spacing=14)
-
-
-def _stage(study: Study, method: str, rows: pd.DataFrame, models: pd.DataFrame) -> Any:
-    # Training loss exists for every step; a curve needs no more points than it has pixels.
-    every = max(1, int(rows["step"].max()) // POINTS_OF_A_CURVE)
-    rows = rows[rows["split"].ne("train") | (rows["step"] % every == 0)]
-    entropy = models.groupby("family")["unigram_entropy_nats"].mean()
-    rows = rows.assign(split=rows["split"].map(SPLITS), unigram=rows["family"].map(entropy) if method == BASE else None)
-    points = rows[["label", "model", "family", "seed", "step", "split", "loss_nats", "unigram"]]
-    base = alt.Chart(points, width=170, height=110)
-    dashes = alt.Scale(domain=list(SPLITS.values()), range=[[2, 2], [1, 0]])
-    lines = base.mark_line(strokeWidth=1.2).encode(
-        x=alt.X("step:Q", title="Step", axis=alt.Axis(tickCount=5)),
-        y=alt.Y("loss_nats:Q", title="Loss (nats)", scale=alt.Scale(zero=False)),
-        color=family_colour(families(study), legend=False),
-        strokeDash=alt.StrokeDash("split:N", scale=dashes, legend=alt.Legend(title="Text", symbolType="stroke")),
-        detail=["model:N", "seed:N"],
-        tooltip=tooltip(Model="label:N", Seed="seed:O", Step="step:O", Loss="loss_nats:Q"),
-    )
-    chart = alt.layer(lines)
-    if rows["unigram"].notna().any():
-        rule = base.mark_rule(color=GREY, strokeDash=[6, 3]).encode(y="mean(unigram):Q")
-        chart = alt.layer(rule, lines)
-    title = "Training from scratch" if method == BASE else f"Alignment by {method}"
-    return by_family(study, chart, columns=4).properties(title=title)
 
 
 def head_permutation_chart(study: Study, tables: Tables) -> Any:

@@ -1,15 +1,14 @@
-"""The report's tables: rows of text for people, from the tables of a study."""
+"""Tables of specialization for people."""
 
 from collections.abc import Mapping
 from functools import partial
 
+from headwise.analyses.specialization.report.control_findings import head_permutation_summary
 from headwise.report.columns import Tables, counted
-from headwise.report.control_findings import head_permutation_summary
 from headwise.report.finding import units
 from headwise.report.labels import (
     DESCRIPTORS,
     LEFT_OUT,
-    amount,
     estimator_title,
     interval,
     labels_of_methods,
@@ -33,13 +32,6 @@ KINDS = [
     *("alignment_pooled", "alignment_random_effects", "alignment_without_family"),
     *("architecture", "architecture_by_seed", "alignment_difference"),
 ]
-SOURCES = {
-    "train": "trained from scratch",
-    "align": "aligned here",
-    "folder": "read from disk",
-    "hub": "fetched",
-    "transformer_lens": "converted",
-}
 
 
 def comparisons_view(study: Study, tables: Tables, confirmatory: bool) -> View:
@@ -83,39 +75,6 @@ def contrasts_view(study: Study, tables: Tables, confirmatory: bool) -> View:
             ("Estimate", lambda row: signed(row["estimate"]), NUMBER),
             (_interval_head(study), lambda row: interval(row["ci_low"], row["ci_high"]), NUMBER),
             *_test_columns(),
-        ],
-    )
-
-
-def models_view(tables: Tables) -> View:
-    """One row per model; numbers of training are means over its refits."""
-    numbers = ["held_out_loss_nats", "corpus_loss_nats_before", "corpus_loss_nats_after"]
-    numbers += ["preference_accuracy_before", "preference_accuracy_after"]
-    models = tables["models"]
-    rows = models.drop_duplicates("model").set_index("model")
-    refits = models[models["repeats_seed"].isna()].groupby("model", sort=False)
-    rows = rows.assign(refits=refits.size())
-    rows[numbers] = refits[numbers].mean()
-    return view(
-        rows.reset_index(),
-        [
-            ("Model", lambda row: plain(row["model"]), NAME),
-            ("Made", partial(_made, labels_of_methods(tables)), NAME),
-            ("Refits", lambda row: str(row["refits"]), NUMBER),
-            ("Attention", lambda row: _text(row["attention"]), NAME),
-            ("Layers", lambda row: _text(row["layers"]), NUMBER),
-            ("Heads", lambda row: _text(row["heads"]), NUMBER),
-            ("Key-value heads", lambda row: _text(row["key_value_heads"]), NUMBER),
-            ("Head width", lambda row: _text(row["head_width"]), NUMBER),
-            ("Window (tokens)", lambda row: _window(row), NUMBER),
-            ("Crowding", lambda row: number(row["crowding"], 2), NUMBER),
-            (
-                "Parameters",
-                lambda row: "–" if missing(row["parameters"]) else f"{row['parameters']:,}",
-                NUMBER,
-            ),
-            ("Held-out loss (nats)", lambda row: _loss(row), NUMBER),
-            ("Preference accuracy", lambda row: _preference(row), NUMBER),
         ],
     )
 
@@ -222,35 +181,6 @@ def _interval_head(study: Study) -> str:
 
 def _text(value: object) -> str:
     return "–" if missing(value) else str(value)
-
-
-def _made(labels: Mapping[str | None, str], row: Row) -> str:
-    if missing(row["base"]):
-        return SOURCES.get(row["source"], plain(row["source"]))
-    return f"{labels[row['method']]} of {plain(row['base'])}"
-
-
-def _window(row: Row) -> str:
-    if missing(row["window_layers"]):
-        return "–"
-    if not row["window_layers"]:
-        return "none"
-    everywhere = row["window_layers"] == row["layers"]
-    window = f"{row['window_tokens']}" + ("" if everywhere else f" in {amount(row['window_layers'], 'layer')}")
-    cannot_act = not missing(row["window_layers_acting"]) and not row["window_layers_acting"]
-    return f"{window}, acts on no prompt" if cannot_act else window
-
-
-def _loss(row: Row) -> str:
-    if not missing(row["corpus_loss_nats_after"]):
-        return f"{number(row['corpus_loss_nats_before'], 2)} → {number(row['corpus_loss_nats_after'], 2)}"
-    return number(row["held_out_loss_nats"], 2)
-
-
-def _preference(row: Row) -> str:
-    if missing(row["preference_accuracy_after"]):
-        return "–"
-    return f"{number(row['preference_accuracy_before'], 2)} → {number(row['preference_accuracy_after'], 2)}"
 
 
 def _range(row: Row) -> str:

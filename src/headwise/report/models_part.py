@@ -1,0 +1,250 @@
+"""The models of a study on the page: what they are, and how they were trained."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from headwise.report.chart_parts import by_family, families, labelled, tooltip
+from headwise.report.columns import Tables
+from headwise.report.finding import Finding, described
+from headwise.report.labels import BASE, amount, labels_of_methods, missing, number, plain, same, share
+from headwise.report.part import Chart, Part, Passage
+from headwise.report.rows import TABLES
+from headwise.report.style import GREY, family_colour
+from headwise.report.view import NAME, NUMBER, Row, View, view
+from headwise.study.study import Study
+from headwise.tables.frame import records
+
+POINTS_OF_A_CURVE = 75
+SPLITS = {"train": "training text", "held_out": "held-out text"}
+
+
+SOURCES = {
+    "train": "trained from scratch",
+    "align": "aligned here",
+    "folder": "read from disk",
+    "hub": "fetched",
+    "transformer_lens": "converted",
+}
+
+
+def findings(study: Study, tables: Tables) -> Iterator[Finding]:
+    """Whether training worked, and which seeds changed nothing."""
+    yield from _training(tables)
+    yield from _preferences(tables)
+    yield from _repeats(tables)
+
+
+def _training(tables: Tables) -> Iterator[Finding]:
+    """Whether the bases that the study trained know more than how common each token is."""
+    models = tables["models"]
+    bases = models[models["base"].isna() & models["held_out_loss_nats"].notna()]
+    bases = bases[bases["unigram_entropy_nats"].notna()]
+    if bases.empty:
+        return
+    loss, entropy = bases["held_out_loss_nats"], bases["unigram_entropy_nats"]
+    yield described(
+        "a count",
+        id="training",
+        topic="training",
+        headline=False,
+        sentence=(
+            f"{int((loss < entropy).sum())} of {amount(len(bases), 'trained base model')} (each refit "
+            f"counts) predict held-out text better than token frequencies do: loss {number(loss.min(), 2)} "
+            f"to {number(loss.max(), 2)} nats per token; token frequencies alone: "
+            f"{number(entropy.mean(), 2)} nats."
+        ),
+        n=len(bases),
+        unit="refit",
+    )
+
+
+def _preferences(tables: Tables) -> Iterator[Finding]:
+    """Whether alignment taught the preference; if not, that heads stay as they are says nothing."""
+    models = tables["models"]
+    aligned = models[models["preference_accuracy_after"].notna()]
+    aligned = aligned[aligned["preference_accuracy_before"].notna()]
+    labels = labels_of_methods(tables)
+    for method in records(aligned[["method"]].drop_duplicates()):
+        rows = aligned[same(aligned["method"], method["method"])]
+        before, after = rows["preference_accuracy_before"], rows["preference_accuracy_after"]
+        yield described(
+            "a description, not a test",
+            id=f"training:{method['method'] or '-'}",
+            topic="training",
+            headline=False,
+            sentence=(
+                f"Before {labels[method['method']]} the preferred response is the likelier in "
+                f"{share(before.mean())} of held-out pairs, afterwards in {share(after.mean())}; it rose in "
+                f"{int((after > before).sum())} of "
+                f"{amount(len(rows), 'aligned model')} (each refit counts)."
+            ),
+            estimate=float((after - before).mean()),
+            n=len(rows),
+            unit="refit",
+        )
+
+
+def _repeats(tables: Tables) -> Iterator[Finding]:
+    """Seeds that changed nothing."""
+    models = tables["models"]
+    repeats = models[models["repeats_seed"].notna()]
+    if repeats.empty:
+        return
+    yield described(
+        "a count",
+        id="check:repeats",
+        topic="check",
+        headline=True,
+        sentence=(
+            f"{amount(len(repeats), 'seed')} of {amount(repeats['model'].nunique(), 'model')} changed "
+            "nothing: the weights are those of an earlier seed. They are shown as a check of determinism, "
+            "and count for no test."
+        ),
+        n=len(repeats),
+        unit="seed",
+    )
+
+
+def training_chart(study: Study, tables: Tables) -> Any:
+    """Loss curves of everything that was trained: a row of panels per stage, a panel per family."""
+    curves = tables["training"]
+    if curves.empty:
+        return None
+    rows = labelled(study, curves)
+    stages = [
+        _stage(study, method, rows[rows["method"] == method], tables["models"])
+        for method in dict.fromkeys(rows["method"])
+    ]
+    return alt.vconcat(*stages, spacing=14)
+
+
+def _stage(study: Study, method: str, rows: pd.DataFrame, models: pd.DataFrame) -> Any:
+    # Training loss exists for every step; a curve needs no more points than it has pixels.
+    every = max(1, int(rows["step"].max()) // POINTS_OF_A_CURVE)
+    rows = rows[rows["split"].ne("train") | (rows["step"] % every == 0)]
+    entropy = models.groupby("family")["unigram_entropy_nats"].mean()
+    rows = rows.assign(split=rows["split"].map(SPLITS), unigram=rows["family"].map(entropy) if method == BASE else None)
+    points = rows[["label", "model", "family", "seed", "step", "split", "loss_nats", "unigram"]]
+    base = alt.Chart(points, width=170, height=110)
+    dashes = alt.Scale(domain=list(SPLITS.values()), range=[[2, 2], [1, 0]])
+    lines = base.mark_line(strokeWidth=1.2).encode(
+        x=alt.X("step:Q", title="Step", axis=alt.Axis(tickCount=5)),
+        y=alt.Y("loss_nats:Q", title="Loss (nats)", scale=alt.Scale(zero=False)),
+        color=family_colour(families(study), legend=False),
+        strokeDash=alt.StrokeDash("split:N", scale=dashes, legend=alt.Legend(title="Text", symbolType="stroke")),
+        detail=["model:N", "seed:N"],
+        tooltip=tooltip(Model="label:N", Seed="seed:O", Step="step:O", Loss="loss_nats:Q"),
+    )
+    chart = alt.layer(lines)
+    if rows["unigram"].notna().any():
+        rule = base.mark_rule(color=GREY, strokeDash=[6, 3]).encode(y="mean(unigram):Q")
+        chart = alt.layer(rule, lines)
+    title = "Training from scratch" if method == BASE else f"Alignment by {method}"
+    return by_family(study, chart, columns=4).properties(title=title)
+
+
+def models_view(tables: Tables) -> View:
+    """One row per model; numbers of training are means over its refits."""
+    numbers = ["held_out_loss_nats", "corpus_loss_nats_before", "corpus_loss_nats_after"]
+    numbers += ["preference_accuracy_before", "preference_accuracy_after"]
+    models = tables["models"]
+    rows = models.drop_duplicates("model").set_index("model")
+    refits = models[models["repeats_seed"].isna()].groupby("model", sort=False)
+    rows = rows.assign(refits=refits.size())
+    rows[numbers] = refits[numbers].mean()
+    return view(
+        rows.reset_index(),
+        [
+            ("Model", lambda row: plain(row["model"]), NAME),
+            ("Made", partial(_made, labels_of_methods(tables)), NAME),
+            ("Refits", lambda row: str(row["refits"]), NUMBER),
+            ("Attention", lambda row: _text(row["attention"]), NAME),
+            ("Layers", lambda row: _text(row["layers"]), NUMBER),
+            ("Heads", lambda row: _text(row["heads"]), NUMBER),
+            ("Key-value heads", lambda row: _text(row["key_value_heads"]), NUMBER),
+            ("Head width", lambda row: _text(row["head_width"]), NUMBER),
+            ("Window (tokens)", lambda row: _window(row), NUMBER),
+            ("Crowding", lambda row: number(row["crowding"], 2), NUMBER),
+            (
+                "Parameters",
+                lambda row: "–" if missing(row["parameters"]) else f"{row['parameters']:,}",
+                NUMBER,
+            ),
+            ("Held-out loss (nats)", lambda row: _loss(row), NUMBER),
+            ("Preference accuracy", lambda row: _preference(row), NUMBER),
+        ],
+    )
+
+
+def _made(labels: Mapping[str | None, str], row: Row) -> str:
+    if missing(row["base"]):
+        return SOURCES.get(row["source"], plain(row["source"]))
+    return f"{labels[row['method']]} of {plain(row['base'])}"
+
+
+def _window(row: Row) -> str:
+    if missing(row["window_layers"]):
+        return "–"
+    if not row["window_layers"]:
+        return "none"
+    everywhere = row["window_layers"] == row["layers"]
+    window = f"{row['window_tokens']}" + ("" if everywhere else f" in {amount(row['window_layers'], 'layer')}")
+    cannot_act = not missing(row["window_layers_acting"]) and not row["window_layers_acting"]
+    return f"{window}, acts on no prompt" if cannot_act else window
+
+
+def _loss(row: Row) -> str:
+    if not missing(row["corpus_loss_nats_after"]):
+        return f"{number(row['corpus_loss_nats_before'], 2)} → {number(row['corpus_loss_nats_after'], 2)}"
+    return number(row["held_out_loss_nats"], 2)
+
+
+def _preference(row: Row) -> str:
+    if missing(row["preference_accuracy_after"]):
+        return "–"
+    return f"{number(row['preference_accuracy_before'], 2)} → {number(row['preference_accuracy_after'], 2)}"
+
+
+def _text(value: object) -> str:
+    return "–" if missing(value) else str(value)
+
+
+def passages(study: Study, tables: Tables) -> Iterator[Passage]:
+    """A row per model."""
+    yield Passage(
+        "What they are",
+        (
+            "Crowding is heads / key-value heads × heads / head width. Preference accuracy is the share of held-out "
+            "preference pairs whose preferred text is the more likely one.",
+        ),
+        [
+            (
+                models_view(tables),
+                "What the models are, read from their configurations; losses and accuracies are means over refits, "
+                "before → after alignment",
+            )
+        ],
+    )
+
+
+PART = Part(
+    name="models",
+    title="Models",
+    tables=TABLES,
+    charts=lambda study: [
+        Chart(
+            "training",
+            training_chart,
+            "How the models were trained",
+            "Loss on training and on held-out text, a line per refit. Dashed grey: entropy of the token "
+            "frequencies, which a model reaches that knows nothing but how common each token is. The loss "
+            "of DPO is not a loss of language modelling and starts at ln 2.",
+        ),
+    ],
+    findings=findings,
+    passages=passages,
+)
