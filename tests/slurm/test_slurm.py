@@ -27,6 +27,7 @@ WITH_GPU = ("--set-resources", "extract_attention:gpu=1")
 INPUTS = [("declare", "verify_prompts", "build_corpus"), ("train_tokenizer",), ("check_lengths",)]
 REPORT = [
     ("check_declaration", "run_controls", "contrast_models", "analyse_factors"),
+    ("summarize_specialization",),
     ("aggregate",),
     ("draw_figures",),
     ("write_report",),
