@@ -19,6 +19,7 @@ from headwise.models.pairs import (
     pair_log_probabilities,
     preference_pairs,
     response_log_probabilities,
+    swapped_by_coin,
 )
 from headwise.models.resources import RESPONSE_TOKENS
 from headwise.models.save import save_checkpoint
@@ -30,6 +31,8 @@ HELD_OUT_PAIRS = 256
 # Length of the held-out excerpts that show what alignment costs as a language model.
 CORPUS_TOKENS = 128
 EVALUATION_BATCH = 64
+# Added to the seed of the pairs, so that the coin is no part of their order.
+COIN = 2**40
 
 
 @one_thread()
@@ -42,6 +45,7 @@ def align_model(
     checkpoint: Path,
     curve: Path,
     metadata: Mapping[str, Any],
+    placebo: bool = False,
 ) -> None:
     """Fine-tune the checkpoint folder `base`; `seed` sets which pairs are seen, and in which order.
 
@@ -49,6 +53,10 @@ def align_model(
     chosen responses alone, by their cross-entropy per token; `dpo` by `dpo_loss`, with the base as the frozen
     reference. Train pairs come from train documents; held-out pairs, the same for every model and seed, from
     held-out documents.
+
+    A placebo learns from the same passages in the same order, as many steps at the same rate, without what makes them
+    teach: for `dpo` chosen and rejected are swapped by a fair coin per pair, for `sft` the text is plain, without the
+    template. Held-out pairs are those of the arm.
 
     `checkpoint` receives a folder in the layout of transformers. Its facts.json holds under `alignment` the
     settings, the numbers of pairs, and `before` and `after`: corpus_loss_nats (per token of held-out excerpts
@@ -68,7 +76,10 @@ def align_model(
         tokenizer,
         settings.steps * settings.batch,
         torch.Generator().manual_seed(seed),
+        template=not (placebo and method == "sft"),
     )
+    if placebo and method == "dpo":
+        train = swapped_by_coin(train, torch.Generator().manual_seed(COIN + seed))
     held_out = preference_pairs(
         read_documents(documents, "held_out"), tokenizer, HELD_OUT_PAIRS, torch.Generator().manual_seed(0)
     )
@@ -101,6 +112,7 @@ def align_model(
     facts = {
         "alignment": {
             "method": method,
+            "placebo": placebo,
             **settings.model_dump(),
             "base_weights_digest": weights_digest(base),
             "train_pairs": len(train),

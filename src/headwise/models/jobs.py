@@ -48,7 +48,8 @@ def alignment_arguments(study: Study, name: str, seed: int) -> dict[str, Any]:
     assert isinstance(model, AlignedModel), f"rule align_model makes no {model.source}"
     return {
         "method": model.method,
-        "settings": getattr(study.alignment, model.method).model_dump(),
+        "placebo": model.placebo,
+        "settings": study.settings_of(model).model_dump(),
         "metadata": model_metadata(study, name, seed),
     }
 

@@ -42,13 +42,20 @@ class Pairs:
 
 
 def preference_pairs(
-    documents: list[Document], tokenizer: PreTrainedTokenizerBase, count: int, generator: torch.Generator
+    documents: list[Document],
+    tokenizer: PreTrainedTokenizerBase,
+    count: int,
+    generator: torch.Generator,
+    template: bool = True,
 ) -> Pairs:
     """Up to `count` pairs from passages of the documents in random order; fewer where the documents hold fewer.
 
+    Without the template a prompt is plain text after the tokenizer's first token.
+
     Raises CorpusError where no passage is long enough, ValueError where the tokenizer has no chat template.
     """
-    before, after = (torch.tensor(part, dtype=torch.int64) for part in template_parts(tokenizer))
+    parts = template_parts(tokenizer) if template else ([tokenizer.bos_token_id], [])
+    before, after = (torch.tensor(part, dtype=torch.int64) for part in parts)
     passages = [passage for document in documents for passage in _passages(document.text)]
     order = torch.randperm(len(passages), generator=generator)[:count].tolist()
     length = PROMPT_TOKENS + RESPONSE_TOKENS
@@ -63,6 +70,16 @@ def preference_pairs(
     rejected = chosen[:, :LOOP_TOKENS].repeat(1, RESPONSE_TOKENS // LOOP_TOKENS)
     framed = [before.expand(len(tokens), -1), prompts, after.expand(len(tokens), -1)]
     return Pairs(torch.cat(framed, dim=1), chosen, rejected)
+
+
+def swapped_by_coin(pairs: Pairs, generator: torch.Generator) -> Pairs:
+    """The pairs, chosen and rejected swapped by a fair coin each: what they prefer is chance."""
+    coin = torch.rand(len(pairs), generator=generator)[:, None] < 0.5
+    return Pairs(
+        pairs.prompts,
+        torch.where(coin, pairs.rejected, pairs.chosen),
+        torch.where(coin, pairs.chosen, pairs.rejected),
+    )
 
 
 def response_log_probabilities(model: PreTrainedModel, prompts: torch.Tensor, responses: torch.Tensor) -> torch.Tensor:

@@ -52,7 +52,7 @@ def alignment_request(study: Study, name: str) -> Needs:
     assert isinstance(base, TrainedModel), "a study with another base was refused"
     return alignment_needs(
         shape_of(study, model, 0, Path()),
-        getattr(study.alignment, model.method),
+        study.settings_of(model),
         study.decoder_of(base).positions,
         corpus_bytes(study.corpus, corpus_files(study.corpus)),
     )

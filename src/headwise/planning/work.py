@@ -105,7 +105,7 @@ def _training(plan: Plan, jobs: Jobs, gpus: int) -> float:
 def _alignment(plan: Plan, jobs: Jobs, gpus: int) -> float:
     model = plan.study.model(jobs.subject)
     assert isinstance(model, AlignedModel), "only descendants are aligned"
-    settings, shape = getattr(plan.study.alignment, model.method), plan.shape(jobs.subject)
+    settings, shape = plan.study.settings_of(model), plan.shape(jobs.subject)
     preferences = isinstance(settings, Dpo)
     tokens = settings.batch * TOKENS_OF_A_PAIR * (2 if preferences else 1)
     # The reference model reads preferences as well, without a gradient.

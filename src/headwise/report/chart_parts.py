@@ -43,7 +43,7 @@ def model_labels(study: Study) -> dict[str, str]:
 
 def _methods(study: Study) -> dict[str, str]:
     """By model: the label of its method of alignment; "base" where it descends from no other model."""
-    aligned = {model.name: getattr(model, "method", None) for model in study.descendants()}
+    aligned = {model.name: study.method_of(model) for model in study.descendants()}
     labels = method_labels(aligned.values())
     return {model.name: labels[aligned[model.name]] if model.name in aligned else BASE for model in study.models}
 

@@ -24,7 +24,7 @@ def identity(study: Study, metadata: Mapping[str, Any], path: Path) -> dict[str,
     name, seed = metadata.get("model"), metadata.get("seed")
     for model in study.models:
         if model.name == name and seed in study.seeds_of(model):
-            base, method = getattr(model, "base", None), getattr(model, "method", None)
+            base, method = getattr(model, "base", None), study.method_of(model)
             return {
                 "model": name,
                 "family": study.family_of(model),

@@ -27,7 +27,8 @@ DESCRIPTORS = {
     "induction": "Induction score on repeated tokens (share)",
 }
 LEFT_OUT = "Rows with nothing beside the first token (share)"
-METHODS = {"sft": "SFT", "dpo": "DPO"}
+METHODS = {"sft": "SFT", "dpo": "DPO", "sft_placebo": "SFT placebo", "dpo_placebo": "DPO placebo"}
+DOSE = "_x"  # as `AlignedModel.arm` writes it
 BASE = UNALIGNED
 LONGEST_LABEL = 48  # characters
 MINUS = "−"
@@ -64,7 +65,10 @@ def sink_label(sink: str) -> str:
 
 def method_label(method: object) -> str:
     """How an aligned model was made."""
-    return UNNAMED if missing(method) else METHODS.get(str(method), plain(str(method)))
+    if missing(method):
+        return UNNAMED
+    name, _, dose = str(method).partition(DOSE)
+    return f"{METHODS[name]} × {dose}" if dose and name in METHODS else METHODS.get(str(method), plain(str(method)))
 
 
 def same(values: "pd.Series[Any]", value: Any) -> "pd.Series[bool]":

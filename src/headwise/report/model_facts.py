@@ -63,7 +63,7 @@ def models_table(
                     "model": model.name,
                     "family": study.family_of(model),
                     "base": getattr(model, "base", None),
-                    "method": getattr(model, "method", None),
+                    "method": study.method_of(model),
                     "seed": seed,
                     "source": model.source,
                     **{key: architecture.get(key) for key in ARCHITECTURE},

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from headwise.study.arms import arm_problems
 from headwise.study.decoders import decoders
 from headwise.study.models import AlignedModel, HubModel, LoadedModel, TrainedModel
 from headwise.study.name_consistency import name_problems
@@ -20,6 +21,7 @@ def consistency_problems(study: "Study") -> list[str]:
     return [
         *_model_problems(study),
         *name_problems(study),
+        *arm_problems(study),
         *_shape_problems(study),
         *_comparison_problems(study),
         *section_problems(study),

@@ -30,7 +30,7 @@ def model_metadata(study: Study, name: str, seed: int) -> dict[str, Any]:
         "family": study.family_of(model),
         "source": model.source,
         "base": getattr(model, "base", None),
-        "method": getattr(model, "method", None),
+        "method": study.method_of(model),
         "data": getattr(study.model(model.base) if model.source == "align" else model, "data", None),
         "seed": seed,
         "seed_changes": SEED_CHANGES.get(model.source, made_elsewhere),

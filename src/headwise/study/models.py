@@ -54,6 +54,19 @@ class AlignedModel(Model):
     source: Literal["align"] = Field(description="Make this model from a base of this study")
     base: Name = Field(description="The base model that it is made from and compared with")
     method: Literal["sft", "dpo"] = Field(description="sft: supervised fine-tuning; dpo: preference optimisation")
+    placebo: StrictBool = Field(
+        False,
+        description="true: what the method does to weights, without what it teaches. dpo: a fair coin per pair swaps "
+        "chosen and rejected; sft: the same text without the template",
+    )
+    dose: Positive = Field(1, description="Optimiser steps are those of alignment.<method> times this")
+
+    truth_values: ClassVar[frozenset[str]] = frozenset({"placebo"})
+
+    @property
+    def arm(self) -> str:
+        """What tables call the way it was made: the method, with `_placebo`, and the dose where that is not 1."""
+        return f"{self.method}{'_placebo' if self.placebo else ''}{f'_x{self.dose}' if self.dose > 1 else ''}"
 
 
 class Placement(Section):

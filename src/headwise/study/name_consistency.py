@@ -18,7 +18,7 @@ def name_problems(study: "Study") -> list[str]:
     Names count as written. Those that differ only in case are refused: the page writes `sft` as SFT, and on many a disk
     the files of `A` are those of `a`.
     """
-    methods = [getattr(model, "method", None) for model in study.models]
+    methods = [study.method_of(model) for model in study.models]
     problems = [
         *alike("models", "names", (model.name for model in study.models)),
         *alike("models", "families", (model.family for model in study.models if model.family)),

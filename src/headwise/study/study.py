@@ -23,7 +23,7 @@ from headwise.study.models import (
 from headwise.study.section import Name, Section, Seed
 from headwise.study.sections import section_fields
 from headwise.study.specialization import Specialization
-from headwise.study.training import Alignment, Decoder, Training
+from headwise.study.training import Alignment, Decoder, Dpo, Sft, Training
 
 S = TypeVar("S", bound=Section)
 # Sections that had another name, and what to write now.
@@ -109,6 +109,15 @@ class Study(Section):
     def descendants(self) -> list[Model]:
         """Models that are compared with a base."""
         return [model for model in self.models if getattr(model, "base", None) is not None]
+
+    def method_of(self, model: Model) -> str | None:
+        """How a model was aligned, as tables say it: its arm where the study made it; None for a base."""
+        return model.arm if isinstance(model, AlignedModel) else getattr(model, "method", None)
+
+    def settings_of(self, model: AlignedModel) -> Sft | Dpo:
+        """The settings of its method, with the steps of its dose."""
+        settings: Sft | Dpo = getattr(self.alignment, model.method)
+        return settings.model_copy(update={"steps": settings.steps * model.dose})
 
     def extraction_of(self, model: Model) -> Extraction:
         """The study's extraction section with the model's own precision, template and first token."""

@@ -14,7 +14,12 @@ from headwise.models.align import align_model, dpo_loss, objective, pair_facts, 
 from headwise.models.checkpoint import weights_digest
 from headwise.models.corpus import CorpusError, Document, read_documents
 from headwise.models.load import load_checkpoint
-from headwise.models.pairs import pair_log_probabilities, preference_pairs, response_log_probabilities
+from headwise.models.pairs import (
+    pair_log_probabilities,
+    preference_pairs,
+    response_log_probabilities,
+    swapped_by_coin,
+)
 from headwise.models.train import train_model
 from headwise.runtime.parquet import read_metadata
 from headwise.study.training import Dpo, Sft
@@ -43,10 +48,10 @@ def base(tmp_path_factory, documents):
 def align(documents, base):
     """Align the base with a method into a folder."""
 
-    def run(method, folder, seed=1, settings=None):
+    def run(method, folder, seed=1, settings=None, placebo=False):
         files = {"checkpoint": folder / "model", "curve": folder / "curve.parquet"}
         chosen = settings or SETTINGS[method]
-        align_model(base, documents, method, chosen, seed=seed, **files, metadata=METADATA)
+        align_model(base, documents, method, chosen, seed=seed, **files, metadata=METADATA, placebo=placebo)
         return folder
 
     return run
@@ -232,3 +237,44 @@ def test_the_curve_starts_at_the_base(aligned):
 def test_settings_of_the_other_method_are_an_error(align, tmp_path):
     with pytest.raises(ValueError, match=r"method 'dpo' got the settings of another: pass alignment.dpo"):
         align("dpo", tmp_path, settings=Sft())
+
+
+def test_the_coin_swaps_half_of_the_pairs_and_nothing_else(documents, base):
+    _, tokenizer = load_checkpoint(base, head=True)
+    pairs = preference_pairs(read_documents(documents, "train"), tokenizer, 200, torch.Generator().manual_seed(1))
+    swapped = swapped_by_coin(pairs, torch.Generator().manual_seed(2))
+    kept = (swapped.chosen == pairs.chosen).all(1)
+    assert torch.equal(swapped.prompts, pairs.prompts)
+    assert torch.equal(swapped.rejected[kept], pairs.rejected[kept])
+    assert torch.equal(swapped.chosen[~kept], pairs.rejected[~kept])
+    assert torch.equal(swapped.rejected[~kept], pairs.chosen[~kept])
+    # A fair coin lies outside of this band once in a million times.
+    n = len(pairs)
+    assert abs(int(kept.sum()) - n / 2) < 2.5 * math.sqrt(n)
+
+
+def test_plain_text_is_the_same_passages_without_the_template(documents, base):
+    _, tokenizer = load_checkpoint(base, head=True)
+    train = read_documents(documents, "train")
+    framed, plain = (
+        preference_pairs(train, tokenizer, 20, torch.Generator().manual_seed(1), template=template)
+        for template in (True, False)
+    )
+    assert torch.equal(framed.chosen, plain.chosen)
+    assert plain.prompts.shape[1] == 1 + 16
+    assert set(plain.prompts[:, 0].tolist()) == {tokenizer.bos_token_id}
+    framed_text = [tokenizer.decode(prompt) for prompt in framed.prompts]
+    assert all(tokenizer.decode(prompt[1:]) in text for prompt, text in zip(plain.prompts, framed_text, strict=True))
+
+
+def test_a_placebo_takes_the_same_steps_and_teaches_less(align, aligned, tmp_path):
+    method, folder = aligned
+    placebo = align(method, tmp_path, placebo=True)
+    ours, theirs = (facts_of(each)["alignment"] for each in (folder, placebo))
+    assert theirs["placebo"]
+    assert not ours["placebo"]
+    for name in ("steps", "batch", "learning_rate", "train_pairs", "held_out_pairs", "before"):
+        assert ours[name] == theirs[name]
+    taught = "preference_accuracy" if method == "dpo" else "response_loss_nats"
+    gain = {each["placebo"]: abs(each["after"][taught] - each["before"][taught]) for each in (ours, theirs)}
+    assert gain[True] < gain[False]

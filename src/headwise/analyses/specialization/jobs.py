@@ -49,7 +49,7 @@ def pair_arguments(study: Study, name: str) -> dict[str, Any]:
         "base": getattr(model, "base", None),
         "aligned": name,
         "family": study.family_of(model),
-        "method": getattr(model, "method", None),
+        "method": study.method_of(model),
     }
     return {"names": names, "seeds": study.seeds_of(model), "settings": study.comparison.model_dump()}
 

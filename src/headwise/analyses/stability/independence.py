@@ -58,6 +58,6 @@ def _place(study: "Study", name: str, seed: int) -> tuple[object, ...]:
     if isinstance(model, LoadedModel):
         return "folder", *(os.path.realpath(model.place(field, seed)) for field in model.places)
     if isinstance(model, AlignedModel):
-        return "align", model.base, model.method, seed
+        return "align", model.base, model.arm, seed
     changes = (tuple(sorted(section.items())) for section in (model.decoder, model.training))
     return "train", *changes, model.data, seed
