@@ -60,6 +60,7 @@ def test_job_counts_follow_from_models_and_seeds(checkout: Path, root: Path, sna
         "declare": 1,
         "check_declaration": 1,
         "run_controls": 1,
+        "measure_working_heads": 1,
         "analyse_factors": 1,
         "aggregate": 1,
         "draw_figures": 1,

@@ -14,5 +14,6 @@ ANALYSES = (
     "recursion",
     "stability",
     "calibration",
+    "working_heads",
     "controls",
 )

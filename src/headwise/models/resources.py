@@ -59,6 +59,8 @@ GPU_SPEEDUP = 20
 STARTING_SECONDS = 60
 # What a loop of small steps costs however small the model is.
 SECONDS_PER_STEP = 0.2
+# Cutting text into tokens; reading a small checkpoint.
+SECONDS_PER_BYTE, SECONDS_PER_MODEL = 1e-6, 2
 READING_BYTES_PER_SECOND, FETCHING_BYTES_PER_SECOND = 1e8, 1e7
 FEWEST_MINUTES = 10
 STANDARD_LIBRARY_BYTES = 4_000_000  # 2.4 MB with Python 3.11
@@ -202,6 +204,14 @@ def alignment_needs(shape: Shape, settings: Sft | Dpo, tokens: int, corpus_bytes
         memory_mb=_megabytes(weights + steps) + _corpus_mb(corpus_bytes) + LIBRARIES_MB,
         minutes=_minutes(settings.steps * (SECONDS_PER_STEP + operations / CORE_FLOPS)),
     )
+
+
+def held_out_needs(shapes: Sequence[Shape], trained: Sequence[Needs], tokens: int, corpus_bytes: int) -> Needs:
+    """For so many tokens of held-out text through each of these models in turn, and counts of the text that they were
+    trained on (`trained`: what training them asks for): no more memory than training takes, and its text read once."""
+    operations = sum(2 * shape.parameters * tokens for shape in shapes)
+    seconds = len(shapes) * SECONDS_PER_MODEL + operations / CORE_FLOPS + corpus_bytes * SECONDS_PER_BYTE
+    return Needs(memory_mb=max(needs.memory_mb for needs in trained), minutes=_minutes(seconds))
 
 
 def fetching_needs(shape: Shape | None) -> Needs:

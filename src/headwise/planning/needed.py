@@ -19,6 +19,7 @@ from headwise.planning.requests import (
     refits_request,
     training_request,
     variants_request,
+    working_heads_request,
 )
 from headwise.study.study import Study
 
@@ -73,6 +74,11 @@ def probe(study: Study, wildcards: Any, input: Any, prompts: int) -> Needs:
     refits = refits_of(study, wildcards.group)
     shapes = [_shape(study, *refit, checkpoint) for refit, checkpoint in zip(refits, input.refits, strict=True)]
     return refits_request(study, [name for name, _ in refits], shapes, prompts)
+
+
+def working_heads(study: Study, wildcards: Any, input: Any, prompts: int) -> Needs:
+    """Of rule measure_working_heads."""
+    return working_heads_request(study)
 
 
 def _shape(study: Study, name: str, seed: str | int, checkpoint: str) -> Shape:

@@ -38,6 +38,7 @@ RATES = {
     "check_declaration": 0.83,
     "compute_released": 3,
     "run_controls": 9.3,
+    "measure_working_heads": 1,
     "probe_refits": 1.3,
     "compare_refits": 0.45,
     "summarize_stability": 5,

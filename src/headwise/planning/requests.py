@@ -14,6 +14,8 @@ from headwise.analyses.stability.needs import refits_needs
 from headwise.analyses.stability.settings import Stability
 from headwise.analyses.variants.needs import variants_needs
 from headwise.analyses.variants.settings import Variants
+from headwise.analyses.working_heads.jobs import judged_models
+from headwise.analyses.working_heads.settings import HELD_OUT_TOKENS
 from headwise.models.files import corpus_files
 from headwise.models.resources import (
     Needs,
@@ -21,6 +23,7 @@ from headwise.models.resources import (
     corpus_bytes,
     extraction_needs,
     fetching_needs,
+    held_out_needs,
     loaded_bytes,
     loss_bytes,
     perturbation_needs,
@@ -119,6 +122,16 @@ def refits_request(study: Study, names: Sequence[str], shapes: Sequence[Shape], 
     longest = study.extraction_of(study.model(names[0])).max_tokens
     weights = _loaded(study, names[0], shapes[0])
     return refits_needs(each, shapes[0], weights, study.section(Stability), longest, prompts * longest)
+
+
+def working_heads_request(study: Study) -> Needs:
+    """For all models that are made here, one after another; none is a job without them."""
+    models = judged_models(study)
+    trained = [training_request(study, model.name) for model in models if isinstance(model, TrainedModel)]
+    if not trained:
+        return Needs(0, 0)
+    shapes = [shape_of(study, model, 0, Path()) for model in models for _ in study.seeds_of(model)]
+    return held_out_needs(shapes, trained, 2 * HELD_OUT_TOKENS, corpus_bytes(study.corpus, corpus_files(study.corpus)))
 
 
 def _loaded(study: Study, name: str, shape: Shape) -> int:

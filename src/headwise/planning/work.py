@@ -14,6 +14,8 @@ from headwise.analyses.recursion.settings import Recursion
 from headwise.analyses.stability.jobs import refits_of
 from headwise.analyses.stability.settings import Stability
 from headwise.analyses.variants.settings import Variants
+from headwise.analyses.working_heads.jobs import judged_models
+from headwise.analyses.working_heads.settings import HELD_OUT_TOKENS
 from headwise.models.files import corpus_files
 from headwise.models.resources import FETCHING_BYTES_PER_SECOND, GPU_FLOPS, GPU_SPEEDUP, corpus_bytes
 from headwise.models.shape import Shape
@@ -195,6 +197,17 @@ def _probing(plan: Plan, jobs: Jobs, gpus: int) -> float:
     return seconds
 
 
+def _working_heads(plan: Plan, jobs: Jobs, gpus: int) -> float:
+    """Two passes over held-out text of each model at each seed: with attention, and without."""
+    study = plan.study
+    seconds = _tokenizing(plan)
+    for model in judged_models(study):
+        shape = plan.shape(model.name)
+        passes = 2 * (_forward(shape, HELD_OUT_TOKENS, gpus) + _loss(shape, HELD_OUT_TOKENS, gpus))
+        seconds += len(study.seeds_of(model)) * (_reading(plan, model.name) + passes)
+    return seconds
+
+
 def _comparison(plan: Plan, jobs: Jobs, gpus: int) -> float:
     stability, refits = _group(plan, jobs.subject)
     shape, tokens = plan.shape(refits[0]), plan.tokens(refits[0])
@@ -222,4 +235,5 @@ _COUNTS: dict[str, Callable[[Plan, Jobs, int], float]] = {
     "recurse_model": _recursion,
     "probe_refits": _probing,
     "compare_refits": _comparison,
+    "measure_working_heads": _working_heads,
 }

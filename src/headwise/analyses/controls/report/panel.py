@@ -23,6 +23,7 @@ def control_panel(tables: Tables) -> pd.DataFrame:
         *_duplication(tables),
         *_false_rejections(tables),
         *_chance_level(tables),
+        *_working_heads(tables),
     ]
     return pd.concat([typed(Control, tables.get("controls", pd.DataFrame())), frame_of(Control, found)])
 
@@ -93,3 +94,15 @@ def _chance_level(tables: Tables) -> Iterator[Control]:
     largest = float(rows["chance_corrected"].abs().max())
     basis = f"{amount(len(rows), 'measure')} of stability"
     yield within(control, basis, expected, largest, 0.0, CHANCE, "the one farthest from 0")
+
+
+def _working_heads(tables: Tables) -> Iterator[Control]:
+    """Whether there is anything to measure: models whose heads do something."""
+    control, expected = "models that are trained here", "all have working heads"
+    rows = _table(tables, "working_heads")
+    if rows.empty:
+        yield not_run(control, expected, "this study does not look whether heads of models that it trains do anything")
+        return
+    basis = f"{amount(len(rows), 'model')}, each refit counted"
+    idle = float((~rows["works"].astype(bool)).sum())
+    yield within(control, basis, expected, idle, 0.0, 0.0, "models without working heads")
