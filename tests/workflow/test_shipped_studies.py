@@ -51,6 +51,7 @@ JOBS = {
         "train_tokenizer": 1,
         "check_lengths": 1,
         "train_model": 26 * 5,
+        "measure_working_heads": 1,
         "fetch_model": 2 * 5,
         "convert_model": 2 * 5,
         "extract_attention": 28 * 5,
