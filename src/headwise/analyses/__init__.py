@@ -8,6 +8,7 @@ one; it has names alone, so that nothing is imported for it.
 ANALYSES = (
     "specialization",
     "declaration",
+    "dose",
     "factors",
     "variants",
     "noise",

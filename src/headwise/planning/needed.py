@@ -6,12 +6,14 @@ Imported by the Snakefile: nothing heavy is imported here.
 from pathlib import Path
 from typing import Any
 
+from headwise.analyses.dose.settings import descendants_of
 from headwise.analyses.recursion.jobs import arm_of
 from headwise.analyses.stability.jobs import refits_of
 from headwise.models.resources import Needs, conversion_needs
 from headwise.models.shape import Shape, shape_of
 from headwise.planning.requests import (
     alignment_request,
+    dose_request,
     extraction_request,
     fetching_request,
     perturbation_request,
@@ -61,6 +63,13 @@ def perturbation(study: Study, wildcards: Any, input: Any, prompts: int) -> Need
     """Of rule perturb_model."""
     shape = _shape(study, wildcards.model, wildcards.seed, input.base)
     return perturbation_request(study, wildcards.model, int(wildcards.seed), shape, prompts)
+
+
+def dose(study: Study, wildcards: Any, input: Any, prompts: int) -> Needs:
+    """Of rule measure_dose."""
+    seed = descendants_of(study, wildcards.model)[0][1]
+    shape = _shape(study, wildcards.model, seed, input.bases[0])
+    return dose_request(study, wildcards.model, shape, prompts)
 
 
 def recursion(study: Study, wildcards: Any, input: Any, prompts: int) -> Needs:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from headwise.analyses.dose.settings import descendants_of
 from headwise.analyses.noise.bases import probed_descendants
 from headwise.analyses.noise.settings import Noise
 from headwise.analyses.recursion.settings import Recursion
@@ -105,6 +106,16 @@ def perturbation_request(study: Study, base: str, seed: int, shape: Shape, promp
         twin = twin_bytes(shape, extraction) if base in noise.duplicate else 0
     each = [_weights_request(study, base, shape, prompts)] * measured
     return perturbation_needs(each, _loaded(study, base, shape), text, twin)
+
+
+def dose_request(study: Study, base: str, shape: Shape, prompts: int) -> Needs:
+    """For the passes of a base and of its descendants at all seeds, two models at a time."""
+    extraction = extraction_request(study, base, shape, prompts)
+    tokens = study.extraction_of(study.model(base)).max_tokens
+    weights = _loaded(study, base, shape)
+    needs = perturbation_needs([extraction], weights, 2 * loss_bytes(shape, 1, tokens), weights)
+    # Two passes take less than an extraction, which makes statistics of all attention.
+    return replace(needs, minutes=max(extraction.minutes, len(descendants_of(study, base)) * extraction.minutes // 3))
 
 
 def recursion_request(study: Study, name: str, shape: Shape, prompts: int) -> Needs:

@@ -8,6 +8,7 @@ comparisons of heads entry by entry. Constants are processor seconds of one core
 
 from collections.abc import Callable
 
+from headwise.analyses.dose.settings import Dose, descendants_of
 from headwise.analyses.noise.bases import probed_descendants
 from headwise.analyses.noise.settings import Noise, Probe, measured_bases
 from headwise.analyses.recursion.settings import Recursion
@@ -174,6 +175,18 @@ def _noise(plan: Plan, name: str, noise: Noise, gpus: int) -> float:
     return seconds
 
 
+def _dose(plan: Plan, jobs: Jobs, gpus: int) -> float:
+    study, base = plan.study, jobs.subject
+    pairs, seconds = descendants_of(study, base), 0.0
+    chosen = spread(plan.tokens(base), study.section(Dose).prompts)
+    for name in [base] * len({seed for _, seed in pairs}) + [model.name for model, _ in pairs]:
+        seconds += _reading(plan, name)
+    # Both models of each pair read every prompt, and what they predict is compared word by word.
+    shape = plan.shape(base)
+    read = sum(_forward(shape, length, gpus) + _loss(shape, length, gpus) for length in chosen)
+    return seconds + 2 * len(pairs) * read
+
+
 def _recursion(plan: Plan, jobs: Jobs, gpus: int) -> float:
     recursion = plan.study.section(Recursion)
     (name,) = [arm.model for arm in recursion.arms if arm.name == jobs.subject]
@@ -230,6 +243,7 @@ _COUNTS: dict[str, Callable[[Plan, Jobs, int], float]] = {
     "align_model": _alignment,
     "fetch_model": _fetching,
     "extract_attention": _extraction,
+    "measure_dose": _dose,
     "measure_variants": _variants,
     "perturb_model": _perturbation,
     "recurse_model": _recursion,
