@@ -6,6 +6,14 @@ response begins with the same `LOOP_TOKENS` tokens and repeats them to the same 
 maximum likelihood leaves in language models (Holtzman et al. 2020; Welleck et al. 2020). The two begin alike,
 are equally long and use words of the corpus, so that telling them apart takes attention to what was said before.
 Responses are cut, not finished; no end token follows.
+
+Why loops. Of ten decoders of width 64, trained for 900 steps, preference accuracy on held-out pairs is .70 to .74,
+after 40 steps of DPO .76 to .83, and where a coin decides .69 to .74; in each DPO gains .06 to .14 more than its
+coin. Other rejected responses, tried on one of them, teach less or leave no room: what follows in another passage of
+the document stays at .56; pieces of eight tokens in reverse order begin at .96, neighbouring tokens swapped at 1.00,
+a loop of four tokens at .82; a loop of sixteen gains .02. DPO lowers the likelihood of chosen responses too (Razin et
+al. 2024): their loss rises by .07 to .14 nats per token in these 40 steps. Under SFT it falls, by .01 to .04, on
+plain text by .01 at most.
 """
 
 from dataclasses import dataclass
