@@ -14,6 +14,7 @@ from huggingface_hub.errors import HTTPError
 from headwise.models.files import corpus_files
 from headwise.models.grammar import grammar_texts
 from headwise.models.near_copies import ALIKE, HeldOut
+from headwise.models.package_texts import other_versions, package_facts, package_texts
 from headwise.models.standard_library import standard_library_texts
 from headwise.runtime.atomic import atomic
 from headwise.runtime.json_files import write_json
@@ -46,17 +47,24 @@ def build_corpus(settings: Corpus, documents: Path, facts: Path) -> None:
     """Gather the corpus of a study.
 
     `documents` receives one JSON object per line (id, title, text, split), sorted by id; texts that occur
-    twice are kept once. `facts` receives source, path, configuration, revision and python version (null where the
-    source has none), the SHA-256 of `documents`, and documents and characters per split. A document is held out when
-    the hash of its id says so: the split does not depend on the order of documents, nor on which others there are.
-    A training document that is a near copy of a held-out one is left out, so that held-out text stays as it is.
-    `left_out` counts documents without text, repeated ones and near copies; `held_out_in_training` is the share of the
-    spans of held-out text, about ten words each, that stand in training documents all the same.
+    twice are kept once. `facts` receives source, path, configuration, revision, python version, and version and licence
+    of each package (null where the source has none), the SHA-256 of `documents`, and documents and characters per
+    split. A document is held out when the hash of its id says so: the split does not depend on the order of documents,
+    nor on which others there are. A training document that is a near copy of a held-out one is left out, so that
+    held-out text stays as it is. `left_out` counts documents without text, repeated ones and near copies;
+    `held_out_in_training` is the share of the spans of held-out text, about ten words each, that stand in training
+    documents all the same.
 
     Raises CorpusError where there is no text, too little of it, a split without documents, or a file or row that is not
-    text, and where half of the held-out text stands in the training text.
+    text, where half of the held-out text stands in the training text, and where `settings.sha256` is another digest.
     """
-    sources = {"standard_library": _standard_library, "text": _text_files, "dataset": _dataset, "grammar": _grammar}
+    sources = {
+        "standard_library": _standard_library,
+        "packages": _packages,
+        "text": _text_files,
+        "dataset": _dataset,
+        "grammar": _grammar,
+    }
     texts = sources[settings.source](settings)
     left_out = {"empty": 0, "repeated": 0, "near_copies": 0}
     documents.parent.mkdir(parents=True, exist_ok=True)
@@ -69,13 +77,16 @@ def build_corpus(settings: Corpus, documents: Path, facts: Path) -> None:
         left_out["near_copies"] = len(near_copies)
         lengths = _write((each for each in _read(gathered) if each.id not in near_copies), temporary)
         _refuse_too_little(lengths, settings.held_out)
+        digest = file_digest(temporary)
+        _refuse_another(settings, digest)
     summary: dict[str, Any] = {
         "source": settings.source,
         "path": settings.path,
         "configuration": settings.configuration,
         "revision": settings.revision,
         "python": platform.python_version() if settings.source == "standard_library" else None,
-        "digest": file_digest(documents),
+        "packages": package_facts() if settings.source == "packages" else None,
+        "digest": digest,
         "documents": {split: len(characters) for split, characters in lengths.items()},
         "characters": {split: sum(characters) for split, characters in lengths.items()},
         "left_out": left_out,
@@ -140,6 +151,20 @@ def _refuse_too_little(lengths: Mapping[Split, Sequence[int]], held_out: float) 
             )
 
 
+def _refuse_another(settings: Corpus, digest: str) -> None:
+    """Raise CorpusError where the study names a corpus that is not the one built."""
+    if settings.sha256 in (None, digest):
+        return
+    remedy = "restore the text that the digest is of"
+    if settings.source == "packages":
+        others = ", ".join(other_versions()) or "none"
+        remedy = f"install the versions that constraints.txt pins (other ones here: {others})"
+    raise CorpusError(
+        f"corpus.sha256: expected {settings.sha256}, built {digest}: {remedy}, "
+        "or set corpus.sha256 to the digest that was built"
+    )
+
+
 def _documents(texts: Iterable[tuple[str, str, str]], held_out: float, left_out: dict[str, int]) -> Iterator[Document]:
     """Documents in their order, without empty and repeated ones, which `left_out` counts."""
     # Digests instead of texts: a data set may be larger than memory.
@@ -171,6 +196,10 @@ def _split(identity: str, held_out: float) -> Split:
 
 def _standard_library(settings: Corpus) -> list[tuple[str, str, str]]:
     return sorted(standard_library_texts())
+
+
+def _packages(settings: Corpus) -> list[tuple[str, str, str]]:
+    return package_texts()
 
 
 def _grammar(settings: Corpus) -> Iterable[tuple[str, str, str]]:

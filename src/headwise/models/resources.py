@@ -64,6 +64,7 @@ SECONDS_PER_BYTE, SECONDS_PER_MODEL = 1e-6, 2
 READING_BYTES_PER_SECOND, FETCHING_BYTES_PER_SECOND = 1e8, 1e7
 FEWEST_MINUTES = 10
 STANDARD_LIBRARY_BYTES = 4_000_000  # 2.4 MB with Python 3.11
+PACKAGES_BYTES = 14_000_000  # 12 MB of pinned versions
 UNKNOWN_ROWS, BYTES_PER_ROW = 1_000_000, 2_500  # C4 has 2.2 kB per row
 
 
@@ -172,6 +173,8 @@ def corpus_bytes(corpus: Corpus, files: Iterable[Path]) -> int:
         return sum(path.stat().st_size for path in files)
     if corpus.source == "standard_library":
         return STANDARD_LIBRARY_BYTES
+    if corpus.source == "packages":
+        return PACKAGES_BYTES
     return (corpus.rows or UNKNOWN_ROWS) * BYTES_PER_ROW
 
 

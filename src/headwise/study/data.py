@@ -19,10 +19,11 @@ class Prompts(Section):
 class Corpus(Section):
     """The text that models are trained on."""
 
-    source: Literal["standard_library", "text", "dataset", "grammar"] = Field(
+    source: Literal["standard_library", "packages", "text", "dataset", "grammar"] = Field(
         "standard_library",
-        description="standard_library: documentation of the running Python; text: a folder of .txt and .md files; "
-        "dataset: a data set of the `datasets` library; grammar: synthetic sentences",
+        description="standard_library: documentation of the running Python; packages: that of scientific packages in "
+        "pinned versions, the same on every machine; text: a folder of .txt and .md files; dataset: a data set of the "
+        "`datasets` library; grammar: synthetic sentences",
     )
     path: Place | None = Field(None, description="Folder of files (text); name on the hub, or folder (dataset)")
     configuration: str | None = Field(None, description="Of a data set that has several, the one to read (dataset)")
@@ -30,6 +31,9 @@ class Corpus(Section):
     column: str = Field("text", description="Column of the data set that holds the text (dataset)")
     revision: Commit | None = Field(None, description="Pinned commit of a data set on the hub (dataset)")
     rows: Positive | None = Field(None, description="Read the first rows alone; default: all of the split (dataset)")
+    sha256: Sha256 | None = Field(
+        None, description="Digest that the built corpus must have (`digest` in corpus.json); without it, any is taken"
+    )
     held_out: float = Field(0.05, gt=0, lt=0.5, description="Share of documents kept for evaluation, never trained on")
 
     @model_validator(mode="after")
