@@ -95,10 +95,10 @@ def test_verify_shows_what_the_default_study_would_run(monkeypatch: pytest.Monke
     monkeypatch.chdir(ROOT)
     done = headwise("verify", "config/config.yaml")
     assert done.exit_code == 0
-    assert re.search(r"multi_head-dpo +│ align +│ multi_head +│ dpo +│ 1, 2, 3 ", done.stdout)
-    assert re.search(r"models × seeds +36", done.stdout)
+    assert re.search(r"multi_head-dpo +│ align +│ multi_head +│ dpo +│ 1, 2, 3, 4, 5 ", done.stdout)
+    assert re.search(r"models × seeds +30", done.stdout)
     assert re.search(r"prompts +120: 20 factual, 20 reasoning", done.stdout)
-    assert re.search(r"estimators +hellinger, js_divergence", done.stdout)
+    assert re.search(r"estimators +hellinger, entropy_profile", done.stdout)
     assert "results/default/" in done.stdout
 
 

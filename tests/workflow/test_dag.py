@@ -1,4 +1,4 @@
-"""The default study's DAG: its rules, edges and job counts, and what Snakemake's users inspect it with."""
+"""DAGs of the default and the controlled study: rules, edges and job counts, and what Snakemake's users inspect."""
 
 import re
 import subprocess
@@ -30,13 +30,27 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     return folder
 
 
+CONTROLLED = ("--configfile", "config/studies/controlled.yaml")
+
+
+def test_the_default_study_measures_what_its_questions_need(checkout: Path, snakemake: Run) -> None:
+    counts = job_counts(snakemake(checkout, "-n").stdout)
+    assert {rule: counts[rule] for rule in ("train_model", "align_model", "perturb_model", "probe_refits")} == {
+        "train_model": 10,
+        "align_model": 20,
+        "perturb_model": 10,
+        "probe_refits": 2,
+    }
+    assert {"measure_effects", "answer_questions", "measure_working_heads"} <= set(counts)
+    assert not {"measure_variants", "recurse_model", "calibrate"} & set(counts)
+
+
 def test_job_counts_follow_from_models_and_seeds(checkout: Path, root: Path, snakemake: Run) -> None:
-    study = load_study(root / "config" / "config.yaml")
+    study = load_study(root / CONTROLLED[1])
     bases = sum(len(study.seeds_of(model)) for model in study.bases())
     aligned = sum(len(study.seeds_of(model)) for model in study.descendants())
-    assert (bases, aligned) == (12, 24)
-    assert len(measured_with_variants(study)) == 6
-    assert job_counts(snakemake(checkout, "-n").stdout) == {
+    assert (bases, aligned) == (6 * 8, (6 * 4 + 8) * 8)
+    assert job_counts(snakemake(checkout, "-n", *CONTROLLED).stdout) == {
         "verify_prompts": 1,
         "build_corpus": 1,
         "train_tokenizer": 1,
@@ -57,6 +71,8 @@ def test_job_counts_follow_from_models_and_seeds(checkout: Path, root: Path, sna
         "probe_refits": len(refit_groups(study)),
         "compare_refits": len(refit_groups(study)),
         "summarize_stability": 1,
+        "measure_effects": 1,
+        "answer_questions": 1,
         "declare": 1,
         "check_declaration": 1,
         "run_controls": 1,
@@ -80,7 +96,7 @@ def test_headwise_cost_counts_jobs_as_a_dry_run_does(
 
 
 def test_data_flow_from_rule_to_rule(checkout: Path, snakemake: Run) -> None:
-    graph = snakemake(checkout, "--rulegraph", "dot").stdout
+    graph = snakemake(checkout, "--rulegraph", "dot", *CONTROLLED).stdout
     names = dict(re.findall(r'(\d+)\[label = "(\w+)"', graph))
     edges = {(names[source], names[target]) for source, target in re.findall(r"(\d+) -> (\d+)", graph)}
     for edge in [
@@ -96,7 +112,9 @@ def test_data_flow_from_rule_to_rule(checkout: Path, snakemake: Run) -> None:
         ("compare_pair", "contrast_models"),
         ("contrast_models", "summarize_specialization"),
         ("check_declaration", "summarize_specialization"),
-        ("summarize_specialization", "aggregate"),
+        ("summarize_specialization", "measure_effects"),
+        ("measure_effects", "answer_questions"),
+        ("answer_questions", "aggregate"),
         ("declare", "extract_attention"),
         ("evaluate_specialization", "run_controls"),
         ("verify_prompts", "measure_variants"),
@@ -155,9 +173,9 @@ def test_planning_a_study_imports_neither_torch_nor_pandas(
 
 
 def test_config_on_the_command_line_changes_the_study(checkout: Path, snakemake: Run) -> None:
-    plan = snakemake(checkout, "-n", "--config", "name=other", "seeds=[7]").stdout
+    plan = snakemake(checkout, "-n", "--config", "name=other", "seeds=[7]", "questions=[]").stdout
     assert "results/other/models/multi_head/seed7" in plan
-    assert job_counts(plan)["train_model"] == 4
+    assert job_counts(plan)["train_model"] == 2
 
 
 def test_a_study_given_with_configfile_stands_alone(tmp_path: Path, snakemake: Run) -> None:

@@ -9,10 +9,10 @@ from subprocess import CompletedProcess
 import pytest
 
 Run = Callable[..., CompletedProcess[str]]
-# Between them they have every rule: the default study and its calibration; text from a grammar, and released files;
+# Between them they have every rule: the controlled study and its calibration; text from a grammar, and released files;
 # models that are fetched and measured as they are; models that are fetched and converted.
 STUDIES = {
-    "config/config.yaml": ["calibration"],
+    "config/studies/controlled.yaml": ["calibration"],
     "benchmarks/pilot.yaml": ["--config", "controls={released_results: released}"],
     "config/studies/gpt2_refits.yaml": [],
     "config/studies/bali2026.yaml": ["--config", "seeds=[1, 2]"],

@@ -1,5 +1,6 @@
 """Planning stays cheap where studies are large. Seconds are the benchmark's subject, since tests run side by side."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def test_planning_1210_models_costs_ten_times_what_121_cost(tmp_path: Path) -> N
         return planned, planned.processor_seconds - parsed.processor_seconds
 
     (_, few), (large, many) = cost(121), cost(1210)
-    assert "extract_attention           1210" in large.output
+    assert re.search(r"extract_attention +1210", large.output)
     assert large.memory_mb < 1000
     # Another test on the same core takes up to half of it at any moment; quadratic growth would be 100 times.
     assert many < 30 * few

@@ -52,7 +52,7 @@ rule gather_doses:
     conda:
         ENVIRONMENT
     resources:
-        **shared(mem_mb=1000, runtime=10),
+        **shared(mem_mb=1000, runtime=5),
     params:
         arguments=gathering_doses_arguments(study),
     script:

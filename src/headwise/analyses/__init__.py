@@ -6,7 +6,9 @@ one; it has names alone, so that nothing is imported for it.
 
 # In the order of the page.
 ANALYSES = (
+    "questions",
     "specialization",
+    "effects",
     "declaration",
     "dose",
     "factors",

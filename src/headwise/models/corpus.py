@@ -85,7 +85,7 @@ def build_corpus(settings: Corpus, documents: Path, facts: Path) -> None:
         "configuration": settings.configuration,
         "revision": settings.revision,
         "python": platform.python_version() if settings.source == "standard_library" else None,
-        "packages": package_facts() if settings.source == "packages" else None,
+        "packages": package_facts(settings.packages) if settings.source == "packages" else None,
         "digest": digest,
         "documents": {split: len(characters) for split, characters in lengths.items()},
         "characters": {split: sum(characters) for split, characters in lengths.items()},
@@ -157,7 +157,7 @@ def _refuse_another(settings: Corpus, digest: str) -> None:
         return
     remedy = "restore the text that the digest is of"
     if settings.source == "packages":
-        others = ", ".join(other_versions()) or "none"
+        others = ", ".join(other_versions(settings.packages)) or "none"
         remedy = f"install the versions that constraints.txt pins (other ones here: {others})"
     raise CorpusError(
         f"corpus.sha256: expected {settings.sha256}, built {digest}: {remedy}, "
@@ -199,7 +199,7 @@ def _standard_library(settings: Corpus) -> list[tuple[str, str, str]]:
 
 
 def _packages(settings: Corpus) -> list[tuple[str, str, str]]:
-    return package_texts()
+    return package_texts(settings.packages)
 
 
 def _grammar(settings: Corpus) -> Iterable[tuple[str, str, str]]:

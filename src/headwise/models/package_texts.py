@@ -6,7 +6,7 @@ every platform holds alike, and cleaned here, since `inspect.cleandoc` differs b
 
 import ast
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path, PurePosixPath
 
@@ -33,15 +33,15 @@ GENERATED = frozenset(
 TELLING_LINE = 30
 
 
-def package_texts() -> list[tuple[str, str, str]]:
-    """(id, title, text) of each documented module of PACKAGES, sorted by id.
+def package_texts(names: Sequence[str] | None = None) -> list[tuple[str, str, str]]:
+    """(id, title, text) of each documented module of these packages, sorted by id; None: of all PACKAGES.
 
     A module's text is the docstrings of the module, its classes and its functions in the order of the source, each
     under the qualified name of what it documents. A paragraph with a line that an earlier one has is left out: what
     functions say alike would stand in training text and held-out text. Raises ModuleNotFoundError where a package is
     missing, FileNotFoundError where it keeps no list of its files.
     """
-    files = [each for name in sorted(PACKAGES) for each in _module_files(_installed(name), name)]
+    files = [each for name in sorted(names or PACKAGES) for each in _module_files(_installed(name), name)]
     texts = []
     seen: set[str] = set()
     for identity, path in track(sorted(files), "reading docstrings", len(files)):
@@ -56,19 +56,23 @@ def package_texts() -> list[tuple[str, str, str]]:
     return texts
 
 
-def package_facts() -> dict[str, dict[str, str]]:
+def package_facts(names: Sequence[str] | None = None) -> dict[str, dict[str, str]]:
     """Version and licence of each package that the texts come from."""
-    return {name: {"version": _installed(name).version, "licence": licence} for name, (_, licence) in PACKAGES.items()}
+    return {name: {"version": _installed(name).version, "licence": licence} for name, (_, licence) in _chosen(names)}
 
 
-def other_versions() -> list[str]:
+def other_versions(names: Sequence[str] | None = None) -> list[str]:
     """The packages whose version is not the pinned one, each as 'name version (pinned version)'."""
-    installed = {name: _installed(name).version for name in PACKAGES}
+    installed = {name: _installed(name).version for name, _ in _chosen(names)}
     return [
         f"{name} {installed[name]} (pinned {pinned})"
-        for name, (pinned, _) in PACKAGES.items()
+        for name, (pinned, _) in _chosen(names)
         if installed[name] != pinned
     ]
+
+
+def _chosen(names: Sequence[str] | None) -> list[tuple[str, tuple[str, str]]]:
+    return [(name, PACKAGES[name]) for name in names or PACKAGES]
 
 
 def _installed(name: str) -> Distribution:

@@ -21,6 +21,9 @@ GATHERING = (
     "summarize_stability",
     "contrast_models",
     "summarize_specialization",
+    "measure_effects",
+    "gather_doses",
+    "answer_questions",
     "analyse_factors",
 )
 

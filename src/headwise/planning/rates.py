@@ -31,6 +31,8 @@ RATES = {
     "compare_pair": 2,
     "contrast_models": 0.92,
     "summarize_specialization": 1.5,
+    "measure_effects": 1.5,
+    "answer_questions": 1.6,
     "analyse_factors": 1.4,
     "measure_variants": 1.5,
     "gather_variants": 0.98,

@@ -17,7 +17,7 @@ class Finding(BaseModel):
 
     id: str = Field(pattern=r"^[A-Za-z0-9_.:-]+$", description="Stable name within the study")
     topic: str = Field(
-        description="alignment, method, architecture, interaction, model, training or check: what it is about"
+        description="question, alignment, method, architecture, interaction, model, training or check: what it is about"
     )
     headline: bool = Field(description="Whether it belongs to the first screen of the report")
     sentence: str = Field(description="The finding in words")

@@ -8,7 +8,14 @@ from headwise.report.columns import Tables
 from headwise.report.finding import Finding
 from headwise.study.study import Study
 
+QUESTION = "question"
+
 
 def findings(study: Study, tables: Tables) -> list[Finding]:
     """All findings of a study, in the order of the page. Works for any study, also of one model at one seed."""
-    return [finding for part in parts.PARTS for finding in part.findings(study, tables)]
+    found = [finding for part in parts.PARTS for finding in part.findings(study, tables)]
+    if not any(finding.topic == QUESTION for finding in found):
+        return found
+    # The answers are the first screen of a study that asks; what checks show stands beside them.
+    first = (QUESTION, "check")
+    return [each if each.topic in first else each.model_copy(update={"headline": False}) for each in found]

@@ -66,7 +66,7 @@ class Measured(BaseModel):
     prompts: int
     prompt_domains: int
     estimators: list[str]
-    confirmatory_tests: int = Field(description="Comparisons and contrasts declared in advance")
+    confirmatory_tests: int = Field(description="Tests declared in advance")
     exploratory_tests: int
 
 
@@ -152,9 +152,15 @@ def _measured(study: Study, tables: Tables, prompts: Mapping[str, Any]) -> dict[
         "prompts": prompts["count"],
         "prompt_domains": len(prompts["domains"]),
         "estimators": study.specialization.estimators,
-        "confirmatory_tests": int((tested == CONFIRMATORY).sum()),
+        "confirmatory_tests": int((tested == CONFIRMATORY).sum()) + _answered(tables),
         "exploratory_tests": int((tested == EXPLORATORY).sum()),
     }
+
+
+def _answered(tables: Tables) -> int:
+    """Tests of declared questions, in tables that say of each row whether it is confirmatory."""
+    rows = [tables[row.table] for row in ROWS if "confirmatory" in {column.name for column in columns_of(row)}]
+    return sum(int((each["confirmatory"] & each["p"].notna()).sum()) for each in rows)
 
 
 def _distinct(values: "pd.Series[str]") -> list[str]:

@@ -1,10 +1,12 @@
 """Sections about text: the prompts that models are measured on, the corpus and tokenizer that they are trained with."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from headwise.study.section import Commit, Place, Positive, Section, Sha256
+from headwise.study.section import ONCE, Commit, Place, Positive, Section, Sha256
+
+Package = Literal["networkx", "numpy", "pandas", "scikit-learn", "scipy", "statsmodels"]
 
 
 class Prompts(Section):
@@ -24,6 +26,9 @@ class Corpus(Section):
         description="standard_library: documentation of the running Python; packages: that of scientific packages in "
         "pinned versions, the same on every machine; text: a folder of .txt and .md files; dataset: a data set of the "
         "`datasets` library; grammar: synthetic sentences",
+    )
+    packages: Annotated[list[Package], ONCE] | None = Field(
+        None, min_length=1, description="Read these packages alone; default: all of them (packages)"
     )
     path: Place | None = Field(None, description="Folder of files (text); name on the hub, or folder (dataset)")
     configuration: str | None = Field(None, description="Of a data set that has several, the one to read (dataset)")

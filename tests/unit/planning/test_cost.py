@@ -37,7 +37,8 @@ def run(*arguments: str) -> tuple[int, str]:
 
 def test_the_rates_that_ship_are_those_of_the_rules() -> None:
     # Of all that `snakemake` runs unasked; models that are fetched or converted are in the one study alone.
-    jobs = [*plan("benchmarks/pilot.yaml").jobs, *plan("config/studies/bali2026.yaml").jobs]
+    studies = ("benchmarks/pilot.yaml", "config/studies/bali2026.yaml", "config/config.yaml")
+    jobs = [job for study in studies for job in plan(study).jobs]
     # Nor does either study name released files.
     assert set(RATES) == {each.rule for each in jobs if each.runs} | {"compute_released"}
     assert all(rate > 0 for rate in RATES.values())
@@ -50,7 +51,7 @@ def test_the_table_has_every_rule_and_the_total() -> None:
     code, said = run("config/config.yaml", "--json")
     assert code == 0
     found = json.loads(said)
-    assert found["total"]["jobs"] == sum(rule["jobs"] for rule in found["rules"]) == 173
+    assert found["total"]["jobs"] == sum(rule["jobs"] for rule in found["rules"]) == 127
     assert found["total"]["disk_mb"] == pytest.approx(sum(rule["disk_mb"] for rule in found["rules"]))
 
 
@@ -104,19 +105,24 @@ def test_one_key_of_a_section_changes_that_key_alone() -> None:
 
 def test_several_study_files_are_merged(tmp_path: Path) -> None:
     other = tmp_path / "other.yaml"
-    other.write_text("name: pilot\nseeds: [1]\ntraining: {steps: 10}\n")
+    other.write_text("name: pilot\nseeds: [1]\nquestions: []\ntraining: {steps: 10}\n")
     code, said = run("config/config.yaml", str(other), "--json")
     assert code == 0
     found = json.loads(said)
     assert found["study"] == "pilot"
-    assert found["total"]["jobs"] < 171
-    expected = total(estimate(plan("config/config.yaml", "name=pilot", "seeds=[1]", "training={steps: 10}"), RATES))
+    assert found["total"]["jobs"] < 127
+    expected = total(
+        estimate(plan("config/config.yaml", "name=pilot", "seeds=[1]", "questions=[]", "training={steps: 10}"), RATES)
+    )
     assert found["total"]["processor_hours"] == pytest.approx(expected.processor_hours)
 
 
 def test_work_that_is_done_twice_costs_twice() -> None:
     once, twice = (
-        {row.rule: row for row in estimate(plan("config/config.yaml", f"seeds={seeds}"), RATES)}
+        {
+            row.rule: row
+            for row in estimate(plan("config/studies/controlled.yaml", f"seeds={seeds}", "questions=[]"), RATES)
+        }
         for seeds in ([1, 2], [1, 2, 3, 4])
     )
     for rule in ("train_model", "align_model", "extract_attention", "perturb_model", "recurse_model"):
@@ -135,10 +141,10 @@ def test_gpus_are_counted_where_jobs_ask_for_them() -> None:
 
 def test_attention_on_disk_is_the_lower_triangle_of_every_head() -> None:
     study = plan()
-    shorter = plan("config/config.yaml", "extraction={store: statistics}", "stability=")
+    shorter = plan("config/config.yaml", "extraction={store: statistics}", "stability=", "questions=[]")
     (jobs,) = [each for each in study.jobs if (each.rule, each.subject) == ("extract_attention", "multi_head")]
     lengths = study.tokens("multi_head")
-    entries = sum(4 * 8 * (query + 1) for length in lengths for query in range(length))
+    entries = sum(3 * 8 * (query + 1) for length in lengths for query in range(length))
     assert bytes_left(study, jobs) - bytes_left(shorter, jobs) == pytest.approx(PER_ENTRY * entries)
 
 
@@ -180,8 +186,8 @@ def test_measured_times_are_predicted_for_the_same_jobs(tmp_path: Path) -> None:
     write_benchmark(tmp_path, "aggregate", 9.0, 9.0)
     rates = measured_rates(plan(), tmp_path)
     one = {row.rule: row for row in estimate(plan(), rates)}
-    # The twelve models of the study are like the one that was measured, but for some that share keys and values.
-    assert one["extract_attention"].processor_hours == pytest.approx(36 * 12 / 3600, rel=1e-3)
+    # The six models of the study are like the one that was measured, but for some that share keys and values.
+    assert one["extract_attention"].processor_hours == pytest.approx(30 * 12 / 3600, rel=1e-3)
     assert one["aggregate"].processor_hours == pytest.approx(9 / 3600)
     assert {rule: rates[rule] for rule in RATES if rule not in ("extract_attention", "aggregate")} == {
         rule: rate for rule, rate in RATES.items() if rule not in ("extract_attention", "aggregate")

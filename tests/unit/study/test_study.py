@@ -8,6 +8,7 @@ import pytest
 import yaml
 from study_examples import DEFAULT, MINIMAL, changed, with_base, with_hub, with_models
 
+from headwise.study.arms import arms
 from headwise.study.extraction import Extraction
 from headwise.study.parse import load_study, parse_study
 from headwise.study.section import StudyError
@@ -15,23 +16,19 @@ from headwise.study.specialization import ESTIMATOR_FOLDER, known_estimators
 from headwise.study.study import study_model
 
 
-def test_the_default_study_has_four_bases_with_two_descendants_each_and_three_refits() -> None:
+def test_the_default_study_has_two_bases_each_with_an_arm_and_its_placebo_and_five_refits() -> None:
     study = load_study(DEFAULT)
-    assert [model.name for model in study.bases()] == [
-        "multi_head",
-        "grouped_query",
-        "multi_query",
-        "sliding_window",
-    ]
-    assert len(study.descendants()) == 8
-    assert {tuple(study.seeds_of(model)) for model in study.models} == {(1, 2, 3)}
+    assert [model.name for model in study.bases()] == ["multi_head", "grouped_query"]
+    assert [(arm.base, arm.method) for arm, _ in arms(study)] == [("multi_head", "dpo"), ("grouped_query", "dpo")]
+    assert len(study.descendants()) == 4
+    assert {tuple(study.seeds_of(model)) for model in study.models} == {(1, 2, 3, 4, 5)}
 
 
 def test_bases_of_the_default_study_differ_from_the_first_in_one_field() -> None:
     study = load_study(DEFAULT)
     first, *others = [study.decoder_of(model).model_dump() for model in study.models if model.source == "train"]
     differences = [{key for key in first if first[key] != other[key]} for other in others]
-    assert differences == [{"key_value_heads"}, {"key_value_heads"}, {"window"}]
+    assert differences == [{"key_value_heads"}]
 
 
 def test_seeds_come_from_the_model_else_its_base_else_the_study() -> None:

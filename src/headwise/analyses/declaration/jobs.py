@@ -6,6 +6,7 @@ Imported by the Snakefile: nothing heavy is imported here.
 from typing import Any
 
 from headwise.analyses.declaration.rows import DeclaredField
+from headwise.analyses.questions.settings import questions_of
 from headwise.study.study import Study
 
 TABLES = (DeclaredField.table,)
@@ -18,9 +19,10 @@ def tables(study: Study) -> tuple[str, ...]:
 
 def declaration_arguments(study: Study) -> dict[str, Any]:
     """Of rule declare."""
-    return {"settings": study.comparison.model_dump(mode="json")}
+    asked = [question.model_dump(mode="json") for question in questions_of(study)]
+    return {"settings": study.comparison.model_dump(mode="json"), "questions": asked}
 
 
 def check_arguments(study: Study) -> dict[str, Any]:
     """Of rule check_declaration."""
-    return {"study": study.name, "settings": study.comparison.model_dump(mode="json")}
+    return {"study": study.name, **declaration_arguments(study)}

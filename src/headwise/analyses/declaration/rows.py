@@ -12,7 +12,7 @@ class DeclaredField(Row):
 
     table: ClassVar[str] = "declaration"
     in_results: ClassVar[bool] = True
-    field: str = column("Field of the section comparison", heading="Field")
+    field: str = column("Field of the section comparison, or questions", heading="Field")
     declared: str = column("Value when the study first ran, as JSON", heading="Declared")
     now: str = column("Value in today's study file, as JSON", heading="Now")
     changed: bool = column("Whether the two differ", heading="Changed")

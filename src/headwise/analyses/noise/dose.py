@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from headwise.analyses.noise import rows
 from headwise.analyses.noise.draws import NoiseRow, standard_noise
-from headwise.analyses.noise.settings import Region, Scale, Site
+from headwise.analyses.noise.settings import NoiseSite, Region, Scale
 from headwise.analyses.noise.sites import clean_rms, perturbing, region_layers
 
 
@@ -18,7 +18,7 @@ from headwise.analyses.noise.sites import clean_rms, perturbing, region_layers
 class Dose:
     """Normal noise of standard deviation `sigma` at a site in a region; `scale` says in which unit sigma is."""
 
-    site: Site
+    site: NoiseSite
     scale: Scale
     region: Region
     sigma: float
@@ -49,7 +49,7 @@ class Subject:
     seed: int
     reference: Tensor
     heads: rows.Heads = rows.Heads.AS_MADE
-    _rms: dict[Site, dict[int, float]] = field(default_factory=dict)
+    _rms: dict[NoiseSite, dict[int, float]] = field(default_factory=dict)
 
     @contextmanager
     def under(self, dose: Dose, rows: tuple[NoiseRow, ...]) -> Iterator[None]:
@@ -68,7 +68,7 @@ class Subject:
         with perturbing(self.model, dose.site, layers, noise):
             yield
 
-    def rms(self, site: Site) -> dict[int, float]:
+    def rms(self, site: NoiseSite) -> dict[int, float]:
         """RMS of the site's clean activations on the reference texts, by layer."""
         if site not in self._rms:
             self._rms[site] = clean_rms(self.model, site, self.reference)

@@ -23,6 +23,13 @@ class Site(StrEnum):
     ATTENTION_OUTPUT = "attention_output"
     RESIDUAL = "residual"
     ATTENTION_LOGITS = "attention_logits"
+    KEYS = "keys"
+    VALUES = "values"
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether heads of a group share what noise is added to."""
+        return self in (Site.KEYS, Site.VALUES)
 
 
 class Scale(StrEnum):
@@ -290,6 +297,26 @@ class NoiseContrast(SensitivityContrast, InCell, Compared):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NoiseSharing(InCell, OfModel):
+    """What sharing keys and values does to noise in them: models of one function, one draw per shared head over one per
+    copy."""
+
+    table: ClassVar[str] = "noise_sharing"
+    in_results: ClassVar[bool] = True
+    ratio: float | None = column(
+        "Geometric mean over refits of the area with shared over that with independent noise",
+        heading="Shared over independent",
+        default=None,
+    )
+    log_ratio: float | None = column("ln of it", default=None)
+    log_low: float | None = column("Lower end of Student's interval of ln over refits", default=None)
+    log_high: float | None = column("Upper end of it", default=None)
+    n: int = column("Refits", heading="Refits")
+    method: str = column("How the interval was made")
+    reason: str | None = column(REASON, default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
 class NoiseSpecialization(Response, WithHeads, OfRefit):
     """The response of an estimator to a dose of the noise experiment, per refit."""
 
@@ -398,6 +425,7 @@ TABLES: tuple[type[Row], ...] = (
     NoiseResponse,
     NoiseSensitivity,
     NoiseContrast,
+    NoiseSharing,
     NoiseSpecialization,
     KeyValueDuplication,
     GeneratedTextSlope,

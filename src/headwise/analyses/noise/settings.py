@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from headwise.study.study import Study
 
 Site = Literal["attention_output", "residual", "attention_logits"]
+# Of losses alone: keys and values are reached in the call of attention, which measuring estimators needs itself.
+NoiseSite = Literal[Site, "keys", "values"]
 Scale = Literal["absolute", "relative"]
 Region = Literal["all", "early", "middle", "late"]
 SITES: tuple[Site, ...] = get_args(Site)
@@ -47,7 +49,12 @@ class Noise(Section):
     duplicate: Annotated[list[Name], ONCE] = Field(
         [], description="Of these, models that are measured a second time with key and value heads duplicated"
     )
-    sites: Annotated[list[Site], ONCE] = Field(list(SITES), min_length=1, description="Where noise is added")
+    sites: Annotated[list[NoiseSite], ONCE] = Field(
+        list(SITES),
+        min_length=1,
+        description="Where noise is added. keys, values: after their projection and position code, before query heads "
+        "share them",
+    )
     absolute: Annotated[list[Sigma], ONCE] = Field(
         [0.01, 0.02, 0.05, 0.1, 0.2], description="Standard deviations of the noise"
     )
@@ -57,7 +64,7 @@ class Noise(Section):
     regions: Annotated[list[Region], ONCE] = Field(
         ["all"], min_length=1, description="Thirds of the attention layers, or all"
     )
-    draws: Positive = Field(3, description="Draws of the noise; 20 or more where they are the units of replication")
+    draws: Positive = Field(10, description="Draws of the noise; 20 or more where they are the units of replication")
     excerpts: Positive = Field(8, description="Excerpts of held-out text")
     tokens: Whole = Field(64, ge=2, description="Tokens per excerpt")
     specialization: NoiseSpecialization = NoiseSpecialization()

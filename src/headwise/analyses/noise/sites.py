@@ -2,21 +2,25 @@
 
 attention_output  what W_O gives, before it is added to the residual stream (before a norm that some models put between)
 residual          the input of a layer: embeddings, or what the layers before have written
+keys, values      as attention reads them, after projection and position code, before query heads share them
 attention_logits  scores as the softmax reads them: scaled, capped where a model caps, one number per head, query, key
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from headwise.analyses.noise.settings import Region, Site
+from headwise.analyses.noise.settings import NoiseSite, Region
 from headwise.analyses.specialization.estimators.entropy_profile import thirds
 from headwise.attention.capture import AttentionLayer, LayerAttention, attention_layers, capturing
+from headwise.attention.interface import EXACT, AttentionCall, intercepting
 
+SHARED = ("keys", "values")
 # Gives what is added to a layer's activations of that shape (without the batch dimension): (batch, *shape).
 NoiseOf = Callable[[int, tuple[int, ...]], Tensor]
 
@@ -38,7 +42,7 @@ def region_layers(model: PreTrainedModel, region: Region) -> list[int]:
 
 
 @contextmanager
-def perturbing(model: PreTrainedModel, site: Site, layers: Sequence[int], noise: NoiseOf) -> Iterator[None]:
+def perturbing(model: PreTrainedModel, site: NoiseSite, layers: Sequence[int], noise: NoiseOf) -> Iterator[None]:
     """Within the block, `noise` is added to the site's activations in the layers with these indices.
 
     For attention_logits the model must attend eagerly within the block, by `model.set_attn_implementation("eager")`
@@ -46,12 +50,18 @@ def perturbing(model: PreTrainedModel, site: Site, layers: Sequence[int], noise:
     """
     chosen = [layer for layer in attention_layers(model) if layer.index in layers]
     with ExitStack() as undo:
-        for layer in chosen:
+        if site in SHARED:
+
+            def add(layer: int, values: Tensor) -> Tensor:
+                return values + noise(layer, tuple(values.shape[1:])).to(values)
+
+            undo.enter_context(_changing_shared(model, site, chosen, add))
+        for layer in () if site in SHARED else chosen:
             undo.callback(_add_noise(model, site, layer, noise).remove)
         yield
 
 
-def clean_rms(model: PreTrainedModel, site: Site, inputs: Tensor) -> dict[int, float]:
+def clean_rms(model: PreTrainedModel, site: NoiseSite, inputs: Tensor) -> dict[int, float]:
     """Root mean square of a site's activations by layer, over texts of equal length: token ids (texts, T).
 
     For attention_logits it is that of the scores less their mean over the keys that a query may attend to, since the
@@ -72,6 +82,14 @@ def clean_rms(model: PreTrainedModel, site: Site, inputs: Tensor) -> dict[int, f
             )
             for row in inputs:
                 model(input_ids=row[None], use_cache=False)
+        elif site in SHARED:
+
+            def seen(layer: int, values: Tensor) -> Tensor:
+                count_in(layer, values)
+                return values
+
+            undo.enter_context(_changing_shared(model, site, attention_layers(model), seen))
+            model.base_model(input_ids=inputs, use_cache=False)
         else:
             for layer in attention_layers(model):
 
@@ -93,7 +111,7 @@ def _centred_logits(attention: LayerAttention) -> Tensor:
     return (logits - means)[seen]
 
 
-def _add_noise(model: PreTrainedModel, site: Site, layer: AttentionLayer, noise: NoiseOf) -> Any:
+def _add_noise(model: PreTrainedModel, site: NoiseSite, layer: AttentionLayer, noise: NoiseOf) -> Any:
     def add(module: nn.Module, values: Tensor) -> Tensor:
         drawn = noise(layer.index, tuple(values.shape[1:]))
         return values + drawn.to(values)
@@ -102,7 +120,7 @@ def _add_noise(model: PreTrainedModel, site: Site, layer: AttentionLayer, noise:
 
 
 def _changing(
-    model: PreTrainedModel, site: Site, layer: AttentionLayer, change: Callable[[nn.Module, Tensor], Tensor]
+    model: PreTrainedModel, site: NoiseSite, layer: AttentionLayer, change: Callable[[nn.Module, Tensor], Tensor]
 ) -> Any:
     """A hook that replaces the site's activations (batch, T, hidden) in one layer."""
     kind = model.config.model_type
@@ -125,6 +143,26 @@ def _changing(
         )
 
     return _block_of(model, layer).register_forward_pre_hook(enter, with_kwargs=True)
+
+
+@contextmanager
+def _changing_shared(
+    model: PreTrainedModel, site: NoiseSite, layers: Sequence[AttentionLayer], change: Callable[[int, Tensor], Tensor]
+) -> Iterator[None]:
+    """Within the block, keys or values (batch, key-value heads, T, width) are changed before attention reads them."""
+    _check_interface(model, site)
+    indices = {layer.module: layer.index for layer in layers}
+
+    def attend(call: AttentionCall) -> Tensor:
+        index = indices[call.module]
+        if site == "keys":
+            call = replace(call, key=change(index, call.key))
+        else:
+            call = replace(call, value=change(index, call.value))
+        return call.eagerly()[0]
+
+    with intercepting(model, indices, attend, EXACT):
+        yield
 
 
 def _changing_logits(model: PreTrainedModel, layer: AttentionLayer, noise: NoiseOf) -> Any:
@@ -151,7 +189,7 @@ def _changing_logits(model: PreTrainedModel, layer: AttentionLayer, noise: Noise
     return layer.module.register_forward_pre_hook(enter, with_kwargs=True)
 
 
-def _check_interface(model: PreTrainedModel, site: Site) -> None:
+def _check_interface(model: PreTrainedModel, site: NoiseSite) -> None:
     if not attention_layers(model)[0].uses_interface:
         raise PerturbationError(
             f"model type '{model.config.model_type}' computes attention outside of the attention interface of "

@@ -15,6 +15,7 @@ from headwise.analyses.noise.rows import (
     NoiseContrast,
     NoiseResponse,
     NoiseSensitivity,
+    NoiseSharing,
     NoiseSpecialization,
     ProbeDiscrimination,
     ProbeResponse,
@@ -30,6 +31,7 @@ from headwise.analyses.noise.summarize_losses import (
     read_refits,
     response_rows,
     sensitivity_rows,
+    sharing_rows,
     slope_rows,
 )
 from headwise.analyses.noise.summarize_responses import (
@@ -88,6 +90,7 @@ def perturbation_rows(
     yield NoiseResponse, response_rows(units, level)
     yield NoiseSensitivity, sensitivity_rows(units, level)
     yield NoiseContrast, contrast_rows(units, settings.reference, comparison)
+    yield NoiseSharing, sharing_rows(units, level)
     noise = specialization_response_rows(responses)
     yield NoiseSpecialization, noise
     twins = read_refits(Twin, files.duplication).drop(columns=["unit"])

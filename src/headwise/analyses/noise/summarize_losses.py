@@ -18,6 +18,7 @@ from headwise.analyses.noise.rows import (
     NoiseContrast,
     NoiseResponse,
     NoiseSensitivity,
+    NoiseSharing,
     Region,
     Scale,
     Site,
@@ -121,6 +122,8 @@ def contrast_rows(units: pd.DataFrame, reference: str, settings: Comparison) -> 
     found = areas(units)
     for key, values in found.items():
         model, heads, *cell = key
+        if heads == Heads.DUPLICATED and Site(cell[0]).is_shared:
+            continue  # other draws: see `sharing_rows`
         if heads == Heads.DUPLICATED:
             kind, against = Kind.DUPLICATION, (model, Heads.AS_MADE, *cell)
         elif model != reference:
@@ -134,15 +137,44 @@ def contrast_rows(units: pd.DataFrame, reference: str, settings: Comparison) -> 
         yield NoiseContrast(kind=kind, group=model, reference=against[0], **_columns(CELL, cell), **asdict(result))
 
 
+def sharing_rows(units: pd.DataFrame, level: float) -> Iterator[NoiseSharing]:
+    """Noise in keys or values that heads share over noise in a copy for each, refit by refit, with Student's interval.
+
+    Both are of one function, and a refit is its own control: the interval is that of ln of its ratio of areas.
+    """
+    found = areas(units)
+    for (model, heads, *cell), shared in found.items():
+        independent = found.get((model, Heads.DUPLICATED, *cell))
+        if heads != Heads.AS_MADE or independent is None or not Site(cell[0]).is_shared:
+            continue
+        pairs = [(area, independent[unit]) for unit, area in shared.items() if unit in independent]
+        positive = [pair for pair in pairs if min(pair) > 0]
+        interval = t_interval([np.log(one / other) for one, other in positive], level)
+        left_out = len(pairs) - len(positive)
+        why = f"refits whose loss does not rise, left out: {left_out}" if left_out else None
+        yield NoiseSharing(
+            model=model,
+            **_columns(CELL, cell),
+            ratio=None if interval.estimate is None else float(np.exp(interval.estimate)),
+            log_ratio=interval.estimate,
+            log_low=interval.low,
+            log_high=interval.high,
+            n=interval.n,
+            method=f"{interval.method} of ln of the ratio in each refit",
+            reason=joined(why, interval.reason),
+        )
+
+
 def duplication_rows(
     losses: pd.DataFrame, specialization: pd.DataFrame, measured: pd.DataFrame
 ) -> Iterator[KeyValueDuplication]:
     """What duplicating heads changed, per model and seed: nothing but rounding, if it does what it should.
 
     measured: largest differences of logits and attention without noise. To these are added the largest absolute
-    differences over all doses and draws: of the change of the loss, beside the largest change itself, and of the
-    estimators under noise.
+    differences over all doses and draws of noise behind the heads: of the change of the loss, beside the largest
+    change itself, and of the estimators under noise.
     """
+    losses = losses[~losses["site"].isin([site.value for site in Site if site.is_shared])]
     for each in measured.to_dict("records"):
         own = {str(name): value for name, value in each.items()}
         same = losses[(losses["model"] == own["model"]) & (losses["seed"] == own["seed"])]

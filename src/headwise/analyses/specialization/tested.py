@@ -1,14 +1,16 @@
 """The tests of a study: which were declared in advance, adjusted for how many there are, each with its verdict."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from headwise.analyses.questions.settings import questions_of
 from headwise.report.columns import Tables
 from headwise.report.verdicts import ADJUSTED, REPEAT, adjust, roles, verdict
 from headwise.runtime.parquet import read_metadata, read_table
 from headwise.statistics.result import joined
+from headwise.study.comparison import KINDS
 from headwise.study.study import Study
 from headwise.tables.frame import records
 
@@ -24,21 +26,24 @@ def tested_tables(
 
     undeclared  why no test counts as declared in advance; None where the declaration stands
 
-    Confirmatory are those that the study file declares (`comparison.confirmatory`): of the primary estimator with all
-    keys kept, over whole models, within one refit or between models; pooled changes over families, not over refits,
-    which say nothing about another family. All of them together are one set for Holm's method. All others are
-    exploratory, adjusted within estimator, sink, and kind of test. A refit with the weights of an earlier one is no
-    test of its own. Where no test counts as declared in advance all are exploratory, and the reason of those that the
-    study file names says why.
+    Confirmatory are, in a study without questions, those that it declares (`comparison.confirmatory`): of the primary
+    estimator with all keys kept, over whole models, within one refit or between models; pooled changes over families,
+    not over refits, which say nothing about another family. All of them together are one set for Holm's method. All
+    others are exploratory, adjusted within estimator, sink, and kind of test. A refit with the weights of an earlier
+    one is no test of its own. Where no test counts as declared in advance all are exploratory, and the reason of those
+    that the study file names says why.
     """
     within, between = _comparisons(study, comparisons), read_table(contrasts)
+    kinds: Sequence[str] = () if questions_of(study) else study.comparison.confirmatory or ()
+    if study.comparison.confirmatory is None and not questions_of(study):
+        kinds = KINDS
     if not within.empty:
         declared = within["level"].eq("model") & within["scope"].eq("refit") & _primary(study, within)
-        declared &= "comparison" in study.comparison.confirmatory
+        declared &= "comparison" in kinds
         within = _with_roles(within, declared, undeclared, within.pop("repeat"))
     if not between.empty:
         over_refits = between["kind"].eq("alignment_pooled") & between["unit"].ne("family")
-        declared = _primary(study, between) & between["kind"].isin(study.comparison.confirmatory)
+        declared = _primary(study, between) & between["kind"].isin(kinds)
         between = _with_roles(between, declared & ~over_refits, undeclared)
     parts = [
         tests.assign(table=name, family=[str(key) for key in tests[columns].itertuples(index=False, name=None)])

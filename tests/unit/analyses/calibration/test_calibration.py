@@ -143,6 +143,8 @@ def test_p_values_of_a_broken_procedure_are_marked():
 
 # A row of every table that has p-values, and the procedure behind each of them.
 ROWS = [
+    ("answers", {"procedure": "sign flip over refits"}, "p", Procedure.REFITS),
+    ("effects", {"procedure": "two samples of refits"}, "p", Procedure.TWO_SAMPLES),
     ("comparisons", {"unit": "prompt"}, "p", Procedure.PROMPTS),
     ("comparisons", {"unit": "refit"}, "p", Procedure.REFITS),
     ("comparisons", {"unit": "prompt"}, "p_domains", Procedure.DOMAINS),

@@ -25,7 +25,7 @@ def parsed(**section: Any) -> Study:
         ({"noise": {"absolute": [float("nan")]}}, "noise.absolute.0: .*(finite|greater)"),
         ({"noise": {"absolute": [0.1, 0.1]}}, "noise.absolute: 0.1 is listed twice"),
         ({"noise": {"absolute": [0], "relative": []}}, "noise: absolute and relative hold no σ above 0"),
-        ({"noise": {"sites": ["attention"]}}, "noise.sites.0: .*'attention_output', 'residual' or"),
+        ({"noise": {"sites": ["attention"]}}, "noise.sites.0: .*'attention_logits', 'keys' or 'values'"),
         ({"noise": {"sites": []}}, "noise.sites: .*at least 1"),
         ({"noise": {"regions": ["early"]}}, "regions: the region 'early' of the 2 layers of 'multi_head' holds no"),
         ({"noise": {"specialization": {"regions": ["middle"]}}}, "the region 'middle' of the 2 layers"),

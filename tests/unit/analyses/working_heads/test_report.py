@@ -44,7 +44,8 @@ def tables() -> dict[str, pd.DataFrame]:
 def test_models_without_working_heads_are_named(tables: dict[str, pd.DataFrame]) -> None:
     (found,) = findings(STUDY, tables)
     assert found.sentence == (
-        "1 of 2 models have working heads: idle one has no working heads (attention is worth 0.15 nats; refit 2)."
+        "2 of 3 models (each refit counts) have working heads: idle one has no working heads (attention is worth 0.15 "
+        "nats; refit 2)."
     )
     assert found.headline
     assert len(list(passages(STUDY, tables))) == 1
@@ -62,7 +63,7 @@ def test_where_all_models_work_nothing_is_marked(tables: dict[str, pd.DataFrame]
     busy = tables | {"working_heads": tables["working_heads"].head(2)}
     assert marked_tests(busy) == {}
     (found,) = findings(STUDY, busy)
-    assert found.sentence == "2 of 2 models have working heads at every refit."
+    assert found.sentence == "2 of 2 models (each refit counts) have working heads."
     assert not found.headline
 
 

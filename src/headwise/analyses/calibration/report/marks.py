@@ -55,8 +55,10 @@ def of_procedure(row: Mapping[str, Any]) -> Procedures:
 
 
 OF_TABLE: dict[str, Callable[[Mapping[str, Any]], Procedures]] = {
+    "answers": of_procedure,
     "comparisons": of_comparison,
     "contrasts": of_contrast,
+    "effects": of_procedure,
     "factors": lambda row: {"p": Procedure.FACTOR},
     "noise_contrasts": of_procedure,
     "probe_discrimination": of_procedure,

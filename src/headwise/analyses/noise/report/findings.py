@@ -1,7 +1,7 @@
 """What noise, duplicated heads and the probe showed, in sentences computed from their tables."""
 
 from collections.abc import Iterator
-from math import log
+from math import exp, log
 
 import pandas as pd
 
@@ -9,6 +9,7 @@ from headwise.analyses.noise.rows import (
     KeyValueDuplication,
     Kind,
     NoiseContrast,
+    NoiseSharing,
     ProbeDiscrimination,
     ProbeSelection,
     Region,
@@ -45,6 +46,7 @@ ROUNDING = 1e-4
 def findings(study: Study, tables: Tables) -> Iterator[Finding]:
     """All findings of the part; none where nothing was measured."""
     yield from _architectures(study, tables)
+    yield from _sharing(tables[NoiseSharing.table])
     yield from _duplication(tables[KeyValueDuplication.table])
     yield from _discrimination(study, tables[ProbeDiscrimination.table])
     yield from _selection(tables[ProbeSelection.table])
@@ -112,8 +114,8 @@ def _duplication(rows: pd.DataFrame) -> Iterator[Finding]:
     largest = rows["largest_delta_nll_difference"].max()
     same = not missing(largest) and largest <= ROUNDING
     reading = (
-        "The same function responds alike however its heads are stored: sharing keys and values cannot by itself "
-        "amplify noise."
+        "So it must be for noise behind the heads: this is a control of the software, and says nothing about what "
+        "sharing keys and values does to noise in them."
         if same
         else "That is more than rounding: the two models do not respond alike."
     )
@@ -133,6 +135,31 @@ def _duplication(rows: pd.DataFrame) -> Iterator[Finding]:
         n=len(rows),
         unit="refit",
     )
+
+
+def _sharing(rows: pd.DataFrame) -> Iterator[Finding]:
+    """What sharing keys and values does to noise in them, in models of the same function."""
+    for row in records(rows[rows["region"].eq(REGION) & rows["log_ratio"].notna()]):
+        span, reading = "", "one refit has no interval"
+        if not missing(row["log_low"]):
+            span = f" ({number(exp(row['log_low']), 2)} to {number(exp(row['log_high']), 2)})"
+            told = side(row["log_ratio"], row["log_low"], row["log_high"])
+            reading = {1: "sharing amplifies it", -1: "sharing dampens it", 0: "not told from 1"}[told]
+        yield described(
+            row["reason"] or "an interval over refits, no test",
+            id=f"sharing:{row['model']}:{row['site']}:{row['scale']}",
+            topic="architecture",
+            headline=False,
+            sentence=(
+                f"{row['scale'].capitalize()} noise in the {row['site']} of {plain(row['model'])}, one draw per shared "
+                f"head, raises the loss {number(row['ratio'], 2)} times{span} as much as one draw per query head in a "
+                f"model of the same function, over {amount(row['n'], 'refit')}: {reading}."
+            ),
+            estimate=row["log_ratio"],
+            interval=None if missing(row["log_low"]) else (row["log_low"], row["log_high"]),
+            n=row["n"],
+            unit="refit",
+        )
 
 
 def _discrimination(study: Study, rows: pd.DataFrame) -> Iterator[Finding]:

@@ -66,7 +66,8 @@ def _alignment(study: Study, tables: Tables) -> Iterator[Finding]:
             f"{estimator_title(study.comparison.primary)} under alignment, "
             f"{amount(len(tests), f'{kind} test')} "
             f"({amount(tests['aligned'].nunique(), 'aligned model')}, each refit tested on its own over "
-            f"{prompts}; {adjusted}-adjusted, level {study.comparison.level:g}): {_tally(tests)}."
+            f"{prompts}; {adjusted}-adjusted, level {study.comparison.level:g}): {_tally(tests)}. "
+            "Within a refit such a test says that the weights changed, which any further training does."
         ),
         n=len(tests),
         unit="test",

@@ -77,16 +77,16 @@ def findings(study: Study, tables: Tables) -> Iterator[Finding]:
     rows = tables["working_heads"]
     if rows.empty:
         return
-    clauses, models = without_working_heads(rows), rows["model"].nunique()
-    named = f": {'; '.join(clauses.values())}" if clauses else " at every refit"
+    clauses, working = without_working_heads(rows), int(rows["works"].sum())
+    named = f": {'; '.join(clauses.values())}" if clauses else ""
     yield described(
         "a description, not a test",
         id="check:working-heads",
         topic="check",
         headline=bool(clauses),
-        sentence=f"{models - len(clauses)} of {amount(models, 'model')} have working heads{named}.",
-        n=models,
-        unit="model",
+        sentence=f"{working} of {amount(len(rows), 'model')} (each refit counts) have working heads{named}.",
+        n=len(rows),
+        unit="refit",
     )
 
 

@@ -1,0 +1,187 @@
+"""What alignment does beyond its placebo, in the report."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from headwise.analyses.effects.rows import TABLES as ROWS
+from headwise.analyses.effects.rows import EffectRow, Quantity, RefitEffect
+from headwise.report.chart_parts import tooltip, vertical
+from headwise.report.columns import Tables
+from headwise.report.finding import Finding, described
+from headwise.report.labels import (
+    amount,
+    estimator_label,
+    estimator_title,
+    interval,
+    method_label,
+    number,
+    p_value,
+    plain,
+    signed,
+)
+from headwise.report.part import Chart, Part, Passage
+from headwise.report.style import BAND, COLOURS, GREY, ROW
+from headwise.report.view import NAME, NUMBER, view
+from headwise.study.study import Study
+from headwise.tables.frame import records
+
+SHOWN = {Quantity.EFFECT: "arm − placebo", Quantity.ARM: "arm − base", Quantity.PLACEBO: "placebo − base"}
+WORDS = {**SHOWN, Quantity.LARGER: "size of the arm's change − size of the placebo's"}
+
+
+def primary(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the primary estimator with all keys kept."""
+    return rows[rows["estimator"].eq(study.comparison.primary) & rows["sink"].eq("kept")]
+
+
+def arm_label(method: str, dose: int) -> str:
+    """What people read: method and dose."""
+    return method_label(method) if dose == 1 else f"{method_label(method)} × {dose}"
+
+
+def by_arm(rows: pd.DataFrame) -> Iterator[tuple[str, int, pd.DataFrame]]:
+    """Method, dose and rows of each arm."""
+    for _, own in rows.groupby(["method", "dose"], sort=False):
+        yield str(own["method"].iloc[0]), int(own["dose"].iloc[0]), own
+
+
+def base_label(row: Mapping[str, Any]) -> str:
+    """The base of a row, or the two that are compared."""
+    return plain(row["group"]) if row["reference"] is None else f"{plain(row['group'])} − {plain(row['reference'])}"
+
+
+def effect_chart(study: Study, tables: Tables) -> Any:
+    """Mean and interval of arm, placebo and their difference per base, with a point per refit."""
+    means = primary(study, tables[EffectRow.table])
+    means = means[means["quantity"].isin(list(SHOWN)) & means["reference"].isna()]
+    refits = primary(study, tables[RefitEffect.table])
+    if means.empty:
+        return None
+    columns = {Quantity.EFFECT: "effect", Quantity.ARM: "arm_change", Quantity.PLACEBO: "placebo_change"}
+    points = pd.concat(
+        refits.assign(quantity=SHOWN[quantity], value=refits[column], group=refits["base"])
+        for quantity, column in columns.items()
+    )
+    points = pd.concat([points, points.assign(group="all")]) if refits["base"].nunique() > 1 else points
+    margin = study.comparison.equivalence_margin
+    panels = []
+    for method, dose, own in by_arm(means):
+        mine = points[points["method"].eq(method) & points["dose"].eq(dose)]
+        bases = list(dict.fromkeys(own["group"]))
+        y = alt.Y("base:N", sort=[plain(base) for base in bases], title=None)
+        offset = alt.YOffset("quantity:N", sort=list(SHOWN.values()))
+        colour = alt.Color(
+            "quantity:N",
+            title=None,
+            scale=alt.Scale(domain=list(SHOWN.values()), range=[COLOURS[0], COLOURS[1], GREY]),
+        )
+        lines = own.assign(base=own["group"].map(plain), quantity=own["quantity"].map(dict(SHOWN)))
+        fields = ["base", "quantity", "estimate", "ci_low", "ci_high"]
+        chart = alt.Chart(lines[fields], width=420, height=alt.Step(ROW))
+        intervals = chart.mark_rule(strokeWidth=2).encode(
+            y=y, yOffset=offset, color=colour, x=alt.X("ci_low:Q", title="Change of the estimator"), x2="ci_high:Q"
+        )
+        bars = chart.mark_point(filled=True, shape="diamond", size=70).encode(
+            y=y,
+            yOffset=offset,
+            color=colour,
+            x="estimate:Q",
+            tooltip=tooltip(Base="base:N", What="quantity:N", Mean="estimate:Q", From="ci_low:Q", to="ci_high:Q"),
+        )
+        single = mine.assign(base=mine["group"].map(plain))[["base", "quantity", "seed", "value"]]
+        dots = (
+            alt.Chart(single)
+            .mark_circle(size=18, opacity=0.55)
+            .encode(
+                y=y,
+                yOffset=offset,
+                color=colour,
+                x="value:Q",
+                tooltip=tooltip(Base="base:N", Refit="seed:O", Value="value:Q"),
+            )
+        )
+        band = alt.Chart(pd.DataFrame({"low": [-margin], "high": [margin]}))
+        shade = band.mark_rect(color=BAND, opacity=1).encode(x="low:Q", x2="high:Q")
+        title = arm_label(method, dose)
+        panels.append(alt.layer(shade, vertical(0), dots, intervals, bars).properties(title=title))
+    return alt.vconcat(*panels, spacing=16)
+
+
+def findings(study: Study, tables: Tables) -> Iterator[Finding]:
+    """Per arm: the mean effect over all refits, beside what the placebo alone does."""
+    rows = primary(study, tables[EffectRow.table])
+    rows = rows[rows["reference"].isna()]
+    for method, dose, own in by_arm(rows):
+        group = "all" if own["group"].eq("all").any() else own["group"].iloc[0]
+        mean = {row["quantity"]: row for row in records(own[own["group"] == group])}
+        effect, placebo = mean[Quantity.EFFECT], mean[Quantity.PLACEBO]
+        label = arm_label(method, dose)
+        over = amount(effect["n"], "refit")
+        yield described(
+            effect["reason"] or "exploratory: the declared question has a test of its own",
+            id=f"effect:{method}:{dose}",
+            topic="method",
+            headline=False,
+            sentence=(
+                f"{label} changes the {estimator_label(study.comparison.primary)} by {signed(effect['estimate'])} "
+                f"beyond its placebo ({interval(effect['ci_low'], effect['ci_high'])}; {over}); the placebo alone "
+                f"changes it by {signed(placebo['estimate'])} ({interval(placebo['ci_low'], placebo['ci_high'])})."
+            ),
+            estimate=effect["estimate"],
+            interval=None if effect["ci_low"] is None else (effect["ci_low"], effect["ci_high"]),
+            n=effect["n"],
+            unit="refit",
+        )
+
+
+def passages(study: Study, tables: Tables) -> Iterator[Passage]:
+    """All means of the primary estimator."""
+    rows = primary(study, tables[EffectRow.table])
+    if rows.empty:
+        return
+    shown = view(
+        rows,
+        [
+            ("Arm", lambda row: arm_label(row["method"], row["dose"]), NAME),
+            ("What", lambda row: WORDS[Quantity(row["quantity"])], NAME),
+            ("Base", base_label, NAME),
+            ("Mean", lambda row: signed(row["estimate"]), NUMBER),
+            ("Interval", lambda row: interval(row["ci_low"], row["ci_high"]), NUMBER),
+            ("Deviation", lambda row: number(row["deviation"], 4), NUMBER),
+            ("Refits", lambda row: str(row["n"]), NUMBER),
+            ("p", lambda row: p_value(row["p"]), NUMBER),
+            ("Smallest p", lambda row: p_value(row["p_attainable"]), NUMBER),
+            ("Adjusted p", lambda row: p_value(row["p_adjusted"]), NUMBER),
+        ],
+    )
+    yield Passage(
+        "Arms against their placebos",
+        (
+            "A placebo has the steps, the rate and the text of its arm without what the arm teaches: preferences "
+            "decided by a coin, or plain text. What alignment does is the arm less its placebo, refit by refit. The "
+            "unit is the refit; these tests are exploratory.",
+        ),
+        [(shown, f"Change of the {estimator_label(study.comparison.primary)}, all keys kept")],
+    )
+
+
+PART = Part(
+    name="effects",
+    title="What alignment does beyond its placebo",
+    tables=ROWS,
+    charts=lambda study: [
+        Chart(
+            "effects",
+            effect_chart,
+            "Arms of alignment, and their placebos",
+            f"{estimator_title(study.comparison.primary)}, all keys kept. Small points: refits. Diamond and line: mean "
+            f"and {100 * (1 - study.comparison.level):g} % interval over refits (Student’s t). Grey band: "
+            f"±{study.comparison.equivalence_margin:g}, the margin of equivalence.",
+        )
+    ],
+    findings=findings,
+    passages=passages,
+)

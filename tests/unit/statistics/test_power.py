@@ -1,0 +1,36 @@
+"""How many units a test needs, against statsmodels and simulation."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.power import TTestIndPower, TTestPower
+
+from headwise.statistics.power import units_for_equivalence, units_to_detect
+
+
+@pytest.mark.parametrize(("effect", "level"), [(0.5, 0.05), (1.2, 0.05), (0.3, 0.01), (2.0, 0.0125)])
+def test_units_to_detect_are_those_of_statsmodels(effect: float, level: float) -> None:
+    one = TTestPower().solve_power(effect_size=effect, alpha=level, power=0.8, alternative="two-sided")
+    two = TTestIndPower().solve_power(effect_size=effect, alpha=level, power=0.8, alternative="two-sided")
+    assert units_to_detect(effect, 1.0, level) == int(np.ceil(one))
+    assert units_to_detect(-3 * effect, 3.0, level, samples=2) == int(np.ceil(two))
+
+
+def test_units_for_equivalence_show_it_four_times_in_five() -> None:
+    n = units_for_equivalence(0.013, 0.0175, 0.05)
+    assert n is not None
+    generator = np.random.default_rng(11)
+    shares = []
+    for units in (n - 2, n):
+        sample = generator.normal(0, 0.0175, (4000, units))
+        half = stats.t.isf(0.05, units - 1) * stats.sem(sample, axis=1)
+        shares.append(np.mean(np.abs(sample.mean(axis=1)) + half < 0.013))
+    assert shares[0] < 0.8 + 0.02
+    assert shares[1] > 0.8 - 0.02
+
+
+def test_nothing_is_needed_where_nothing_varies_and_nothing_helps_where_nothing_is() -> None:
+    assert units_to_detect(0.0, 1.0, 0.05) is None
+    assert units_to_detect(0.1, 0.0, 0.05) == 2
+    assert units_to_detect(1e-6, 1.0, 0.05) is None
+    assert units_for_equivalence(0.1, 0.0, 0.05) == 2
