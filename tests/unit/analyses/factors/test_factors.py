@@ -132,7 +132,8 @@ def test_the_claimed_order_is_recognised():
     found = {"distinguishable": True, "claimed": True}
     assert "it is the claimed one (training > window)" in order_sentence(found, ["training", "data", "window"])
     other = order_sentence({"distinguishable": False, "claimed": False}, ["window", "training"])
-    assert other.startswith("The order cannot be told from chance")
+    assert other == "The order cannot be told from chance"
+    other = order_sentence({"distinguishable": True, "claimed": False}, ["window", "training"])
     assert "it is not the claimed one" in other
 
 

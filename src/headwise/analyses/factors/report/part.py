@@ -49,11 +49,13 @@ def factor_findings(study: Study, tables: Tables) -> Iterator[Finding]:
 
 
 def order_sentence(row: Mapping[str, Any], factors: list[str]) -> str:
-    """Whether the order of shares can be told from chance, and whether it is the claimed one."""
+    """Whether the order of shares can be told from chance; only of one that can, whether it is the claimed one."""
+    if not row["distinguishable"]:
+        return "The order cannot be told from chance"
     claimed = claimed_order(factors)
-    chance = "can be told from chance" if row["distinguishable"] else "cannot be told from chance"
     same = "is" if row["claimed"] else "is not"
-    return f"The order {chance}; among {', '.join(claimed)} it {same} the claimed one ({' > '.join(claimed)})"
+    order = " > ".join(claimed)
+    return f"The order can be told from chance; among {', '.join(claimed)} it {same} the claimed one ({order})"
 
 
 def share_chart(study: Study, tables: Tables) -> Any:

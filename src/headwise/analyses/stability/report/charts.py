@@ -11,10 +11,13 @@ from headwise.report.chart_parts import PANELS_PER_ROW, layer_axis, tooltip
 from headwise.report.columns import Tables
 from headwise.report.part import Chart
 from headwise.report.style import BAND, COLOURS, GREY, PLAIN_LABEL, SHAPES
+from headwise.statistics.intervals import FEW_CLUSTERS
 from headwise.study.study import Study
 
 SERIES = ("corrected", "published", "random weights")
 DASHES = ([1, 0], [6, 3], [2, 2])
+
+OVER_REFITS = f"Student’s t with the jackknife error; from {FEW_CLUSTERS} refits on, percentiles of a bootstrap"
 
 
 def charts(study: Study) -> Sequence[Chart]:
@@ -26,17 +29,18 @@ def charts(study: Study) -> Sequence[Chart]:
             layer_chart,
             "How stable heads are, layer by layer",
             "Mean cosine between the attention of matched heads of two refits. Solid: one-to-one matching over all "
-            f"pairs of refits, with the {coverage} bootstrap interval over refits. Dashed: as published, best match of "
-            "one anchor's heads. Dotted: models with random weights. Grey: what matched heads reach when the two "
-            "refits read different prompts of the same length; only what rises above it depends on the text.",
+            f"pairs of refits, with the {coverage} interval over refits ({OVER_REFITS}). Dashed: as published, best "
+            "match of one anchor's heads. Dotted: models with random weights. Grey: what matched heads reach when the "
+            "two refits read different prompts of the same length; only what rises above it depends on the text.",
         ),
         Chart(
             "stability_residual",
             residual_chart,
             "How similar the residual streams of refits are",
             "Debiased linear CKA of the residual stream before attention, over all pairs of refits, with the "
-            f"{coverage} bootstrap interval over refits. Dashed: as published (Gaussian kernel, biased, every refit "
-            "also compared with itself). Grey: models with random weights, whose streams share the tokens they read.",
+            f"{coverage} interval over refits ({OVER_REFITS}). Dashed: as published (Gaussian kernel, biased, every "
+            "refit also compared with itself). Grey: models with random weights, whose streams share the tokens they "
+            "read.",
         ),
         Chart(
             "stability_head_map",

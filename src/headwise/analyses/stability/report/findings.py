@@ -6,7 +6,7 @@ from typing import Any
 from headwise.analyses.stability.names import Analysis, Measure, Version, Weights
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding
-from headwise.report.labels import missing, number, plain, titled
+from headwise.report.labels import ends, missing, number, plain, titled
 from headwise.study.study import Study
 from headwise.tables.frame import records
 
@@ -26,18 +26,22 @@ def findings(study: Study, tables: Tables) -> Iterator[Finding]:
     for row in records(chosen):
         if missing(row["value"]):
             continue
-        corrected = (
-            ""
-            if missing(row["chance_corrected"])
-            else f". That is {number(row['chance_corrected'], 3)} of what chance leaves"
-        )
+        corrected = ""
+        if not missing(row["chance_corrected"]):
+            span = ends(row["corrected_low"], row["corrected_high"], 3)
+            corrected = (
+                f". That is {number(row['chance_corrected'], 3)} ({span}) of what chance leaves, where a head that "
+                "looks at fixed positions whatever it reads counts as chance"
+            )
+            names = {"value": "chance_corrected", "ci_low": "corrected_low", "ci_high": "corrected_high"}
+            row = row | {"matched": row["value"]} | {name: row[source] for name, source in names.items()}
         yield refit_finding(
             row,
             id=f"stability:{row['group']}",
             headline=True,
             sentence=(
                 f"{titled(plain(row['group']))}: matched heads of two refits have a cosine of "
-                f"{number(row['value'], 3)}, mean over layers; on different prompts they have "
+                f"{number(row.get('matched', row['value']), 3)}, mean over layers; on different prompts they have "
                 f"{number(row['chance'], 3)}{corrected}."
             ),
         )
