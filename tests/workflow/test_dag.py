@@ -71,6 +71,8 @@ def test_job_counts_follow_from_models_and_seeds(checkout: Path, root: Path, sna
         "probe_refits": len(refit_groups(study)),
         "compare_refits": len(refit_groups(study)),
         "summarize_stability": 1,
+        "measure_dose": bases // len(study.seeds),
+        "gather_doses": 1,
         "measure_effects": 1,
         "answer_questions": 1,
         "declare": 1,

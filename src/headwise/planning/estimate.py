@@ -20,11 +20,8 @@ GATHERING = (
     "summarize_recursion",
     "summarize_stability",
     "contrast_models",
-    "summarize_specialization",
-    "measure_effects",
-    "gather_doses",
-    "answer_questions",
     "analyse_factors",
+    "gather_doses",
 )
 
 

@@ -68,7 +68,7 @@ def test_with_a_cluster_it_is_said_what_shared_jobs_ask_for_and_what_does_not_fi
     code, said = run(study, "--cluster", cluster_file(tmp_path, 8000))
     assert code == 0
     assert re.search(r"one Slurm job for 20 of \d+ evaluations: 4,000 MB", said)  # four CPUs, 1,000 MB each
-    assert re.search(r"one Slurm job for all that gathers results, up to the report: 8,000 MB", said)
+    assert re.search(r"one Slurm job for all that gathers results, up to the report: 7,000 MB", said)
     asked = {row.rule: row.memory_mb for row in estimate(plan(study), RATES)}
     too_much = {line.split()[0]: line for line in said.splitlines() if re.match(r"  \w+ pythia-410m: ", line)}
     assert set(too_much) == {rule for rule, most in asked.items() if most > 8000} - {"fetch_model"}
@@ -91,7 +91,15 @@ def test_a_gpu_that_no_node_has_is_one_that_does_not_fit(held: int, there: int) 
 
 def test_what_gathers_is_what_the_profile_groups_but_for_the_end_which_runs_alone() -> None:
     groups = yaml.safe_load(Path("slurm/config.yaml").read_text())["groups"]
-    assert [*GATHERING, "aggregate", "draw_figures", "write_report"] == list(groups["?if cluster.report_together"])
+    after = [
+        "summarize_specialization",
+        "measure_effects",
+        "answer_questions",
+        "aggregate",
+        "draw_figures",
+        "write_report",
+    ]
+    assert [*GATHERING, *after] == list(groups["?if cluster.report_together"])
     assert [*INPUTS, "train_tokenizer", "check_lengths"] == list(groups["?if cluster.inputs_together"])
 
 
