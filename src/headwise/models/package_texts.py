@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path, PurePosixPath
 
+from headwise.models.docstrings import docstrings, module_name
 from headwise.runtime.progress import track
 
 # What headwise itself installs and documents at length: versions as constraints.txt pins them, licences as the packages
@@ -47,8 +48,8 @@ def package_texts(names: Sequence[str] | None = None) -> list[tuple[str, str, st
     for identity, path in track(sorted(files), "reading docstrings", len(files)):
         module = identity.split("/")[1]
         sections = []
-        for name, docstring in _docstrings(_parse(path), module):
-            paragraphs = list(_new_paragraphs(docstring, seen))
+        for name, docstring in docstrings(_parse(path), module):
+            paragraphs = list(_new_paragraphs(clean(docstring), seen))
             if paragraphs:
                 sections.append("\n\n".join([name, *paragraphs]))
         if sections:
@@ -93,8 +94,7 @@ def _module_files(package: Distribution, name: str) -> Iterator[tuple[str, Path]
         )
     for file in package.files:
         if is_read(file):
-            module = ".".join(file.with_suffix("").parts).removesuffix(".__init__")
-            yield f"{name}/{module}", Path(str(package.locate_file(file)))
+            yield f"{name}/{module_name(file)}", Path(str(package.locate_file(file)))
 
 
 def is_read(file: PurePosixPath) -> bool:
@@ -113,16 +113,6 @@ def _parse(path: Path) -> ast.Module:
         # Newer versions of Python complain of escapes that older ones let pass; the text is the same.
         warnings.simplefilter("ignore")
         return ast.parse(path.read_bytes())
-
-
-def _docstrings(node: ast.AST, name: str) -> Iterator[tuple[str, str]]:
-    """(qualified name, docstring) of a module, class or function and of all that it defines."""
-    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-        docstring = ast.get_docstring(node, clean=False)
-        if docstring:
-            yield name, clean(docstring)
-    for child in ast.iter_child_nodes(node):
-        yield from _docstrings(child, f"{name}.{child.name}" if hasattr(child, "name") else name)
 
 
 def clean(docstring: str) -> str:

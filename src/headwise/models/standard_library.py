@@ -10,6 +10,7 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
+from headwise.models.docstrings import docstrings, module_name
 from headwise.runtime.progress import track
 
 # Folders that hold no documentation for users: test suites, bundled applications, tables of character codes,
@@ -47,10 +48,11 @@ def standard_library_texts() -> list[tuple[str, str, str]]:
     seen: set[str] = set()
     texts = [(f"topic/{name}", name, text) for name, text in _topics(topics)]
     for path in track(files, "reading docstrings", len(files)):
-        module = _module_name(path.relative_to(folder))
+        module = module_name(path.relative_to(folder))
         sections = []
-        for name, docstring in _docstrings(ast.parse(path.read_bytes()), module):
-            if docstring not in seen:
+        for name, written in docstrings(ast.parse(path.read_bytes()), module):
+            docstring = inspect.cleandoc(written)
+            if docstring and docstring not in seen:
                 seen.add(docstring)
                 sections.append(f"{name}\n\n{docstring}")
         if sections:
@@ -68,23 +70,9 @@ def _module_files(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _module_name(path: Path) -> str:
-    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
-
-
 def _topics(path: Path) -> list[tuple[str, str]]:
     """The dictionary `topics` that `help()` reads, without running the module."""
     for node in ast.parse(path.read_bytes()).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "topics":
             return [(name, inspect.cleandoc(text)) for name, text in sorted(ast.literal_eval(node.value).items())]
     raise ValueError(f"{path}: no dictionary 'topics': set corpus.source to text on this version of Python")
-
-
-def _docstrings(node: ast.AST, name: str) -> Iterator[tuple[str, str]]:
-    """(qualified name, cleaned docstring) of a module, class or function and of all that it defines."""
-    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-        docstring = ast.get_docstring(node, clean=True)
-        if docstring:
-            yield name, docstring
-    for child in ast.iter_child_nodes(node):
-        yield from _docstrings(child, f"{name}.{child.name}" if hasattr(child, "name") else name)

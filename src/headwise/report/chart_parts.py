@@ -5,6 +5,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from headwise.report.columns import is_primary
 from headwise.report.labels import BASE, method_labels, plain, short_labels
 from headwise.report.style import GREY, PLAIN_LABEL
 from headwise.study.study import Study
@@ -16,12 +17,8 @@ HALF_OF_ONE_VALUE = 0.05  # half the length of an axis that shows a single value
 
 def primary_values(study: Study, specialization: pd.DataFrame, scope: str) -> pd.DataFrame:
     """Defined values of the primary estimator with all keys kept, of the scope "model" or "layer"."""
-    return specialization[
-        specialization["scope"].eq(scope)
-        & specialization["estimator"].eq(study.comparison.primary)
-        & specialization["sink"].eq("kept")
-        & specialization["value"].notna()
-    ]
+    chosen = is_primary(specialization, study.comparison.primary) & specialization["value"].notna()
+    return specialization[chosen & specialization["scope"].eq(scope)]
 
 
 def labelled(study: Study, rows: pd.DataFrame) -> pd.DataFrame:

@@ -15,6 +15,11 @@ IDENTITY = [each.name for each in columns_of(OfModel)]
 COLUMNS: dict[str, tuple[Column, ...]] = {row.table: columns_of(row) for row in TABLES}
 
 
+def is_primary(rows: pd.DataFrame, primary: str) -> "pd.Series[bool]":
+    """Which rows are of the primary estimator with all keys kept."""
+    return rows["estimator"].eq(primary) & rows["sink"].eq("kept")
+
+
 def sign(change: float) -> int:
     """The sign of a change of an estimator; 0 for one that is 0 but for rounding."""
     return 0 if abs(change) <= ROUNDING else 1 if change > 0 else -1

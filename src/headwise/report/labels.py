@@ -68,7 +68,12 @@ def method_label(method: object) -> str:
     if missing(method):
         return UNNAMED
     name, _, dose = str(method).partition(DOSE)
-    return f"{METHODS[name]} × {dose}" if dose and name in METHODS else METHODS.get(str(method), plain(str(method)))
+    return arm_label(name, int(dose)) if dose and name in METHODS else METHODS.get(str(method), plain(str(method)))
+
+
+def arm_label(method: str, dose: int) -> str:
+    """A method with its dose, where that is not 1."""
+    return method_label(method) if dose == 1 else f"{method_label(method)} × {dose}"
 
 
 def same(values: "pd.Series[Any]", value: Any) -> "pd.Series[bool]":
@@ -116,6 +121,11 @@ def method_labels(methods: Iterable[object]) -> dict[str | None, str]:
 def missing(value: object) -> bool:
     """Whether a cell of a table is empty."""
     return bool(pd.isna(value))  # type: ignore[call-overload]  # a scalar, of any kind
+
+
+def cell(value: object) -> str:
+    """A cell as it is; a dash where it is empty."""
+    return "–" if missing(value) else str(value)
 
 
 def number(value: object, digits: int = 3) -> str:

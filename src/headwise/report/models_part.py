@@ -10,7 +10,7 @@ import pandas as pd
 from headwise.report.chart_parts import by_family, families, labelled, tooltip
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
-from headwise.report.labels import BASE, amount, labels_of_methods, missing, number, plain, same, share
+from headwise.report.labels import BASE, amount, cell, labels_of_methods, missing, number, plain, same, share
 from headwise.report.part import Chart, Part, Passage
 from headwise.report.rows import TABLES
 from headwise.report.style import GREY, family_colour
@@ -162,11 +162,11 @@ def models_view(tables: Tables) -> View:
             ("Model", lambda row: plain(row["model"]), NAME),
             ("Made", partial(_made, labels_of_methods(tables)), NAME),
             ("Refits", lambda row: str(row["refits"]), NUMBER),
-            ("Attention", lambda row: _text(row["attention"]), NAME),
-            ("Layers", lambda row: _text(row["layers"]), NUMBER),
-            ("Heads", lambda row: _text(row["heads"]), NUMBER),
-            ("Key-value heads", lambda row: _text(row["key_value_heads"]), NUMBER),
-            ("Head width", lambda row: _text(row["head_width"]), NUMBER),
+            ("Attention", lambda row: cell(row["attention"]), NAME),
+            ("Layers", lambda row: cell(row["layers"]), NUMBER),
+            ("Heads", lambda row: cell(row["heads"]), NUMBER),
+            ("Key-value heads", lambda row: cell(row["key_value_heads"]), NUMBER),
+            ("Head width", lambda row: cell(row["head_width"]), NUMBER),
             ("Window (tokens)", lambda row: _window(row), NUMBER),
             ("Crowding", lambda row: number(row["crowding"], 2), NUMBER),
             (
@@ -207,10 +207,6 @@ def _preference(row: Row) -> str:
     if missing(row["preference_accuracy_after"]):
         return "–"
     return f"{number(row['preference_accuracy_before'], 2)} → {number(row['preference_accuracy_after'], 2)}"
-
-
-def _text(value: object) -> str:
-    return "–" if missing(value) else str(value)
 
 
 def passages(study: Study, tables: Tables) -> Iterator[Passage]:

@@ -17,14 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from headwise.statistics.arrays import FloatArray
+from headwise.statistics.attainable import EXACT_ARRANGEMENTS, EXACT_UNITS, of_sign_flips, of_splits
 from headwise.statistics.result import Defined, joined
 from headwise.statistics.ties import difference, is_constant, largest, rescaled, restored, snapped, tolerance
 from headwise.statistics.values import NO_CLUSTER, codes, left_out, numbers, support
 
 Statistic = Callable[[FloatArray], FloatArray]
 
-EXACT_UNITS = 20  # paired units up to which all sign patterns are enumerated
-EXACT_ARRANGEMENTS = 2**19  # ways of splitting two samples up to which all are enumerated
 CHUNK_VALUES = 2**20  # numbers held at a time: 8 MiB as float64
 
 
@@ -172,7 +171,7 @@ class _Swap:
         size = np.maximum(np.abs(low), np.abs(high))
         extreme = _count_extreme(map(differences_of, signs), observed, size, len(self.first))
         p_values = extreme / arrangements if exact else (extreme + 1) / (resamples + 1)
-        p_attainable = 2.0 ** (1 - n) if exact else max(2.0 ** (1 - n), 1 / (resamples + 1))
+        p_attainable = of_sign_flips(n, resamples)
         how = f"exact over {2**n:,} arrangements" if exact else f"Monte Carlo with {resamples:,} resamples"
         remark = None
         if n == 1:
@@ -224,19 +223,17 @@ def two_sample(
 
     observed = differences_of(np.arange(n)[None])[0]
     extreme = _count_extreme(map(differences_of, groups), observed, np.array([size]), n + m)[0]
-    # Samples of equal size can change places: the mirror image of an extreme split is as extreme.
-    smallest = (2 if n == m else 1) / splits
     p = extreme / splits if exact else (extreme + 1) / (resamples + 1)
     how = f"exact over {splits:,} splits" if exact else f"Monte Carlo with {resamples:,} resamples"
     remark = None
-    if smallest >= 1:
+    if n == m == 1:
         remark = "one unit in each sample: no result can be significant"
     elif equal:
         remark = "all values are equal"
     return PermutationTest(
         restored(snapped(float(finite[0].mean() - finite[1].mean()), *finite), exponent),
         float(p),
-        min(1.0, smallest if exact else max(smallest, 1 / (resamples + 1))),
+        of_splits(n, m, resamples),
         n,
         f"two-sided {name}, {how}",
         n_reference=m,

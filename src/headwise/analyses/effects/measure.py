@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from headwise.analyses.effects.rows import EffectRow, Quantity, RefitEffect
+from headwise.analyses.effects.rows import COLUMNS, EffectRow, Quantity, RefitEffect
 from headwise.analyses.specialization.rows import SpecializationRow
 from headwise.report.gather import repeated_refits
 from headwise.runtime.parquet import read_metadata
@@ -17,14 +17,13 @@ from headwise.statistics.intervals import t_interval, welch_interval
 from headwise.statistics.multiplicity import benjamini_hochberg
 from headwise.statistics.permutation import sign_flip, two_sample
 from headwise.statistics.procedures import Procedure
-from headwise.statistics.result import finite_or_none, joined
+from headwise.statistics.result import finite_or_none
+from headwise.statistics.tested import cells_of
 from headwise.study.comparison import Comparison
 from headwise.tables.files import read_rows, write_rows
 from headwise.tables.frame import frame_of, records
 
 ALL = "all"
-# Column of `RefitEffect` behind a quantity.
-COLUMNS = {Quantity.EFFECT: "effect", Quantity.ARM: "arm_change", Quantity.PLACEBO: "placebo_change"}
 
 
 @dataclass(frozen=True)
@@ -143,37 +142,17 @@ def adjusted(rows: Iterable[EffectRow]) -> list[EffectRow]:
 
 
 def _mean(row: EffectRow, sample: FloatArray, settings: Comparison) -> EffectRow:
-    identity = (row.quantity, row.estimator, row.sink, row.method, row.dose, row.group)
-    test = sign_flip(sample, generator_for("effect", *identity), settings.resamples)
-    interval = t_interval(sample, settings.level)
+    test = sign_flip(sample, _generator(row), settings.resamples)
     finite = sample[np.isfinite(sample)]
-    return replace(
-        row,
-        estimate=test.estimate,
-        ci_low=interval.low,
-        ci_high=interval.high,
-        deviation=float(finite.std(ddof=1)) if len(finite) > 1 else None,
-        p=test.p,
-        p_attainable=test.p_attainable,
-        n=test.n,
-        test=f"{test.method}; interval: {interval.method}",
-        reason=joined(test.reason, interval.reason),
-    )
+    deviation = float(finite.std(ddof=1)) if len(finite) > 1 else None
+    return replace(row, deviation=deviation, **cells_of(test, t_interval(sample, settings.level)))
 
 
 def _difference(row: EffectRow, sample: FloatArray, reference: FloatArray, settings: Comparison) -> EffectRow:
-    identity = (row.quantity, row.estimator, row.sink, row.method, row.dose, row.group, str(row.reference))
-    test = two_sample(sample, reference, generator_for("effect", *identity), settings.resamples)
-    interval = welch_interval(sample, reference, settings.level)
-    return replace(
-        row,
-        estimate=test.estimate,
-        ci_low=interval.low,
-        ci_high=interval.high,
-        p=test.p,
-        p_attainable=test.p_attainable,
-        n=test.n,
-        n_reference=test.n_reference,
-        test=f"{test.method}; interval: {interval.method}",
-        reason=joined(test.reason, interval.reason),
-    )
+    test = two_sample(sample, reference, _generator(row), settings.resamples)
+    return replace(row, **cells_of(test, welch_interval(sample, reference, settings.level)))
+
+
+def _generator(row: EffectRow) -> np.random.Generator:
+    names = (row.quantity, row.estimator, row.sink, row.method, row.dose, row.group)
+    return generator_for("effect", *names, *(() if row.reference is None else (row.reference,)))

@@ -72,4 +72,6 @@ class EffectRow(OfArm):
     reason: str | None = column(REASON, default=None)
 
 
+# Column of `RefitEffect` that a quantity is the mean of.
+COLUMNS = {Quantity.EFFECT: "effect", Quantity.ARM: "arm_change", Quantity.PLACEBO: "placebo_change"}
 TABLES: tuple[type[Row], ...] = (RefitEffect, EffectRow)

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from headwise.analyses.noise.rows import Site
 from headwise.analyses.noise.settings import NoiseSite, Region
 from headwise.analyses.specialization.estimators.entropy_profile import thirds
 from headwise.attention.capture import AttentionLayer, LayerAttention, attention_layers, capturing
 from headwise.attention.interface import EXACT, AttentionCall, intercepting
 
-SHARED = ("keys", "values")
 # Gives what is added to a layer's activations of that shape (without the batch dimension): (batch, *shape).
 NoiseOf = Callable[[int, tuple[int, ...]], Tensor]
 
@@ -50,13 +50,13 @@ def perturbing(model: PreTrainedModel, site: NoiseSite, layers: Sequence[int], n
     """
     chosen = [layer for layer in attention_layers(model) if layer.index in layers]
     with ExitStack() as undo:
-        if site in SHARED:
+        if Site(site).is_shared:
 
             def add(layer: int, values: Tensor) -> Tensor:
                 return values + noise(layer, tuple(values.shape[1:])).to(values)
 
             undo.enter_context(_changing_shared(model, site, chosen, add))
-        for layer in () if site in SHARED else chosen:
+        for layer in () if Site(site).is_shared else chosen:
             undo.callback(_add_noise(model, site, layer, noise).remove)
         yield
 
@@ -82,7 +82,7 @@ def clean_rms(model: PreTrainedModel, site: NoiseSite, inputs: Tensor) -> dict[i
             )
             for row in inputs:
                 model(input_ids=row[None], use_cache=False)
-        elif site in SHARED:
+        elif Site(site).is_shared:
 
             def seen(layer: int, values: Tensor) -> Tensor:
                 count_in(layer, values)

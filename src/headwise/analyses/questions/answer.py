@@ -16,6 +16,7 @@ from headwise.analyses.questions.rows import Answer, AnswerRow, Claim, Scale
 from headwise.analyses.questions.settings import OF_PRIMARY, TESTED, Ask, Question
 from headwise.analyses.specialization.rows import ContrastRow, SpecializationRow
 from headwise.analyses.stability.rows import StabilityRow
+from headwise.report.columns import is_primary
 from headwise.report.gather import repeated_refits
 from headwise.runtime.parquet import read_metadata
 from headwise.statistics.arrays import FloatArray
@@ -26,6 +27,7 @@ from headwise.statistics.permutation import sign_flip, two_sample
 from headwise.statistics.power import units_for_equivalence, units_to_detect
 from headwise.statistics.procedures import Procedure
 from headwise.statistics.result import finite_or_none, joined
+from headwise.statistics.tested import cells_of
 from headwise.study.comparison import Comparison
 from headwise.tables.files import read_rows, write_rows
 from headwise.tables.frame import records
@@ -206,29 +208,12 @@ def _of_samples(row: AnswerRow, samples: Samples, comparison: Comparison) -> tup
         test = two_sample(samples.first, samples.second, generator, comparison.resamples)
     interval = samples.interval(comparison.level)
     within = samples.interval(min(0.99, 2 * comparison.level / max(1, row.tests)))
-    row = replace(
-        row,
-        estimate=test.estimate,
-        ci_low=interval.low,
-        ci_high=interval.high,
-        n=test.n,
-        n_reference=test.n_reference,
-        test=f"{test.method}; interval: {interval.method}",
-        p=test.p,
-        p_attainable=test.p_attainable,
-        within_low=within.low,
-        within_high=within.high,
-        reason=joined(test.reason, interval.reason),
-    )
-    return row, samples
-
-
-def _primary(rows: pd.DataFrame, comparison: Comparison) -> pd.DataFrame:
-    return rows[rows["estimator"].eq(comparison.primary) & rows["sink"].eq("kept")]
+    row = replace(row, **cells_of(test, interval))
+    return replace(row, within_low=within.low, within_high=within.high), samples
 
 
 def _of_effects(row: AnswerRow, refits: pd.DataFrame, comparison: Comparison) -> tuple[AnswerRow, Samples]:
-    own = _primary(refits, comparison)
+    own = refits[is_primary(refits, comparison.primary)]
     own = own[own["method"].eq(str(row.method)) & own["dose"].eq(row.dose or 1)]
     if row.ask == Ask.EFFECT:
         row = replace(row, alone=finite_or_none(float(own["placebo_change"].mean())))
@@ -240,7 +225,7 @@ def _of_effects(row: AnswerRow, refits: pd.DataFrame, comparison: Comparison) ->
 def _of_bases(
     row: AnswerRow, specialization: pd.DataFrame, repeats: set[tuple[str, int]], comparison: Comparison
 ) -> tuple[AnswerRow, Samples]:
-    own = _primary(specialization, comparison)
+    own = specialization[is_primary(specialization, comparison.primary)]
     own = own[own["scope"] == "model"]
 
     def values(model: str | None) -> FloatArray:
@@ -261,7 +246,7 @@ def _copied(row: AnswerRow, found: Mapping[str, Any], **names: str) -> AnswerRow
 
 
 def _of_families(row: AnswerRow, contrasts: pd.DataFrame, comparison: Comparison) -> AnswerRow:
-    own = _primary(contrasts, comparison)
+    own = contrasts[is_primary(contrasts, comparison.primary)]
     own = own[own["kind"].eq("alignment_pooled") & own["unit"].eq("family") & own["method"].eq(str(row.method))]
     if own.empty:
         return replace(row, unit="family", reason="no model was aligned by this method")
@@ -280,11 +265,16 @@ def _of_noise(row: AnswerRow, contrasts: pd.DataFrame, question: Question) -> An
     if own.empty:
         return replace(row, reason="the section noise measures no such contrast: add site and scale there")
     found = records(own)[0]
-    logs = {
-        name: None if found[source] is None or found[source] <= 0 else float(np.log(found[source]))
-        for name, source in (("estimate", "geometric_mean"), ("ci_low", "geometric_low"), ("ci_high", "geometric_high"))
-    }
-    return replace(_copied(row, found, test="method"), **logs)  # type: ignore[arg-type]  # names of numbers
+    return replace(
+        _copied(row, found, test="method"),
+        estimate=_log(found["geometric_mean"]),
+        ci_low=_log(found["geometric_low"]),
+        ci_high=_log(found["geometric_high"]),
+    )
+
+
+def _log(ratio: float | None) -> float | None:
+    return None if ratio is None or ratio <= 0 else float(np.log(ratio))
 
 
 def _of_sharing(row: AnswerRow, sharing: pd.DataFrame, question: Question) -> AnswerRow:

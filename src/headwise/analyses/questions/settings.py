@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from enum import StrEnum
-from math import comb
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
+from headwise.statistics.attainable import of_sign_flips, of_splits
 from headwise.study.arms import arms
 from headwise.study.section import Name, Positive, Rate, Section
 
@@ -33,9 +33,6 @@ OF_GROUP = (Ask.EFFECT_DIFFERENCE, Ask.ARCHITECTURE, Ask.NOISE, Ask.SHARING, Ask
 OF_METHOD = (Ask.EFFECT, Ask.EFFECT_DIFFERENCE, Ask.CHANGE)
 # In units of the primary estimator, in which the margin of the study is.
 OF_PRIMARY = (Ask.EFFECT, Ask.EFFECT_DIFFERENCE, Ask.ARCHITECTURE, Ask.CHANGE)
-# Up to which `statistics.permutation` enumerates all: units whose signs are flipped, splits of two samples.
-EXACT_UNITS = 20
-EXACT_SPLITS = 2**19
 
 
 class Question(Section):
@@ -107,12 +104,12 @@ def smallest_p(study: "Study", question: Question) -> float | None:
     """The smallest p that the design gives the test of a question; None where it cannot be told beforehand."""
     seeds = {model.name: len(study.seeds_of(model)) for model in study.models}
     if question.ask == Ask.EFFECT:
-        return _sign_flip(sum(seeds[arm.name] for arm in _arms(study, question)), study.comparison.resamples)
+        return of_sign_flips(sum(seeds[arm.name] for arm in _arms(study, question)), study.comparison.resamples)
     if question.ask == Ask.CHANGE:
         families = {
             study.family_of(model) for model in study.descendants() if study.method_of(model) == question.method
         }
-        return _sign_flip(len(families), study.comparison.resamples)
+        return of_sign_flips(len(families), study.comparison.resamples)
     reference = question.reference or study.reference()
     sizes = [seeds.get(str(question.group), 0), seeds.get(reference, 0)]
     if question.ask == Ask.EFFECT_DIFFERENCE:
@@ -120,9 +117,7 @@ def smallest_p(study: "Study", question: Question) -> float | None:
         sizes = [by_base.get(str(question.group), 0), by_base.get(reference, 0)]
     if question.ask not in TESTED or not all(sizes):
         return None
-    splits = comb(sum(sizes), sizes[0])
-    exact = min(1.0, (2 if sizes[0] == sizes[1] else 1) / splits)
-    return exact if splits <= EXACT_SPLITS else max(exact, 1 / (study.comparison.resamples + 1))
+    return of_splits(sizes[0], sizes[1], study.comparison.resamples)
 
 
 def problems(study: "Study") -> Iterator[str]:
@@ -160,8 +155,3 @@ def problems(study: "Study") -> Iterator[str]:
 
 def _arms(study: "Study", question: Question) -> list[Any]:
     return [arm for arm, _ in arms(study) if arm.method == question.method and arm.dose == question.dose]
-
-
-def _sign_flip(n: int, resamples: int) -> float:
-    exact = min(1.0, 2.0 ** (1 - n))
-    return exact if n <= EXACT_UNITS else max(exact, 1 / (resamples + 1))

@@ -13,7 +13,7 @@ from headwise.statistics.effects import family_effects, random_effects
 from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import Interval, t_interval, welch_interval
 from headwise.statistics.permutation import PermutationTest, sign_flip, two_sample
-from headwise.statistics.result import joined
+from headwise.statistics.tested import cells_of
 from headwise.statistics.ties import difference
 from headwise.study.comparison import Comparison
 
@@ -261,19 +261,7 @@ def _mean(key: _Key, unit: str, deltas: npt.ArrayLike, settings: Comparison) -> 
 
 
 def _row(key: _Key, unit: str, test: PermutationTest, interval: Interval) -> Contrast:
-    return Contrast(
-        **asdict(key),
-        estimate=test.estimate,
-        ci_low=interval.low,
-        ci_high=interval.high,
-        p=test.p,
-        p_attainable=test.p_attainable,
-        n=test.n,
-        n_reference=test.n_reference,
-        unit=unit,
-        test=f"{test.method}; interval: {interval.method}",
-        reason=joined(test.reason, interval.reason),
-    )
+    return Contrast(**asdict(key), unit=unit, **cells_of(test, interval))
 
 
 def _grouped(changes: Sequence[ModelChange]) -> Mapping[tuple[str, str, str | None], list[ModelChange]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from headwise.analyses.questions.settings import questions_of
-from headwise.report.columns import Tables
+from headwise.report.columns import Tables, is_primary
 from headwise.report.verdicts import ADJUSTED, REPEAT, adjust, roles, verdict
 from headwise.runtime.parquet import read_metadata, read_table
 from headwise.statistics.result import joined
@@ -34,16 +34,14 @@ def tested_tables(
     that the study file names says why.
     """
     within, between = _comparisons(study, comparisons), read_table(contrasts)
-    kinds: Sequence[str] = () if questions_of(study) else study.comparison.confirmatory or ()
-    if study.comparison.confirmatory is None and not questions_of(study):
-        kinds = KINDS
+    kinds = _declared_kinds(study)
     if not within.empty:
-        declared = within["level"].eq("model") & within["scope"].eq("refit") & _primary(study, within)
-        declared &= "comparison" in kinds
+        declared = is_primary(within, study.comparison.primary) & ("comparison" in kinds)
+        declared &= within["level"].eq("model") & within["scope"].eq("refit")
         within = _with_roles(within, declared, undeclared, within.pop("repeat"))
     if not between.empty:
         over_refits = between["kind"].eq("alignment_pooled") & between["unit"].ne("family")
-        declared = _primary(study, between) & between["kind"].isin(kinds)
+        declared = is_primary(between, study.comparison.primary) & between["kind"].isin(kinds)
         between = _with_roles(between, declared & ~over_refits, undeclared)
     parts = [
         tests.assign(table=name, family=[str(key) for key in tests[columns].itertuples(index=False, name=None)])
@@ -69,11 +67,18 @@ def tested_tables(
     return found[0], found[1]
 
 
+def _declared_kinds(study: Study) -> Sequence[str]:
+    """Kinds of tests that the study file declares; none of a study that declares questions instead."""
+    if questions_of(study):
+        return ()
+    return KINDS if study.comparison.confirmatory is None else study.comparison.confirmatory
+
+
 def within_refits(study: Study, tables: Tables) -> pd.DataFrame:
     """Comparisons of whole models within one refit, of the primary estimator with all keys kept; no repeats."""
     tests = tables["comparisons"]
     chosen = tests["level"].eq("model") & tests["scope"].eq("refit") & tests["role"].ne(REPEAT)
-    return tests[chosen & _primary(study, tests)]
+    return tests[chosen & is_primary(tests, study.comparison.primary)]
 
 
 def _with_roles(
@@ -100,7 +105,3 @@ def _comparisons(study: Study, paths: Iterable[Path]) -> pd.DataFrame:
         parts[part["aligned"].iloc[0]] = part
     chosen = [parts[model.name] for model in study.descendants() if model.name in parts]
     return pd.concat(chosen, ignore_index=True) if chosen else pd.DataFrame()
-
-
-def _primary(study: Study, tests: pd.DataFrame) -> "pd.Series[bool]":
-    return tests["estimator"].eq(study.comparison.primary) & tests["sink"].eq("kept")

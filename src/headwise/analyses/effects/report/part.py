@@ -6,17 +6,17 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from headwise.analyses.effects.rows import COLUMNS, EffectRow, Quantity, RefitEffect
 from headwise.analyses.effects.rows import TABLES as ROWS
-from headwise.analyses.effects.rows import EffectRow, Quantity, RefitEffect
 from headwise.report.chart_parts import tooltip, vertical
-from headwise.report.columns import Tables
+from headwise.report.columns import Tables, is_primary
 from headwise.report.finding import Finding, described
 from headwise.report.labels import (
     amount,
+    arm_label,
     estimator_label,
     estimator_title,
     interval,
-    method_label,
     number,
     p_value,
     plain,
@@ -32,14 +32,8 @@ SHOWN = {Quantity.EFFECT: "arm − placebo", Quantity.ARM: "arm − base", Quant
 WORDS = {**SHOWN, Quantity.LARGER: "size of the arm's change − size of the placebo's"}
 
 
-def primary(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the primary estimator with all keys kept."""
-    return rows[rows["estimator"].eq(study.comparison.primary) & rows["sink"].eq("kept")]
-
-
-def arm_label(method: str, dose: int) -> str:
-    """What people read: method and dose."""
-    return method_label(method) if dose == 1 else f"{method_label(method)} × {dose}"
+def _primary(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[is_primary(rows, study.comparison.primary)]
 
 
 def by_arm(rows: pd.DataFrame) -> Iterator[tuple[str, int, pd.DataFrame]]:
@@ -55,15 +49,14 @@ def base_label(row: Mapping[str, Any]) -> str:
 
 def effect_chart(study: Study, tables: Tables) -> Any:
     """Mean and interval of arm, placebo and their difference per base, with a point per refit."""
-    means = primary(study, tables[EffectRow.table])
+    means = _primary(study, tables[EffectRow.table])
     means = means[means["quantity"].isin(list(SHOWN)) & means["reference"].isna()]
-    refits = primary(study, tables[RefitEffect.table])
+    refits = _primary(study, tables[RefitEffect.table])
     if means.empty:
         return None
-    columns = {Quantity.EFFECT: "effect", Quantity.ARM: "arm_change", Quantity.PLACEBO: "placebo_change"}
     points = pd.concat(
         refits.assign(quantity=SHOWN[quantity], value=refits[column], group=refits["base"])
-        for quantity, column in columns.items()
+        for quantity, column in COLUMNS.items()
     )
     points = pd.concat([points, points.assign(group="all")]) if refits["base"].nunique() > 1 else points
     margin = study.comparison.equivalence_margin
@@ -112,7 +105,7 @@ def effect_chart(study: Study, tables: Tables) -> Any:
 
 def findings(study: Study, tables: Tables) -> Iterator[Finding]:
     """Per arm: the mean effect over all refits, beside what the placebo alone does."""
-    rows = primary(study, tables[EffectRow.table])
+    rows = _primary(study, tables[EffectRow.table])
     rows = rows[rows["reference"].isna()]
     for method, dose, own in by_arm(rows):
         group = "all" if own["group"].eq("all").any() else own["group"].iloc[0]
@@ -139,7 +132,7 @@ def findings(study: Study, tables: Tables) -> Iterator[Finding]:
 
 def passages(study: Study, tables: Tables) -> Iterator[Passage]:
     """All means of the primary estimator."""
-    rows = primary(study, tables[EffectRow.table])
+    rows = _primary(study, tables[EffectRow.table])
     if rows.empty:
         return
     shown = view(

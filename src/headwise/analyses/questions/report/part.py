@@ -7,7 +7,7 @@ from typing import Any
 from headwise.analyses.questions.rows import Answer, AnswerRow, Claim, Scale
 from headwise.analyses.questions.settings import Ask
 from headwise.report.columns import Tables
-from headwise.report.finding import Finding
+from headwise.report.finding import Finding, units
 from headwise.report.labels import (
     amount,
     estimator_label,
@@ -67,14 +67,6 @@ def found_words(row: Row) -> str:
     return f"{signed(row['estimate'])}{span}"
 
 
-def units_words(row: Row) -> str:
-    """How many units, in words."""
-    plural = {"family": "families"}.get(row["unit"], f"{row['unit']}s")
-    if missing(row["n_reference"]):
-        return amount(row["n"], row["unit"], plural)
-    return f"{row['n']} + {row['n_reference']} {plural}"
-
-
 def answer_words(row: Row) -> str:
     """The answer, with the margin of an equivalence, or what an undecided question would need."""
     if row["answer"] == Answer.EQUIVALENT:
@@ -102,8 +94,7 @@ def findings(study: Study, tables: Tables) -> Iterator[Finding]:
             topic="question",
             headline=True,
             sentence=(
-                f"{question_words(study, row)} {titled(answer_words(row))}: {found_words(row)}{beside}; "
-                f"{units_words(row)}."
+                f"{question_words(study, row)} {titled(answer_words(row))}: {found_words(row)}{beside}; {units(row)}."
             ),
             estimate=row["estimate"],
             interval=None if missing(row["ci_low"]) else (row["ci_low"], row["ci_high"]),
@@ -131,7 +122,7 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
             ("Answer", lambda row: titled(answer_words(row)), TEXT),
             ("Found", found_words, NUMBER),
             ("Without it", lambda row: beside_words(row) or "–", NUMBER),
-            ("Units", units_words, NUMBER),
+            ("Units", units, NUMBER),
             ("p", marked_p, NUMBER),
             ("Smallest p", lambda row: p_value(row["p_attainable"]), NUMBER),
             ("Adjusted p", lambda row: p_value(row["p_adjusted"]), NUMBER),

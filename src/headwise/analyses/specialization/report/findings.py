@@ -10,7 +10,7 @@ import pandas as pd
 
 from headwise.analyses.specialization.report.control_findings import control_findings
 from headwise.analyses.specialization.tested import within_refits
-from headwise.report.columns import Tables, counted
+from headwise.report.columns import Tables, counted, is_primary
 from headwise.report.finding import Finding, described, said, tested, units
 from headwise.report.labels import (
     amount,
@@ -77,7 +77,7 @@ def _alignment(study: Study, tables: Tables) -> Iterator[Finding]:
 def _bases(study: Study, tables: Tables) -> Iterator[Finding]:
     """Values of the bases; the headline of a study that compares nothing."""
     values = counted(tables["specialization"], tables["models"])
-    values = values[_primary(study, values) & values["scope"].eq("model") & values["base"].isna()]
+    values = values[is_primary(values, study.comparison.primary) & values["scope"].eq("model") & values["base"].isna()]
     means = values.groupby("model", sort=False)["value"].mean().dropna().sort_values(kind="stable")
     if means.empty:
         return
@@ -188,7 +188,8 @@ def _interactions(study: Study, tables: Tables) -> Iterator[Finding]:
 def _models(study: Study, tables: Tables) -> Iterator[Finding]:
     """Mean change of each aligned model over its refits, or in its one refit."""
     tests = tables["comparisons"]
-    tests = tests[_primary(study, tests) & tests["level"].eq("model") & tests["delta_absolute"].notna()]
+    whole = tests["level"].eq("model") & tests["delta_absolute"].notna()
+    tests = tests[whole & is_primary(tests, study.comparison.primary)]
     tests = tests.assign(estimate=tests["delta_absolute"])
     for aligned, own in tests.groupby("aligned", sort=False):
         refits, over = own[own["scope"].eq("refit") & own["role"].ne(REPEAT)], own[own["scope"] == "refits"]
@@ -210,11 +211,7 @@ def _models(study: Study, tables: Tables) -> Iterator[Finding]:
 def _contrasts(study: Study, tables: Tables, kind: str) -> pd.DataFrame:
     """Contrasts of one kind, of the primary estimator with all keys kept."""
     rows = tables["contrasts"]
-    return rows[_primary(study, rows) & rows["kind"].eq(kind) & rows["estimate"].notna()]
-
-
-def _primary(study: Study, rows: pd.DataFrame) -> "pd.Series[bool]":
-    return rows["estimator"].eq(study.comparison.primary) & rows["sink"].eq("kept")
+    return rows[is_primary(rows, study.comparison.primary) & rows["kind"].eq(kind) & rows["estimate"].notna()]
 
 
 def _tally(tests: pd.DataFrame) -> str:

@@ -9,6 +9,7 @@ from headwise.report.finding import units
 from headwise.report.labels import (
     DESCRIPTORS,
     LEFT_OUT,
+    cell,
     estimator_title,
     interval,
     labels_of_methods,
@@ -85,8 +86,8 @@ def estimators_view(tables: Tables) -> View:
         tables["estimators"],
         [
             ("Estimator", lambda row: f"{estimator_title(row['estimator'])} ({row['role']})", NAME),
-            ("Definition", lambda row: _text(row["definition"]), TEXT),
-            ("Source", lambda row: _text(row["source"]), TEXT),
+            ("Definition", lambda row: cell(row["definition"]), TEXT),
+            ("Source", lambda row: cell(row["source"]), TEXT),
             ("Range", lambda row: _range(row), NUMBER),
         ],
     )
@@ -177,10 +178,6 @@ def _test_columns() -> list[ColumnView]:
 
 def _interval_head(study: Study) -> str:
     return f"{100 * (1 - study.comparison.level):g} % interval"
-
-
-def _text(value: object) -> str:
-    return "–" if missing(value) else str(value)
 
 
 def _range(row: Row) -> str:

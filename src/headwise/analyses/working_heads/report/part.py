@@ -8,7 +8,7 @@ import pandas as pd
 from headwise.analyses.working_heads.rows import WorkingHeadsRow
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
-from headwise.report.labels import amount, missing, number, plain
+from headwise.report.labels import amount, cell, missing, number, plain
 from headwise.report.part import Part, Passage
 from headwise.report.view import NAME, NUMBER, view
 from headwise.statistics.result import joined
@@ -104,8 +104,8 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
             ("Held-out loss, nats", lambda row: number(row["loss_nats"]), NUMBER),
             ("Of a bigram, nats", lambda row: number(row["bigram_loss_nats"]), NUMBER),
             ("Best previous-token head", lambda row: number(row["previous_token"], 2), NUMBER),
-            ("Layer", lambda row: "–" if missing(row["layer"]) else str(row["layer"]), NUMBER),
-            ("Head", lambda row: "–" if missing(row["head"]) else str(row["head"]), NUMBER),
+            ("Layer", lambda row: cell(row["layer"]), NUMBER),
+            ("Head", lambda row: cell(row["head"]), NUMBER),
             ("Working heads", lambda row: "yes" if row["works"] else "no", NAME),
         ],
     )
