@@ -14,10 +14,10 @@ DECODER = {"layers": 2, "hidden": 32, "heads": 4, "head_width": 8, "feed_forward
 TRAINING = {"steps": 8, "batch": 4, "tokens": 32, "warmup": 2, "evaluate_every": 4, "learning_rate": 5e-3}
 
 
-def write_corpus(folder: Path, documents: int = 40) -> Path:
+def write_corpus(folder: Path, documents: int = 40, validation: float = 0.0) -> Path:
     """Write generated text and the corpus made of it; return the file of documents."""
     write_text(folder / "text", documents)
-    settings = Corpus(source="text", path=str(folder / "text"), held_out=0.2)
+    settings = Corpus(source="text", path=str(folder / "text"), held_out=0.2, validation=validation)
     build_corpus(settings, folder / "documents.jsonl", folder / "corpus.json")
     return folder / "documents.jsonl"
 

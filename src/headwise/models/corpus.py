@@ -22,8 +22,7 @@ from headwise.runtime.progress import track
 from headwise.runtime.provenance import file_digest
 from headwise.study.data import Corpus
 
-Split = Literal["train", "held_out"]
-SPLITS: tuple[Split, ...] = ("train", "held_out")
+Split = Literal["train", "held_out", "validation"]
 # A vocabulary cannot be learned from less; a page or two of text.
 MINIMUM_CHARACTERS = 5_000
 BYTE_ORDER_MARK = "\ufeff"
@@ -49,9 +48,11 @@ def build_corpus(settings: Corpus, documents: Path, facts: Path) -> None:
     `documents` receives one JSON object per line (id, title, text, split), sorted by id; texts that occur
     twice are kept once. `facts` receives source, path, configuration, revision, python version, and version and licence
     of each package (null where the source has none), the SHA-256 of `documents`, and documents and characters per
-    split. A document is held out when the hash of its id says so: the split does not depend on the order of documents,
-    nor on which others there are. A training document that is a near copy of a held-out one is left out, so that
-    held-out text stays as it is. `left_out` counts documents without text, repeated ones and near copies;
+    split. The hash of its id says which split a document is in: this does not depend on the order of documents,
+    nor on which others there are, and held-out documents are the same whatever the share of validation. A near
+    copy of a held-out document is left out of the other splits, so that held-out text stays as it is, and a near copy
+    of a validation document out of training. `left_out` counts documents without
+    text, repeated ones and near copies;
     `held_out_in_training` is the share of the spans of held-out text, about ten words each, that stand in training
     documents all the same.
 
@@ -66,17 +67,18 @@ def build_corpus(settings: Corpus, documents: Path, facts: Path) -> None:
         "grammar": _grammar,
     }
     texts = sources[settings.source](settings)
+    splits: tuple[Split, ...] = ("train", "held_out", "validation") if settings.validation else ("train", "held_out")
     left_out = {"empty": 0, "repeated": 0, "near_copies": 0}
     documents.parent.mkdir(parents=True, exist_ok=True)
     # Not in memory: a data set may be larger.
     with TemporaryDirectory(prefix=".gathered-", dir=documents.parent) as folder, atomic(documents) as temporary:
         gathered = Path(folder) / documents.name
-        lengths = _write(_documents(texts, settings.held_out, left_out), gathered)
-        _refuse_too_little(lengths, settings.held_out)
-        near_copies, seen = _overlap(gathered, max(sum(lengths["held_out"]), max(lengths["train"])))
+        lengths = _write(_documents(texts, settings, left_out), gathered, splits)
+        _refuse_too_little(lengths, settings)
+        near_copies, seen = _overlap(gathered, splits, lengths)
         left_out["near_copies"] = len(near_copies)
-        lengths = _write((each for each in _read(gathered) if each.id not in near_copies), temporary)
-        _refuse_too_little(lengths, settings.held_out)
+        lengths = _write((each for each in _read(gathered) if each.id not in near_copies), temporary, splits)
+        _refuse_too_little(lengths, settings)
         digest = file_digest(temporary)
         _refuse_another(settings, digest)
     summary: dict[str, Any] = {
@@ -108,9 +110,9 @@ def _read(path: Path) -> Iterator[Document]:
         yield from (Document(**json.loads(line)) for line in stream)
 
 
-def _write(documents: Iterable[Document], path: Path) -> dict[Split, list[int]]:
+def _write(documents: Iterable[Document], path: Path, splits: Sequence[Split]) -> dict[Split, list[int]]:
     """Write documents as JSON Lines; returns how many characters each has, per split."""
-    lengths: dict[Split, list[int]] = {split: [] for split in SPLITS}
+    lengths: dict[Split, list[int]] = {split: [] for split in splits}
     with open(path, "w", encoding="utf-8", newline="\n") as stream:
         for document in documents:
             lengths[document.split].append(len(document.text))
@@ -118,25 +120,37 @@ def _write(documents: Iterable[Document], path: Path) -> dict[Split, list[int]]:
     return lengths
 
 
-def _overlap(path: Path, characters: int) -> tuple[set[str], float]:
-    """Ids of training documents that are near copies of held-out ones; share of held-out text in the others.
+def _overlap(path: Path, splits: Sequence[Split], lengths: Mapping[Split, Sequence[int]]) -> tuple[set[str], float]:
+    """Ids of documents that are near copies of held-out ones, and of training documents that are near copies of
+    validation ones; share of held-out text in the training documents that are left.
 
-    `characters` is as `HeldOut` takes it. Raises CorpusError where that share is half or more.
+    Raises CorpusError where that share is half or more.
     """
-    texts = ((document.id, document.text) for document in _read(path) if document.split == "held_out")
-    held_out = HeldOut(texts, characters)
-    training = (document for document in _read(path) if document.split == "train")
-    near_copies = {document.id for document in training if held_out.is_near_copy(document.text)}
-    seen, most = held_out.seen_in_training()
+    near_copies, seen, most = _copies(path, "held_out", [split for split in splits if split != "held_out"], lengths)
     if seen >= ALIKE:
         raise CorpusError(
             f"corpus: {seen:.0%} of the held-out text stands in training documents as well, most of it in '{most}': "
             "remove documents that repeat the text of others, such as a whole book beside its chapters"
         )
+    if "validation" in splits:
+        near_copies |= _copies(path, "validation", ["train"], lengths)[0]
     return near_copies, seen
 
 
-def _refuse_too_little(lengths: Mapping[Split, Sequence[int]], held_out: float) -> None:
+def _copies(
+    path: Path, kept: Split, others: Sequence[Split], lengths: Mapping[Split, Sequence[int]]
+) -> tuple[set[str], float, str]:
+    """Ids of documents of the other splits that are near copies of those of the split that is kept; what
+    `HeldOut.seen_in_training` says of the rest."""
+    texts = ((document.id, document.text) for document in _read(path) if document.split == kept)
+    longest = max(length for split in others for length in lengths[split])
+    held_out = HeldOut(texts, max(sum(lengths[kept]), longest))
+    rest = (document for document in _read(path) if document.split in others)
+    near_copies = {document.id for document in rest if held_out.is_near_copy(document.text)}
+    return near_copies, *held_out.seen_in_training()
+
+
+def _refuse_too_little(lengths: Mapping[Split, Sequence[int]], settings: Corpus) -> None:
     documents, characters = sum(map(len, lengths.values())), sum(map(sum, lengths.values()))
     if characters < MINIMUM_CHARACTERS:
         raise CorpusError(
@@ -145,9 +159,10 @@ def _refuse_too_little(lengths: Mapping[Split, Sequence[int]], held_out: float) 
         )
     for split, counted in lengths.items():
         if not counted:
+            field = "validation" if split == "validation" else "held_out"
             raise CorpusError(
                 f"corpus: no document of {documents} fell into the split '{split}' "
-                f"at corpus.held_out {held_out}: add documents, or change corpus.held_out"
+                f"at corpus.{field} {getattr(settings, field)}: add documents, or change corpus.{field}"
             )
 
 
@@ -165,7 +180,7 @@ def _refuse_another(settings: Corpus, digest: str) -> None:
     )
 
 
-def _documents(texts: Iterable[tuple[str, str, str]], held_out: float, left_out: dict[str, int]) -> Iterator[Document]:
+def _documents(texts: Iterable[tuple[str, str, str]], settings: Corpus, left_out: dict[str, int]) -> Iterator[Document]:
     """Documents in their order, without empty and repeated ones, which `left_out` counts."""
     # Digests instead of texts: a data set may be larger than memory.
     seen: set[bytes] = set()
@@ -173,7 +188,7 @@ def _documents(texts: Iterable[tuple[str, str, str]], held_out: float, left_out:
         text = text.removeprefix(BYTE_ORDER_MARK)
         try:
             digest = hashlib.sha256(text.encode()).digest()
-            split = _split(identity, held_out)
+            split = _split(identity, settings)
         except UnicodeEncodeError as error:
             raise CorpusError(
                 f"corpus: document {identity!a} has {error.object[error.start]!a} in its name or text, which "
@@ -188,10 +203,12 @@ def _documents(texts: Iterable[tuple[str, str, str]], held_out: float, left_out:
             yield Document(identity, title, text, split)
 
 
-def _split(identity: str, held_out: float) -> Split:
-    """The split that an id decides: its hash as a number in [0, 1) lies below the share held out, or not."""
+def _split(identity: str, settings: Corpus) -> Split:
+    """The split that an id decides, by where its hash lies as a number in [0, 1): held out, validation, train."""
     number = int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big") / 2**64
-    return "held_out" if number < held_out else "train"
+    if number < settings.held_out:
+        return "held_out"
+    return "validation" if number < settings.held_out + settings.validation else "train"
 
 
 def _standard_library(settings: Corpus) -> list[tuple[str, str, str]]:

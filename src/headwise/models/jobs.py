@@ -18,7 +18,8 @@ def corpus_arguments(study: Study) -> dict[str, Any]:
 
 def grammar_arguments(study: Study) -> dict[str, Any]:
     """Of rule build_grammar: synthetic text, split as the corpus is."""
-    return {"settings": Corpus(source="grammar", held_out=study.corpus.held_out).model_dump()}
+    shares = {"held_out": study.corpus.held_out, "validation": study.corpus.validation}
+    return {"settings": Corpus(source="grammar", **shares).model_dump()}
 
 
 def tokenizer_arguments(study: Study) -> dict[str, Any]:

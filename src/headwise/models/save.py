@@ -24,27 +24,31 @@ def save_checkpoint(
     checkpoint: Path,
     metadata: Mapping[str, Any],
     facts: Mapping[str, Any],
+    stages: Mapping[int, PreTrainedModel] | None = None,
 ) -> dict[str, str]:
     """Write config.json, model.safetensors, the tokenizer's files and facts.json; return the digests in the facts.
 
     facts.json holds `model` (the metadata), `architecture`, the sections of `facts`, and the digests of
-    corpus, tokenizer and weights. The folder appears under its name when it is complete.
+    corpus, tokenizer and weights. `stages` are the model after so many steps of its training: each becomes a folder
+    `stepN` of the checkpoint, with facts about itself. The folder appears under its name when it is complete.
     """
+    everything = {"model": dict(metadata), "architecture": architecture_facts(model.config)}
+    corpus = {"corpus_digest": file_digest(documents)}
     with atomic(checkpoint) as temporary:
-        with no_bars_in_logs():
-            model.save_pretrained(temporary)
-        for path in tokenizer_files(tokenizer_folder):
-            shutil.copyfile(path, temporary / path.name)
-        digests = {
-            "corpus_digest": file_digest(documents),
-            "tokenizer_digest": tokenizer_digest(temporary),
-            "weights_digest": weights_digest(temporary),
-        }
-        everything = {
-            "model": dict(metadata),
-            "architecture": architecture_facts(model.config),
-            **facts,
-            **digests,
-        }
-        write_json(everything, temporary / "facts.json")
+        digests = corpus | _write(model, tokenizer_folder, temporary)
+        write_json({**everything, **facts, **digests}, temporary / "facts.json")
+        for step, stage in (stages or {}).items():
+            folder = temporary / f"step{step}"
+            write_json(
+                {**everything, "step": step, **corpus, **_write(stage, tokenizer_folder, folder)}, folder / "facts.json"
+            )
     return digests
+
+
+def _write(model: PreTrainedModel, tokenizer_folder: Path, folder: Path) -> dict[str, str]:
+    """Write a model and its tokenizer into a folder; their digests."""
+    with no_bars_in_logs():
+        model.save_pretrained(folder)
+    for path in tokenizer_files(tokenizer_folder):
+        shutil.copyfile(path, folder / path.name)
+    return {"tokenizer_digest": tokenizer_digest(folder), "weights_digest": weights_digest(folder)}

@@ -1,12 +1,16 @@
 """Train a small decoder from scratch on the corpus of a study."""
 
+import math
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from transformers import PreTrainedModel
 
+from headwise.models.corpus import Split
 from headwise.models.excerpts import (
     evaluate,
     excerpt_loss,
@@ -44,6 +48,11 @@ def train_model(
 
     Raises CorpusError where the text is shorter than an excerpt, TrainingError where excerpts are longer than
     the decoder's positions or where the loss is not finite.
+
+    With `training.until_loss` it stops at the first evaluation where the loss on excerpts of the validation split is as
+    low; the facts say how many steps were made and whether the loss was reached, and the curve has the split
+    "validation". The schedule of the learning rate stays that of all steps. The checkpoint holds a folder `stepN`, a
+    checkpoint like itself, for each step of `training.checkpoints` that was reached.
     """
     if training.tokens > decoder.positions:
         raise TrainingError(
@@ -52,8 +61,11 @@ def train_model(
         )
     encoder = load_tokenizer(tokenizer)
     first, tokens = [encoder.bos_token_id], training.tokens
-    train, held_out = (token_stream(documents, encoder, split, tokens) for split in ("train", "held_out"))
-    held_out_excerpts = spread_excerpts(held_out, tokens, first)
+    train = token_stream(documents, encoder, "train", tokens)
+    splits: tuple[Split, ...] = ("held_out",) if training.until_loss is None else ("held_out", "validation")
+    evaluated = {
+        split: spread_excerpts(token_stream(documents, encoder, split, tokens), tokens, first) for split in splits
+    }
     model = build_decoder(decoder, encoder, seed).train().to(training.device)
     if training.optimizer == "adam":
         optimizer: torch.optim.Optimizer = adam(model, training.second_moment)
@@ -62,27 +74,36 @@ def train_model(
     data_order = torch.Generator().manual_seed(seed)
 
     rows: list[tuple[int, str, float, float]] = []
-    for step in track(range(training.steps), "training", training.steps):
+    stages: dict[int, PreTrainedModel] = {}
+    for step in track(range(training.steps + 1), "training", training.steps + 1):
         learning_rate = learning_rate_at(
             step, training.steps, training.warmup, training.learning_rate, training.schedule
         )
-        if step % training.evaluate_every == 0:
-            rows.append((step, "held_out", evaluate(model, held_out_excerpts), learning_rate))
+        if step in training.checkpoints:
+            stages[step] = deepcopy(model)
+        losses: dict[str, float] = {}
+        if step % training.evaluate_every == 0 or step == training.steps:
+            losses = {split: evaluate(model, excerpts) for split, excerpts in evaluated.items()}
+            rows += [(step, split, loss, learning_rate) for split, loss in losses.items()]
+        reached = training.until_loss is not None and losses.get("validation", math.inf) <= training.until_loss
+        if reached or step == training.steps:
+            break
         starts = torch.randint(len(train) - tokens + 1, (training.batch,), generator=data_order)
         loss = excerpt_loss(model, *take_excerpts(train, starts, tokens, first))
         rows.append((step, "train", loss.item(), learning_rate))
         descend(model, optimizer, loss, learning_rate, step, training.gradient_norm)
-    held_out_loss = evaluate(model, held_out_excerpts)
-    rows.append((training.steps, "held_out", held_out_loss, 0.0))
 
+    matched = {} if training.until_loss is None else {"validation_loss_nats": losses["validation"], "reached": reached}
     facts = {
         "training": {
             **training.model_dump(),
-            "held_out_loss_nats": held_out_loss,
-            "unigram_entropy_nats": unigram_entropy(train, held_out_excerpts[1], len(encoder)),
-            "held_out_tokens": held_out_excerpts[1].numel(),
+            "steps": step,
+            "held_out_loss_nats": losses["held_out"],
+            **matched,
+            "unigram_entropy_nats": unigram_entropy(train, evaluated["held_out"][1], len(encoder)),
+            "held_out_tokens": evaluated["held_out"][1].numel(),
         }
     }
-    digests = save_checkpoint(model, tokenizer, documents, checkpoint, metadata, facts)
+    digests = save_checkpoint(model, tokenizer, documents, checkpoint, metadata, facts, stages)
     table = pd.DataFrame(rows, columns=["step", "split", "loss_nats", "learning_rate"])
     write_table(table, curve, {**metadata, **digests})

@@ -34,7 +34,9 @@ def bytes_left(plan: Plan, jobs: Jobs) -> float:
     if rule in ("fetch_model", "convert_model"):
         return plan.shape(name).stored_bytes
     if rule in ("train_model", "align_model"):
-        return plan.shape(name).stored_bytes + study.tokenizer.vocabulary * PER_TOKEN_OF_A_VOCABULARY
+        model = study.model(name)
+        kept = len(study.training_of(model).checkpoints) if isinstance(model, TrainedModel) else 0
+        return (1 + kept) * (plan.shape(name).stored_bytes + study.tokenizer.vocabulary * PER_TOKEN_OF_A_VOCABULARY)
     if rule == "extract_attention":
         return _extraction(plan, name)
     if rule == "evaluate_specialization":

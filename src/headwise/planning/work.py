@@ -100,7 +100,7 @@ def _training(plan: Plan, jobs: Jobs, gpus: int) -> float:
     assert isinstance(model, TrainedModel), "only bases are trained"
     training, shape = plan.study.training_of(model), plan.shape(jobs.subject)
     step = _step(plan, shape, training.batch * training.tokens, WITH_GRADIENT, gpus)
-    evaluations = 1 + training.steps // training.evaluate_every
+    evaluations = (1 + training.steps // training.evaluate_every) * (1 if training.until_loss is None else 2)
     evaluation = _forward(shape, EVALUATED_EXCERPTS * training.tokens, gpus)
     return training.steps * step + evaluations * evaluation + _tokenizing(plan)
 

@@ -88,7 +88,13 @@ def _shape_problems(study: "Study") -> list[str]:
                 ]
                 break
         else:
-            tokens, positions = study.training_of(model).tokens, study.decoder_of(model).positions
+            training, positions = study.training_of(model), study.decoder_of(model).positions
+            tokens = training.tokens
+            if training.until_loss is not None and study.corpus.validation == 0:
+                problems.append(
+                    f"models.{position} ('{model.name}').training.until_loss: no text decides when training stops: set "
+                    "corpus.validation to the share of documents that do, such as 0.02"
+                )
             if tokens > positions:
                 problems.append(
                     f"models.{position} ('{model.name}').training.tokens: {tokens} tokens do not fit into "

@@ -40,6 +40,12 @@ class Corpus(Section):
         None, description="Digest that the built corpus must have (`digest` in corpus.json); without it, any is taken"
     )
     held_out: float = Field(0.05, gt=0, lt=0.5, description="Share of documents kept for evaluation, never trained on")
+    validation: float = Field(
+        0.0,
+        ge=0,
+        lt=0.5,
+        description="Share of documents that decide when training stops (`training.until_loss`), and nothing else",
+    )
 
     @model_validator(mode="after")
     def _source_has_its_fields(self) -> "Corpus":

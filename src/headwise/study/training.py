@@ -1,10 +1,10 @@
 """Sections about making models: shape, training from scratch, alignment."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from headwise.study.section import Positive, Rate, Section, Whole
+from headwise.study.section import ONCE, Positive, Rate, Section, Whole
 
 
 class Decoder(Section):
@@ -65,13 +65,27 @@ class Training(Section):
     )
     second_moment: float = Field(0.95, ge=0, lt=1, description="Decay rate of Adam's second moment (its β₂)")
     gradient_norm: Rate | None = Field(1.0, description="Longest gradient, longer ones are shortened; null: any")
-    evaluate_every: Positive = Field(150, description="Steps between evaluations on held-out text")
+    evaluate_every: Positive = Field(150, description="Steps between evaluations")
+    until_loss: Rate | None = Field(
+        None,
+        description="Stop at the first evaluation at or below this loss on validation text (`corpus.validation`), nats "
+        "per token, so that models are compared at one loss; `steps` is then the most; null: make all `steps`",
+    )
+    checkpoints: Annotated[list[Whole], ONCE] = Field(
+        [], description="Steps after which the model is kept as well, in a folder `stepN` of its checkpoint"
+    )
     device: Literal["cpu", "cuda"] = Field("cpu", description="cpu: one thread, the same bytes every time")
 
     @model_validator(mode="after")
     def _adam_does_not_decay(self) -> "Training":
         if self.optimizer == "adam" and self.weight_decay > 0:
             raise ValueError(f"optimizer adam takes no weight_decay (got {self.weight_decay}): choose adamw, or 0")
+        return self
+
+    @model_validator(mode="after")
+    def _checkpoints_are_reached(self) -> "Training":
+        if late := [step for step in self.checkpoints if step > self.steps]:
+            raise ValueError(f"checkpoints: step {late[0]} comes after the last of {self.steps} steps: choose 0 to it")
         return self
 
 

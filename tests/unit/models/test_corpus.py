@@ -245,6 +245,25 @@ def test_edited_copies_never_stand_on_both_sides(tmp_path):
     ]
 
 
+def test_validation_is_taken_from_training_and_held_out_text_stays(tmp_path):
+    draw = random.Random(5)
+    texts = {f"text{number:02}.txt": " ".join(words(draw)) for number in range(60)}
+    copies = {f"text{number:02} (copy).txt": f"{texts[f'text{number:02}.txt']} Edited." for number in range(60)}
+    plain = write_files(tmp_path / "text", texts | copies)
+    before, _ = build(plain, tmp_path / "1")
+    after, facts = build(plain.model_copy(update={"validation": 0.2}), tmp_path / "2")
+    split = {document["id"]: document["split"] for document in after}
+    chosen = [{document["id"] for document in found if document["split"] == "held_out"} for found in (before, after)]
+    assert chosen[0] == chosen[1]
+    assert facts["documents"] == {
+        name: list(split.values()).count(name) for name in ("train", "held_out", "validation")
+    }
+    assert facts["documents"]["validation"] > 0
+    # No two splits hold copies of one text.
+    pairs = [{split.get(name), split.get(name.replace(".", " (copy)."))} - {None} for name in texts]
+    assert all(len(pair) == 1 for pair in pairs)
+
+
 def test_held_out_text_that_training_holds_in_longer_documents_is_counted(tmp_path):
     draw = random.Random(4)
     texts = {f"text{number:02}.txt": " ".join(words(draw)) for number in range(40)}

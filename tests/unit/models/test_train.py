@@ -15,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from headwise.models import save
 from headwise.models.checkpoint import weights_digest
 from headwise.models.corpus import CorpusError, read_documents
-from headwise.models.excerpts import evaluate, take_excerpts, token_stream, unigram_entropy
+from headwise.models.excerpts import evaluate, spread_excerpts, take_excerpts, token_stream, unigram_entropy
 from headwise.models.load import load_checkpoint
 from headwise.models.optimization import TrainingError, adamw, learning_rate_at
 from headwise.models.tokenizer import load_tokenizer, tokenizer_digest
@@ -291,6 +291,64 @@ def test_the_curve_has_each_step_and_each_evaluation(train, tmp_path):
     carried = read_metadata(tmp_path / "curve.parquet")
     assert METADATA.items() <= carried.items()
     assert carried["weights_digest"] == weights_digest(tmp_path / "model")
+
+
+@pytest.fixture(scope="module")
+def with_validation(tmp_path_factory):
+    """Text with a validation split, its tokenizer, and training on it."""
+    folder = tmp_path_factory.mktemp("validation")
+    documents = write_corpus(folder, validation=0.2)
+    tokenizer = write_tokenizer(folder, documents)
+
+    def run(name, **changes):
+        files = {"checkpoint": folder / name, "curve": folder / f"{name}.parquet"}
+        train_model(documents, tokenizer, decoder(), training(**changes), seed=1, **files, metadata=METADATA)
+        facts = json.loads((folder / name / "facts.json").read_text())["training"]
+        return folder / name, pd.read_parquet(files["curve"]), facts
+
+    return run, documents, load_tokenizer(tokenizer)
+
+
+def test_training_stops_at_the_first_evaluation_at_the_declared_loss(with_validation):
+    run, documents, tokenizer = with_validation
+    changes = {"steps": 60, "evaluate_every": 5}
+    _, curve, facts = run("whole", until_loss=0.01, **changes)
+    assert (facts["steps"], facts["reached"]) == (60, False)
+    validation = curve[curve.split == "validation"].set_index("step").loss_nats
+    assert list(validation.index) == list(range(0, 61, 5))
+    declared = float(validation[30])
+    first = int(validation.index[validation <= declared][0])
+    stopped, shorter, facts = run("stopped", until_loss=declared, **changes)
+    assert (facts["steps"], facts["reached"]) == (first, True)
+    # Up to there they are one training: the schedule of the learning rate is that of all steps.
+    assert shorter[shorter.step < first].equals(curve[curve.step < first].reset_index(drop=True))
+    # The loss is that of the kept weights, on text that neither training nor other losses read.
+    model, _ = load_checkpoint(stopped, head=True)
+    tokens = training().tokens
+    excerpts = spread_excerpts(
+        token_stream(documents, tokenizer, "validation", tokens), tokens, [tokenizer.bos_token_id]
+    )
+    assert evaluate(model, excerpts) == pytest.approx(facts["validation_loss_nats"], abs=1e-6)
+    assert facts["validation_loss_nats"] <= declared
+
+
+def test_kept_checkpoints_are_the_model_after_so_many_steps(with_validation):
+    run, *_ = with_validation
+    long, *_ = run("kept", steps=12, schedule="constant", checkpoints=[0, 8])
+    for step in (0, 8):
+        facts = json.loads((long / f"step{step}" / "facts.json").read_text())
+        assert (facts["step"], facts["weights_digest"]) == (step, weights_digest(long / f"step{step}"))
+    short, *_ = run("short", steps=8, schedule="constant")
+    assert weights_digest(long / "step8") == weights_digest(short) != weights_digest(long)
+    model, _ = load_checkpoint(long / "step0", head=True)
+    fresh = build_decoder(decoder(), load_tokenizer(long), seed=1)
+    assert all(torch.equal(one, other) for one, other in zip(model.parameters(), fresh.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("checkpoints", [[9], [0, 0]])
+def test_checkpoints_are_steps_of_the_training_each_once(checkpoints):
+    with pytest.raises(ValidationError, match="checkpoints"):
+        training(steps=8, checkpoints=checkpoints)
 
 
 def test_a_loss_that_is_not_finite_stops_and_leaves_nothing(train, tmp_path):

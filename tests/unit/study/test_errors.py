@@ -117,6 +117,11 @@ MEANING_ERRORS = [  # content, field, problem and remedy; beyond what a schema c
         "300 tokens do not fit into 256 positions: lower training.tokens, or raise decoder.positions",
     ),
     (
+        changed(training={"until_loss": 3.5}),
+        "models.0 ('base').training.until_loss",
+        "no text decides when training stops: set corpus.validation to the share of documents that do, such as 0.02",
+    ),
+    (
         changed(extraction={"max_tokens": 300}, models=MINIMAL["models"][:1]),
         "extraction.max_tokens",
         "300 tokens do not fit into the 256 positions of 'base': lower it, or raise decoder.positions",
