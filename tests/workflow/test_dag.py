@@ -97,6 +97,15 @@ def test_headwise_cost_counts_jobs_as_a_dry_run_does(
     assert {row.rule: row.memory_mb for row in rows if row.memory_mb} == most_memory(planned)
 
 
+def test_a_dry_run_prints_one_file_of_code_per_job(checkout: Path, snakemake: Run) -> None:
+    lines = [line for line in snakemake(checkout, "-n").stdout.splitlines() if line.startswith("    input: ")]
+    code = [re.findall(r"[^ ,]+\.(?:py|sha256)\b", line) for line in lines]
+    assert {len(files) for files in code} == {0, 1}
+    assert sum(map(len, code)) > 100
+    record = (checkout / ".snakemake/headwise/default/write_report.sha256").read_text()
+    assert {"scripts/write_report.py", "headwise/report/page.py"} < {line.split()[1] for line in record.splitlines()}
+
+
 def test_data_flow_from_rule_to_rule(checkout: Path, snakemake: Run) -> None:
     graph = snakemake(checkout, "--rulegraph", "dot", *CONTROLLED).stdout
     names = dict(re.findall(r'(\d+)\[label = "(\w+)"', graph))

@@ -11,7 +11,7 @@ from headwise.runtime.cluster import cluster_of_run
 from headwise.planning.feasibility import check_study
 from headwise.study.prompts import PromptError, is_url, load_verified
 from headwise.runtime.provenance import file_digest
-from headwise.runtime.sources import import_closure
+from headwise.runtime.sources import import_closure, write_record
 from headwise.study.lock import check_fetched, lock_path
 from headwise.study.merging import check_study_file
 from headwise.study.parse import check_paths, parse_study
@@ -74,17 +74,23 @@ def source(path):
 
 
 def library(script, *more):
-    """A script and the library files that it depends on: an edit of one reruns the rule, a touch does not.
+    """The record of a script and of the library files that it depends on: an edit of one reruns the rule, a touch does
+    not. Rules that share a script have the same `more`.
 
-    Found for rules that have jobs alone: on a cluster every job parses the Snakefile anew.
+    Made for rules that have jobs alone, and renewed by the main process alone: what jobs of a run begin with is what its
+    records say, also where someone edits while it runs; and on a cluster every job parses the Snakefile anew.
     """
 
     @cache
-    def files():
-        own = ROOT / "scripts" / script
-        return [source(path) for path in [own, *import_closure(own), *more]]
+    def record():
+        # With Snakemake's own records, which a process that shares none with others has in a folder of its own.
+        path = Path(workflow.persistence.path, "headwise", study.name, script).with_suffix(".sha256")
+        if workflow.is_main_process or not path.is_file():
+            own = ROOT / "scripts" / script
+            write_record(path, [own, *import_closure(own), *more])
+        return source(path)
 
-    return lambda wildcards: files()
+    return lambda wildcards: record()
 
 
 def estimator_files():

@@ -17,6 +17,8 @@ rule evaluate_specialization:
     input:
         heads=rules.extract_attention.output.heads,
         pairs=rules.extract_attention.output.pairs,
+        # A mark that nothing needs would not be missed.
+        marks=rules.extract_attention.output.marks,
         library=library("evaluate_specialization.py", *estimator_files()),
     output:
         features=results("specialization/{model}/seed{seed}/features.parquet"),

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 # An input that no function reads: the rule runs again when one of these files changes.
 LIBRARY = "library"
-# An output that no function writes: files that Snakemake touches, which say what else is in the others.
+# An output that no function writes, and an input that none reads: files that Snakemake touches, which say what else is
+# in the others.
 MARKS = "marks"
 
 

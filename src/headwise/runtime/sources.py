@@ -1,12 +1,15 @@
-"""Which library files a script depends on, read from its source without running it.
+"""Which library files a script depends on, read from its source without running it; and a record of what they hold.
 
 Imported by the Snakefile: standard library only.
 """
 
 import ast
+import os
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+
+from headwise.runtime.provenance import file_digest
 
 PACKAGE = Path(__file__).parents[1]
 # Modules that load others by their names, which stand in a list, and those that they may load.
@@ -32,6 +35,35 @@ def import_closure(path: Path, package: Path = PACKAGE) -> list[Path]:
         waiting += found - closure
         closure |= found
     return sorted(closure)
+
+
+def write_record(path: Path, files: Iterable[Path]) -> None:
+    """Write the SHA-256 of each file as `sha256sum` does: one input for Snakemake, instead of all of them.
+
+    A record that says the same stays as it is, with its time. The first one gets the time of the newest file: where
+    results are there and Snakemake's records of them are lost, it compares times.
+    """
+    files = list(files)
+    content = "".join(f"{_digest(file)}  {_place(file)}\n" for file in files)
+    first = not path.is_file()
+    if not first and path.read_text(encoding="utf-8") == content:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not `atomic`: a dry run may write the same record at the same time.
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(content, encoding="utf-8")
+    if first:
+        newest = max(file.stat().st_mtime_ns for file in files)
+        os.utime(partial, ns=(newest, newest))
+    os.replace(partial, path)
+
+
+_digest = cache(file_digest)
+
+
+def _place(file: Path) -> str:
+    """A file of the library or a script, by a name that is the same in every checkout."""
+    return (file.relative_to(PACKAGE.parent) if file.is_relative_to(PACKAGE) else Path(*file.parts[-2:])).as_posix()
 
 
 @cache

@@ -1,12 +1,14 @@
 """Import closures: of a small package written for the test, and against what Python really imports."""
 
+import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from headwise.runtime.sources import PACKAGE, import_closure
+from headwise.runtime.sources import PACKAGE, import_closure, write_record
 
 FILES = {
     "__init__.py": "",
@@ -91,3 +93,42 @@ def test_closure_holds_what_python_imports(module: str, tmp_path: Path) -> None:
     loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split("\n")[:-1]
     assert PACKAGE / f"{module.replace('.', '/')}.py" in import_closure(script)
     assert {Path(file) for file in loaded} <= set(import_closure(script))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """Two files of which the second is newer, by whole seconds."""
+    files = [tmp_path / "scripts" / name for name in ("a.py", "b.py")]
+    files[0].parent.mkdir()
+    for seconds, file in enumerate(files, start=1000):
+        file.write_text(f"# {file.name}\n")
+        os.utime(file, (seconds, seconds))
+    return files
+
+
+def test_a_record_is_what_sha256sum_prints_with_the_time_of_the_newest_file(files: list[Path], tmp_path: Path) -> None:
+    record = tmp_path / "records" / "a.sha256"
+    write_record(record, files)
+    assert record.read_text() == (
+        f"{hashlib.sha256(b'# a.py' + bytes([10])).hexdigest()}  scripts/a.py\n"
+        f"{hashlib.sha256(b'# b.py' + bytes([10])).hexdigest()}  scripts/b.py\n"
+    )
+    assert record.stat().st_mtime == 1001
+    assert list(record.parent.iterdir()) == [record]
+
+
+def test_a_record_is_written_again_only_where_it_says_something_else(files: list[Path], tmp_path: Path) -> None:
+    record = tmp_path / "a.sha256"
+    write_record(record, files)
+    os.utime(files[0])
+    write_record(record, files)
+    assert record.stat().st_mtime == 1001, "a touch changes nothing"
+    write_record(record, files[:1])
+    assert len(record.read_text().splitlines()) == 1
+    assert record.stat().st_mtime > 1001, "one file less is a change, and newer than what was computed before"
+
+
+def test_files_of_the_library_have_one_name_in_every_checkout(tmp_path: Path) -> None:
+    record = tmp_path / "a.sha256"
+    write_record(record, [PACKAGE / "runtime" / "sources.py"])
+    assert record.read_text().endswith("  headwise/runtime/sources.py\n")
