@@ -32,7 +32,9 @@ def test_the_change_of_llama_2_is_twenty_per_cent(table):
 
 
 def test_the_ratio_over_llama_2_has_no_bounds(table):
-    rows = table[(table["kind"] == "noise ratio") & table["quantity"].str.endswith("over meta-llama/Llama-2-7b-hf")]
+    same_scale = table[table["file"].str.contains("E06b_Same_Scale")]
+    over_llama = same_scale["quantity"].str.endswith("over meta-llama/Llama-2-7b-hf")
+    rows = same_scale[(same_scale["kind"] == "noise ratio") & over_llama]
     ratio = rows[rows["quantity"].str.startswith("ratio of slopes of perplexity")].iloc[0]
     assert ratio["value"] == pytest.approx(2494.7019, abs=1e-3)
     assert ratio["agreement"] == "yes"
@@ -44,3 +46,22 @@ def test_seeds_of_a_forward_pass_change_nothing(table):
     indices = table[(table["kind"] == "seeds") & table["place"].str.match("results/(base|instruct)/seed_results")]
     assert len(indices) > 0
     assert indices["value"].eq(0).all()
+
+
+def test_each_claim_of_significance_stands_there_once(table):
+    claims = table[(table["kind"] == "claim") & table["file"].str.endswith("E11T_v3_bootstrap_ci.json")]
+    # 40 are called significant and 8 are not: the same change of 0 without noise, in each region of both models.
+    assert claims["times"].sum() == 48
+    verdicts = claims.groupby("verdict")["times"].agg(["size", "sum"])
+    assert verdicts.loc["says only that an index is not 0"].tolist() == [18, 24]
+    assert verdicts.loc["no p below .05 is attainable"].tolist() == [16, 16]
+    assert verdicts.loc["printed as not significant"].tolist() == [1, 8]
+
+
+def test_copies_of_a_matrix_are_its_seeds(table):
+    matrices = table[table["kind"] == "matrix"]
+    indices = table[(table["kind"] == "index") & table["value"].notna()]
+    assert matrices["times"].sum() == len(indices)
+    assert len(matrices) == matrices["model"].nunique()
+    copied = matrices[matrices["times"] > 1]
+    assert copied["remark"].str.fullmatch(r"copies: ((results/\w+/seed_results/\d)(, )?){3}").all()

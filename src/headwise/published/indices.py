@@ -1,6 +1,6 @@
 """Published specialization indices computed again, with what they do and do not depend on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -98,6 +98,28 @@ def index_rows(index: Index, seen: Seen) -> Iterator[Row]:
         index.place, "bootstrap over layers", "specialization index", value=value, low=low, high=high, n=layers,
         method=f"percentile bootstrap over layers, {RESAMPLES} resamples", remark=joined(why, OVER_LAYERS),
     )  # fmt: skip
+
+
+def matrix_rows(indices: Sequence[Index]) -> Iterator[Row]:
+    """One row for each distinct matrix of entropies: how many printed indices it is behind, and where its copies are.
+
+    A place without a matrix of its own, but with those of its seeds, has their mean.
+    """
+    by_matrix: dict[bytes, list[Index]] = {}
+    for index in indices:
+        if index.entropies is not None:
+            by_matrix.setdefault(_key(index.entropies), []).append(index)
+    for first, *copies in by_matrix.values():
+        layers, heads = first.entropies.shape if first.entropies is not None else (0, 0)
+        copied = ", ".join(
+            str(copy.place) if copy.place.file == first.place.file else f"{copy.place.file}: {copy.place}"
+            for copy in copies
+        )
+        yield row(
+            first.place, "matrix", f"matrix of {layers} layers × {heads} heads", n=layers, times=1 + len(copies),
+            agreement="not printed", method="equal to 12 decimals",
+            remark=f"copies: {copied}" if copied else "no copies",
+        )  # fmt: skip
 
 
 def _complete(entropies: FloatArray) -> FloatArray:

@@ -1,6 +1,7 @@
 """What a released file can hold, each item with its place."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from headwise.statistics.arrays import FloatArray
 
@@ -76,18 +77,37 @@ class Ratio:
     printed: float
 
 
+class Design(StrEnum):
+    """What a claim of significance was tested on."""
+
+    SLOPE = "slope"
+    CORRELATION = "correlation"
+    INDEX = "mean of an index"
+    MEAN = "mean"
+    GROUPS = "two groups"
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True)
 class Claim:
     """A printed p-value, or a printed verdict "significant", with what is said about its design.
 
-    units  observations behind it, None where the file does not say
+    field        the key of the p, or of the verdict, in the object at `place`
+    quantity     what is said to differ from 0, or which groups are said to differ
+    p            as printed, None where only a verdict is
+    units        observations behind it, None where the file does not say
+    significant  the printed verdict, None where only a p is printed
+    numbers      estimate and interval that stand beside it: with the p they tell one test from another
     """
 
     place: Place
+    field: str
     quantity: str
     p: float | None
     units: int | None
-    design: str
+    design: Design
+    significant: bool | None = None
+    numbers: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,10 @@ from headwise.runtime.provenance import library_versions
 # Of each kind of rows: heading, and what a reader should know.
 KINDS = {
     "index": ("Indices", "The printed index, computed again from its matrix of entropies."),
+    "matrix": (
+        "Distinct matrices",
+        "Several printed indices may come from one matrix: its copies are no further measurements.",
+    ),
     "head order": (
         "Indices with heads in random orders",
         "Heads in random orders within their layers: mean, least and most. An index that hardly changes does not "
@@ -31,7 +35,11 @@ KINDS = {
         "A ratio whose denominator cannot be told from zero has no bounds; on the scale of logarithms the ratio of the "
         "same curves stands beside it.",
     ),
-    "claimed p": ("Claimed p-values", "Each beside the smallest that an exact test of its design can give."),
+    "claim": (
+        "Claims of significance",
+        "Each distinct claim once: what it claims, the printed p, the p of an exact test where its data are there, the "
+        "smallest p that its design can give, and our verdict.",
+    ),
     "seeds": ("Seeds", "Whether the seeds of one measurement differ."),
     "not used": ("Not used", "Files, and parts of files, that could not be used, and why."),
 }
@@ -50,6 +58,8 @@ COLUMNS: tuple[tuple[str, Cell, str], ...] = (
     ("p", lambda row: figure(row.p), "number"),
     ("Smallest p", lambda row: figure(row.p_attainable), "number"),
     ("n", lambda row: "–" if row.n is None else str(row.n), "number"),
+    ("Times printed", lambda row: "–" if row.times is None else str(row.times), "number"),
+    ("Verdict", lambda row: row.verdict or "–", "name"),
     ("Same", lambda row: row.agreement or "–", "name"),
     ("Remark", lambda row: row.remark or "", "text"),
     ("File and place", lambda row: f"{row.file}: {row.place}" if row.place else row.file, "text"),

@@ -6,8 +6,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headwise.published.claims import claim_row, seed_rows
-from headwise.published.indices import Seen, index_rows, pair_rows
+from headwise.published.claims import claim_rows, seed_rows
+from headwise.published.indices import Seen, index_rows, matrix_rows, pair_rows
 from headwise.published.items import Claim, Index, Item, NoiseCurve, Pair, Ratio, Seeds, Unread
 from headwise.published.noise import curve_rows, ratio_rows
 from headwise.published.page import page
@@ -52,10 +52,8 @@ def reanalysis(items: Sequence[Item]) -> Iterator[Row]:
             yield from curve_rows(item)
     curves = [item for item in items if isinstance(item, NoiseCurve)]
     yield from ratio_rows(curves, [item for item in items if isinstance(item, Ratio)])
-    points = {(curve.place.file, curve.place.keys): len(curve.sigmas) for curve in curves}
-    for item in items:
-        if isinstance(item, Claim):
-            yield claim_row(item, points.get((item.place.file, item.place.keys[:-1])))
+    yield from matrix_rows([item for item in items if isinstance(item, Index)])
+    yield from claim_rows([item for item in items if isinstance(item, Claim)], curves)
     yield from seed_rows([item for item in items if isinstance(item, Seeds)])
     for item in items:
         if isinstance(item, Unread):
@@ -79,6 +77,6 @@ def _frame(rows: Sequence[Row]) -> "pandas.DataFrame":
     import pandas as pd
 
     types: dict[str, Any] = dict.fromkeys(("printed", "value", "low", "high", "p", "p_attainable"), "float64")
-    types["n"] = "Int64"  # a seed is text: it may be larger than any number of a table or page
+    types |= {"n": "Int64", "times": "Int64"}  # a seed is text: it may be larger than any number of a table or page
     table = pd.DataFrame([asdict(row) for row in rows], columns=[field.name for field in fields(Row)])
     return table.astype({name: types.get(name, "string") for name in table.columns})

@@ -15,7 +15,7 @@ import numpy as np
 from headwise.published import values
 from headwise.published.fields import Fields
 from headwise.published.files import released_files
-from headwise.published.items import Claim, Index, Item, NoiseCurve, Pair, Place, Ratio, Seeds, Unread
+from headwise.published.items import Claim, Design, Index, Item, NoiseCurve, Pair, Place, Ratio, Seeds, Unread
 from headwise.published.shapes import correlation_matrix, curve, entropy_matrix, mean_matrix
 from headwise.published.values import Damaged, UnusableError, number, shown
 from headwise.statistics.arrays import FloatArray
@@ -26,6 +26,12 @@ CHANGES = ("delta_si", "delta_specialization")
 SHORT_INDEX = "si"
 RELATIVE = ("delta_si_pct",)
 RATIOS = ("ppl_ratio", "ratio_gqa_mha")
+PROBABILITIES = ("p_value", "p", "p_val")
+SIGNIFICANT = "significant"
+UNITS = ("n", "n_samples", "n_models")
+# What tells one test from another of the same p.
+ESTIMATES = ("r", "correlation", "slope", "t_statistic", "point_estimate", "ci_lower", "ci_upper")
+ABSOLUTE = "absolute_si"  # a metric: the index itself, not a change of it
 MODELS = ("model_name", "name", "model")
 # What nests deeper is no result; Python's own stack bears some ten times as much.
 DEEPEST = 60
@@ -207,18 +213,33 @@ def _noise(fields: Fields) -> Iterator[NoiseCurve]:
 
 
 def _claims(fields: Fields) -> Iterator[Claim]:
+    """A printed p, a printed verdict of a mean whose number of units is said, or a printed effect of two groups."""
     value, place = fields.value, fields.place
-    p = fields.first(("p_value", "p", "p_val"), values.probability)
-    significant = fields.first(("significant",), values.truth)
-    if p is None and not significant:
+    p = fields.first(PROBABILITIES, values.probability)
+    significant = fields.first((SIGNIFICANT,), values.truth)
+    units = fields.first(UNITS, values.count)
+    if p is None and (significant is None or units is None):
         return
-    units = fields.first(("n", "n_samples", "n_models"), values.count)
-    quantity = place.keys[-1] if place.keys else "result"
-    if p is not None:
-        kind = "correlation" if "r" in value or "correlation" in value else "slope" if "slope" in value else "unknown"
-        yield Claim(place, quantity, p, units, kind)
-    elif units is not None:
-        yield Claim(place, quantity, None, units, "mean")
+    numbers = tuple(each for key in ESTIMATES if (each := _number_or_none(value.get(key))) is not None)
+    field = SIGNIFICANT if p is None else next(key for key in PROBABILITIES if _number_or_none(value.get(key)) == p)
+    yield Claim(place, field, shown(_about(place)), p, units, _design(value, p), significant, numbers)
+
+
+def _design(value: Mapping[str, Any], p: float | None) -> Design:
+    if p is None:
+        return Design.INDEX if value.get("metric") == ABSOLUTE else Design.MEAN
+    for keys, design in (
+        (("r", "correlation"), Design.CORRELATION), (("slope",), Design.SLOPE), (("t_statistic",), Design.GROUPS)
+    ):  # fmt: skip
+        if any(key in value for key in keys):
+            return design
+    return Design.UNKNOWN
+
+
+def _about(place: Place) -> str:
+    """The last keys, from the side on: they say what was tested."""
+    sides = [number for number, key in enumerate(place.keys) if key in SIDES]
+    return " ".join(place.keys[sides[-1] :] if sides else place.keys[-1:]) or "result"
 
 
 def _seeds(fields: Fields) -> Iterator[Seeds]:

@@ -15,8 +15,7 @@ MATRIX_MISSING = "the file holds no matrix of entropies: nothing to recompute fr
 class Row:
     """One row of a re-analysis.
 
-    kind          index, absolute change, relative change, head order, left-out layers, bootstrap over layers, noise
-                  slope, noise ratio, claimed p, seeds, not used
+    kind          one of the kinds of `page.KINDS`
     file, place   where the printed value stands: file, and keys that lead to it
     model         that it is about, as far as the file says; for changes the aligned one
     seed          as written
@@ -24,11 +23,13 @@ class Row:
     printed       as released; None where the file does not print it
     value         recomputed, in the units of `quantity`; None where something is missing
     low, high     ends of its interval
-    p             of a test that was made again, or as claimed for the kind "claimed p"
+    p             of a test that was made again
     p_attainable  smallest p that the design can give
     n             units
     method        in words
     agreement     yes, no: printed and recomputed value are the same but for rounding; "not printed", "not recomputed"
+    times         how often it is printed
+    verdict       ours, of a claim
     remark        what is missing, or must be read with care
     """
 
@@ -47,6 +48,8 @@ class Row:
     n: int | None = None
     method: str = ""
     agreement: str = ""
+    times: int | None = None
+    verdict: str | None = None
     remark: str | None = None
 
 

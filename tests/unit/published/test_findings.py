@@ -1,5 +1,6 @@
 """Sentences of a re-analysis say what its rows hold, and nothing of what they do not."""
 
+from headwise.published.claims import Verdict
 from headwise.published.findings import findings
 from headwise.published.row import Row, figure
 
@@ -22,7 +23,9 @@ def test_indices_are_counted_by_what_became_of_them() -> None:
         made("head order", "b", value=0.61),
     ]
     reproduced, missing, order = findings(rows)
-    assert reproduced == "Of 2 printed indices whose matrix of entropies is there, 1 are reproduced."
+    assert reproduced == (
+        "Of 2 printed indices whose matrix of entropies is there, 1 are reproduced. [file.json: …/entropies]"
+    )
     assert missing.startswith("1 printed indices cannot")
     assert "2 indices move by 0.1 at most" in order
 
@@ -35,26 +38,30 @@ def test_a_ratio_has_bounds_or_is_called_unbounded() -> None:
         made("noise ratio", quantity="ratio without a curve", printed=2.0),
     ]
     assert findings(rows) == [
-        "Ratio of slopes, a over b: 2,495, interval unbounded (printed: 2,495).",
-        "Ratio of slopes, c over d: 0.5, interval −0.25 to 2.",
+        "Ratio of slopes, a over b: 2,495, interval unbounded (printed: 2,495). [file.json: a/ppl_curve]",
+        "Ratio of slopes, c over d: 0.5, interval −0.25 to 2. [file.json: a/ppl_curve]",
     ]
 
 
 def test_claims_and_seeds_are_counted() -> None:
-    impossible = "called significant, but 3 units can give no p below 0.25"
     rows = [
-        made("claimed p", p_attainable=0.25, remark=impossible),
-        made("claimed p", p=0.01, p_attainable=0.003),
-        made("claimed p", remark="the design of the test cannot be read from the file"),
+        made("claim", "x/p", p_attainable=0.25, n=3, times=4, verdict=Verdict.OUT_OF_REACH),
+        made("claim", "y/p", p=0.01, p_attainable=0.003, verdict=Verdict.AGREES),
+        made("claim", "z/p", verdict=Verdict.UNKNOWN_DESIGN),
         made("seeds", value=0.0),
         made("seeds", value=2.0),
         made("absolute change", printed=0.1, value=0.1),
         made("relative change", printed=10.0, value=10.0),
     ]
     assert findings(rows) == [
-        "Changes are printed in two units: 1 in those of the index, 1 in per cent of the base.",
-        "Of 2 claims of significance, 1 rest on designs that can give no p below 0.05.",
-        "In 1 of 2 sets of seeds all seeds have one result: they were no repetitions.",
+        "6 fields print a p or a verdict of significance: they are 3 distinct claims. [file.json: …/p]",
+        "1 of the distinct claims: no p below .05 is attainable (n = 3; smallest p 0.25). [file.json: x/p]",
+        "1 of the distinct claims: an exact test agrees (p up to 0.01); each says that one curve of one seed rises, "
+        "no more. [file.json: y/p]",
+        "1 of the distinct claims: its design is not said. [file.json: z/p]",
+        "Changes are printed in two units: 1 in those of the index, 1 in per cent of the base. "
+        "[file.json: a/delta_si, delta_specialization, delta_si_pct]",
+        "In 1 of 2 sets of seeds all seeds have one result: they were no repetitions. [file.json: a]",
     ]
 
 

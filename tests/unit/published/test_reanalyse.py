@@ -1,6 +1,8 @@
 """Re-analysis of released files in several shapes, against plain computations; numbers here are made up."""
 
+import itertools
 import json
+import math
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import scipy.stats
 from typer.testing import CliRunner
 
 from headwise.cli import app
+from headwise.published.claims import claim_rows, exact_slope_p
 from headwise.published.indices import Seen, index_rows
 from headwise.published.items import Place
 from headwise.published.reanalyse import reanalyse
@@ -167,16 +170,62 @@ def test_slopes_and_their_ratio(table):
 
 
 def test_claims_stand_beside_what_their_design_can_give(table):
-    claims = table[table["kind"] == "claimed p"].set_index("place")
-    slope = claims.loc["models/steep/ppl_slope"]
-    assert (slope["p_attainable"], slope["n"]) == (pytest.approx(2 / 720), 6)
-    assert "below what an exact test" in slope["remark"]
-    correlation = claims.loc["correlations/rho"]
-    assert (correlation["p"], correlation["p_attainable"]) == (0.49, pytest.approx(2 / 120))
-    significant = claims.loc["bootstrap"]
-    assert significant["p_attainable"] == 0.25
-    assert significant["remark"] == "called significant, but 3 units can give no p below 0.25"
-    assert claims.loc["vague", "remark"] == "the design of the test cannot be read from the file"
+    claims = table[table["kind"] == "claim"].set_index("place")
+    slope = claims.loc["models/steep/ppl_slope/p_value"]
+    assert (slope["p_attainable"], slope["n"], slope["verdict"]) == (pytest.approx(2 / 720), 6, "an exact test agrees")
+    # The values rise with the dose in all points: of 720 pairings this one alone is as steep.
+    assert slope["p"] == pytest.approx(2 / 720)
+    correlation = claims.loc["correlations/rho/p"]
+    assert (correlation["printed"], correlation["p_attainable"]) == (0.49, pytest.approx(2 / 120))
+    assert correlation["verdict"] == "printed as not significant"
+    significant = claims.loc["bootstrap/significant"]
+    assert (significant["p_attainable"], significant["verdict"]) == (0.25, "no p below .05 is attainable")
+    assert claims.loc["vague/p", "verdict"] == "its design is not said"
+
+
+def test_one_test_in_several_places_is_one_claim(tmp_path):
+    entry = {"n_samples": 3, "significant": True, "point_estimate": 0.39, "ci_lower": 0.39, "ci_upper": 0.39}
+    sides = {"base": {"early": {"si": {**entry, "metric": "absolute_si"}, "change": {**entry, "point_estimate": 2.0}}}}
+    sides["base"]["late"] = {"si": {**entry, "metric": "absolute_si"}, "still": {**entry, "significant": False}}
+    written = {"bootstrap": sides, "first": {"r": 0.5, "p": 0.03, "n": 5}, "again": {"r": 0.5, "p": 0.03}}
+    (tmp_path / "a.json").write_text(json.dumps(written), encoding="utf-8")
+    table = reanalyse(tmp_path, tmp_path / "again")
+    claims = table[table["kind"] == "claim"].set_index("quantity")
+    assert claims["times"].to_dict() == {
+        "base early si: index is not 0": 3,
+        "base early change: mean is not 0": 1,
+        "first: correlation is not 0": 2,
+    }
+    assert claims["verdict"].tolist() == [
+        "says only that an index is not 0", "no p below .05 is attainable", "its data are not there",
+    ]  # fmt: skip
+    assert claims["remark"].iloc[2] == "once more at again/p"
+    page = (tmp_path / "again" / "reanalysis.html").read_text(encoding="utf-8")
+    assert "6 fields print a p or a verdict of significance: they are 3 distinct claims. [a.json: …]" in page
+
+
+@pytest.mark.parametrize("units", [4, 9])
+def test_units_that_are_not_said_follow_from_p_and_correlation(units):
+    x, y = np.random.default_rng(units).normal(size=(2, units))
+    r, p = scipy.stats.pearsonr(x, y)
+    (claim,) = items_of({"m": {"r": r, "p": p}}, Place("f"))
+    (made,) = claim_rows([claim], [])
+    assert made.n == units
+    assert made.remark == f"n = {units} follows from the p and its statistic"
+    t, p = scipy.stats.ttest_ind(x, y)
+    (claim,) = items_of({"m": {"t_statistic": t, "p": p}}, Place("f"))
+    (made,) = claim_rows([claim], [])
+    assert (made.n, made.p_attainable) == (2 * units, pytest.approx(2 / math.comb(min(2 * units, 16), min(units, 8))))
+
+
+def test_the_exact_test_of_a_slope_counts_all_pairings():
+    rng = np.random.default_rng(3)
+    doses, values = np.array([0.0, 0.01, 0.02, 0.05, 0.1]), rng.normal(size=5)
+    slopes = [scipy.stats.linregress(doses, values[list(order)]).slope for order in itertools.permutations(range(5))]
+    above = sum(each >= slopes[0] - 1e-9 for each in slopes)
+    below = sum(each <= slopes[0] + 1e-9 for each in slopes)
+    assert exact_slope_p(doses, values) == pytest.approx(2 * min(above, below) / 120)
+    assert exact_slope_p(doses, np.ones(5)) == 1
 
 
 def test_seeds_that_changed_nothing_are_named(table):

@@ -381,7 +381,7 @@ def test_one_content_counts_once(tmp_path):
     # Numbers that differ only beyond what can be read are two contents.
     long = [b'{"p": 0.5, "x": %s}' % (digit * 400) for digit in (b"1", b"2")]
     again = analysed(tmp_path / "more", {"a.json": long[0], "b.json": long[1]})
-    assert again["kind"].eq("claimed p").sum() == 2
+    assert again["kind"].eq("claim").sum() == 2
 
 
 def test_one_matrix_in_several_files_is_one_measurement(tmp_path):
@@ -398,7 +398,10 @@ def test_one_matrix_in_several_files_is_one_measurement(tmp_path):
     assert changes["b.json"] == "base and aligned have one and the same matrix"
     assert "the same as at b.json: chat" in changes["c.json"]
     page = (tmp_path / "out" / "reanalysis.html").read_text(encoding="utf-8")
-    assert "5 are reproduced. 4 repeat a matrix that stands elsewhere" in page
+    assert "They come from 1 distinct matrices, of 1 model: 4 are copies." in page
+    (matrix,) = table[table["kind"] == "matrix"].to_dict("records")
+    assert (matrix["place"], matrix["times"]) == ("fine", 5)
+    assert matrix["remark"] == "copies: b.json: base, b.json: chat, c.json: base, c.json: chat"
 
 
 def test_one_model_in_two_spellings_is_marked(tmp_path):
@@ -475,7 +478,7 @@ def test_whatever_stands_in_a_file_no_number_is_none_and_nothing_ends_the_run(tm
     files = {f"{number}.json": {"some": anything(rng), "more": anything(rng)} for number in range(150)}
     table = analysed(tmp_path, files)
     assert table["file"].nunique() == 150
-    undefined = table[table["value"].isna() & table["printed"].isna() & (table["kind"] != "claimed p")]
+    undefined = table[table["value"].isna() & table["printed"].isna() & (table["kind"] != "claim")]
     assert undefined["remark"].notna().all()
 
 
