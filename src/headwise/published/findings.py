@@ -3,13 +3,24 @@
 from collections.abc import Iterator, Sequence
 
 from headwise.published.claims import Verdict
+from headwise.published.findings_beside import (
+    of_models,
+    of_probes,
+    of_quotes,
+    of_repetition,
+    of_scale,
+    of_spreads,
+)
 from headwise.published.row import Row, figure
 from headwise.published.sources import sourced
 
 
 def findings(rows: Sequence[Row]) -> list[str]:
     """Sentences about the rows of a re-analysis, the weightiest first; none about what no file holds."""
-    parts = (_claims, _indices, _head_order, _changes, _noise, _seeds)
+    parts = (
+        _claims, _indices, of_models, _head_order, _changes, of_probes, _noise, of_quotes, of_repetition, of_scale,
+        _seeds, of_spreads,
+    )  # fmt: skip
     return [sentence for part in parts for sentence in part(rows)]
 
 

@@ -124,6 +124,124 @@ class Seeds:
 
 
 @dataclass(frozen=True)
+class ProbedRegion:
+    """An index under noise in one region of a model, per dose.
+
+    series  which probe it belongs to: the keys that lead to it, without seeds and positions
+    points  (dose, seed as written or "", index) each; dose 0 is without noise
+    """
+
+    place: Place
+    series: str
+    region: str
+    points: tuple[tuple[float, str, float], ...]
+
+
+@dataclass(frozen=True)
+class ProbeEffect:
+    """A printed effect of a probe, in per cent: of its chosen cell, or the gap of two of them.
+
+    model  that an effect is quoted of which another file should hold; None where it is of this file
+    """
+
+    place: Place
+    printed: float
+    model: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class RepetitionCurve:
+    """Repetition in generated text over the size of noise in one region: (k,) each; `slope` as printed."""
+
+    place: Place
+    region: str
+    doses: FloatArray
+    values: FloatArray
+    slope: float
+
+
+@dataclass(frozen=True)
+class RepetitionChange:
+    """A printed change of the slope of repetition by alignment, in per cent of the base.
+
+    source  the experiment that it is quoted from, None where it is of this file
+    """
+
+    place: Place
+    region: str
+    percent: float
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class Quoted:
+    """A number that a file quotes without the data behind it: a slope of perplexity of a model, or a ratio of slopes.
+
+    source     the experiment that it names, None where it names none
+    model      that it names; None for a ratio
+    confirmed  false where the file marks its data as not verified
+    used       other places of the file that speak of the model
+    """
+
+    place: Place
+    printed: float
+    source: str | None
+    model: str | None
+    confirmed: bool = True
+    used: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ScaleRange:
+    """Numbers of parameters of the models of one file, and the range that it claims in words: (field, times) each."""
+
+    place: Place
+    parameters: tuple[tuple[str, float], ...]
+    claimed: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class OtherValue:
+    """An index of a model that stands in a file as a reference, or the plain one of a file without a matrix."""
+
+    place: Place
+    printed: float
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a file says that it measured: (key, value) each."""
+
+    place: Place
+    values: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A printed standard deviation, error, or width of an interval."""
+
+    place: Place
+    field: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A run that ended in an error."""
+
+    place: Place
+    reason: str
+
+
+@dataclass(frozen=True)
+class NamedFile:
+    """A file that another one names as its source."""
+
+    place: Place
+    name: str
+
+
+@dataclass(frozen=True)
 class Unread:
     """A file, or a part of one, that could not be used, and why."""
 
@@ -131,4 +249,23 @@ class Unread:
     reason: str
 
 
-Item = Index | Pair | NoiseCurve | Ratio | Claim | Seeds | Unread
+Item = (
+    Index
+    | Pair
+    | NoiseCurve
+    | Ratio
+    | Claim
+    | Seeds
+    | ProbedRegion
+    | ProbeEffect
+    | RepetitionCurve
+    | RepetitionChange
+    | Quoted
+    | ScaleRange
+    | OtherValue
+    | Setting
+    | Spread
+    | Failed
+    | NamedFile
+    | Unread
+)

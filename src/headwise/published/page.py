@@ -7,6 +7,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from headwise.published.findings import findings
+from headwise.published.findings_beside import missing
 from headwise.published.row import Row, figure
 from headwise.runtime.provenance import library_versions
 
@@ -40,6 +41,33 @@ KINDS = {
         "Each distinct claim once: what it claims, the printed p, the p of an exact test where its data are there, the "
         "smallest p that its design can give, and our verdict.",
     ),
+    "probe": (
+        "Probes: the best of many cells",
+        "The published effects are the best of all regions and sizes of noise. Beside the largest rise and fall: what "
+        "the best cell would be, were the sign of each region's response a coin's, and were there nothing but the "
+        "spread of seeds; and the gap that the same choice makes within one model.",
+    ),
+    "quoted slope": ("Quoted slopes", "Slopes that a file quotes, beside the nearest of the curves that are there."),
+    "quoted ratio": (
+        "Quoted ratios of slopes",
+        "Beside the ratio of those curves of the named experiment that are there, and of every curve of both models.",
+    ),
+    "repetition slope": (
+        "Slopes of repetition",
+        "How steeply the share of repeated text rises with noise, computed again.",
+    ),
+    "repetition change": (
+        "Changes of the slope of repetition",
+        "Aligned minus base, by region; seeds are draws of noise in one pair of models, no further models.",
+    ),
+    "one model": ("One model, several indices", "Printed indices of one model that differ, and where they stand."),
+    "scale": ("Ranges of scale", "The range of sizes that a file's models span, beside the one it claims."),
+    "no spread": (
+        "Spreads of 0",
+        "Standard deviations, errors, and widths of intervals that are 0: nothing was repeated that could differ.",
+    ),
+    "failed run": ("Failed runs", "Runs that ended in an error: nothing was measured."),
+    "named file": ("Sources that are not here", "Files that others name as their source."),
     "seeds": ("Seeds", "Whether the seeds of one measurement differ."),
     "not used": ("Not used", "Files, and parts of files, that could not be used, and why."),
 }
@@ -78,6 +106,7 @@ def page(rows: Sequence[Row], digests: Mapping[str, str]) -> str:
     template = files("headwise.published").joinpath("page.html.jinja").read_text(encoding="utf-8")
     return environment.from_string(template).render(
         findings=findings(rows),
+        missing=missing(rows),
         sections=sections,
         files=digests,
         version=library_versions().get("headwise", ""),

@@ -4,14 +4,38 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from headwise.published.beside import file_rows, model_rows, scale_rows, spread_rows
 from headwise.published.claims import claim_rows, seed_rows
 from headwise.published.indices import Seen, index_rows, matrix_rows, pair_rows
-from headwise.published.items import Claim, Index, Item, NoiseCurve, Pair, Ratio, Seeds, Unread
+from headwise.published.items import (
+    Claim,
+    Failed,
+    Index,
+    Item,
+    NamedFile,
+    NoiseCurve,
+    OtherValue,
+    Pair,
+    ProbedRegion,
+    ProbeEffect,
+    Quoted,
+    Ratio,
+    RepetitionChange,
+    RepetitionCurve,
+    ScaleRange,
+    Seeds,
+    Setting,
+    Spread,
+    Unread,
+)  # fmt: skip
 from headwise.published.noise import curve_rows, ratio_rows
 from headwise.published.page import page
-from headwise.published.release import read_release
+from headwise.published.probe import probe_rows
+from headwise.published.quotes import quote_rows
+from headwise.published.release import NOTHING_KNOWN, read_release
+from headwise.published.repetition import repetition_rows
 from headwise.published.row import Row
 from headwise.runtime.atomic import atomic
 from headwise.runtime.parquet import write_table
@@ -21,6 +45,8 @@ from headwise.tables.csv_text import text_for_csv
 
 if TYPE_CHECKING:
     import pandas
+
+Kind = TypeVar("Kind")
 
 
 def reanalyse(folder: Path, output: Path) -> "pandas.DataFrame":
@@ -41,7 +67,17 @@ def reanalyse(folder: Path, output: Path) -> "pandas.DataFrame":
 
 
 def reanalysis(items: Sequence[Item]) -> Iterator[Row]:
-    """Rows of all items, kind by kind."""
+    """Rows of all items, kind by kind; a file whose items give none has one that says so."""
+    named = set()
+    for row in _rows(items):
+        named.add(row.file)
+        yield row
+    for file in dict.fromkeys(item.place.file for item in items):
+        if file not in named:
+            yield Row("not used", file, "", None, None, "file", remark=NOTHING_KNOWN)
+
+
+def _rows(items: Sequence[Item]) -> Iterator[Row]:
     indices, pairs = Seen(), Seen()
     for item in track(items, "re-analysis", len(items)):
         if isinstance(item, Index):
@@ -50,16 +86,27 @@ def reanalysis(items: Sequence[Item]) -> Iterator[Row]:
             yield from pair_rows(item, pairs)
         elif isinstance(item, NoiseCurve):
             yield from curve_rows(item)
-    curves = [item for item in items if isinstance(item, NoiseCurve)]
-    yield from ratio_rows(curves, [item for item in items if isinstance(item, Ratio)])
-    yield from matrix_rows([item for item in items if isinstance(item, Index)])
-    yield from claim_rows([item for item in items if isinstance(item, Claim)], curves)
-    yield from seed_rows([item for item in items if isinstance(item, Seeds)])
+    curves = _of(items, NoiseCurve)
+    yield from ratio_rows(curves, _of(items, Ratio))
+    yield from quote_rows(_of(items, Quoted), curves)
+    yield from matrix_rows(_of(items, Index))
+    yield from model_rows(_of(items, Index), _of(items, OtherValue), _of(items, Pair), _of(items, Setting))
+    yield from claim_rows(_of(items, Claim), curves)
+    yield from probe_rows(_of(items, ProbedRegion), _of(items, ProbeEffect))
+    yield from repetition_rows(_of(items, RepetitionCurve), _of(items, RepetitionChange))
+    yield from scale_rows(_of(items, ScaleRange))
+    yield from seed_rows(_of(items, Seeds))
+    yield from spread_rows(_of(items, Spread))
+    yield from file_rows(_of(items, Failed), _of(items, NamedFile), [item.place.file for item in items])
     for item in items:
         if isinstance(item, Unread):
             place = item.place
             at, what = (str(place), place.keys[-1]) if place.keys else ("", "file")
             yield Row("not used", place.file, at, place.model, place.seed, what, remark=item.reason)
+
+
+def _of(items: Sequence[Item], kind: type[Kind]) -> list[Kind]:
+    return [item for item in items if isinstance(item, kind)]
 
 
 def outcome(table: "pandas.DataFrame") -> str:

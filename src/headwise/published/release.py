@@ -15,13 +15,17 @@ import numpy as np
 from headwise.published import values
 from headwise.published.fields import Fields
 from headwise.published.files import released_files
+from headwise.published.finders import found_beside
 from headwise.published.items import Claim, Design, Index, Item, NoiseCurve, Pair, Place, Ratio, Seeds, Unread
 from headwise.published.shapes import correlation_matrix, curve, entropy_matrix, mean_matrix
 from headwise.published.values import Damaged, UnusableError, number, shown
 from headwise.statistics.arrays import FloatArray
 
 SIDES = {"base": "base", "instruct": "aligned", "aligned": "aligned", "chat": "aligned"}
+NAMED = {"base_model": "base", "instruct_model": "aligned"}
 INDEX = ("specialization_index", "si_mean")
+# Objects from seed to result.
+BY_SEED = ("all_seed_results", "multi_seed_results", "seed_results")
 CHANGES = ("delta_si", "delta_specialization")
 SHORT_INDEX = "si"
 RELATIVE = ("delta_si_pct",)
@@ -33,6 +37,7 @@ UNITS = ("n", "n_samples", "n_models")
 ESTIMATES = ("r", "correlation", "slope", "t_statistic", "point_estimate", "ci_lower", "ci_upper")
 ABSOLUTE = "absolute_si"  # a metric: the index itself, not a change of it
 MODELS = ("model_name", "name", "model")
+NOTHING_KNOWN = "holds no index, change, noise curve, seeds or p-value that is known here"
 # What nests deeper is no result; Python's own stack bears some ten times as much.
 DEEPEST = 60
 
@@ -59,8 +64,11 @@ def read_release(folder: Path) -> Release:
         if file.digest is not None:
             digests[file.name] = file.digest
         fields = Fields(file.content if isinstance(file.content, dict) else {}, place)
-        items = list(items_of(file.content, Place(file.name, seed=fields.first(("seed",), values.seed))))
-        found += items or [Unread(place, "holds no index, change, noise curve, seeds or p-value that is known here")]
+        top = Place(
+            file.name, model=fields.first(MODELS, values.name) or None, seed=fields.first(("seed",), values.seed)
+        )
+        items = list(items_of(file.content, top))
+        found += items or [Unread(place, NOTHING_KNOWN)]
     if not digests:
         raise ValueError(f"{folder} holds no .json file that can be opened: give the folder with the released results")
     return Release(found, digests)
@@ -74,7 +82,7 @@ def items_of(value: Any, place: Place, names: Mapping[str, str] | None = None) -
         yield Unread(place, f"nested deeper than {DEEPEST} levels")
     elif isinstance(value, list):
         for position, each in enumerate(value):
-            yield from items_of(each, _inner(place, str(position), each, names or {}), names)
+            yield from items_of(each, _inner(place, str(position), each, names or {}, in_list=True), names)
     elif isinstance(value, dict):
         yield from _items_of_object(Fields(value, place), {**(names or {}), **_names(value)})
 
@@ -90,6 +98,7 @@ def _items_of_object(fields: Fields, names: Mapping[str, str]) -> Iterator[Item]
         yield Ratio(place, ratio)
     yield from _claims(fields)
     yield from _seeds(fields)
+    yield from found_beside(fields)
     fields.first(MODELS, values.name)
     fields.first(("seed",), values.seed)
     yield from fields.unread
@@ -104,20 +113,23 @@ def _items_of_object(fields: Fields, names: Mapping[str, str]) -> Iterator[Item]
             yield from items_of(each, inner, names)
 
 
-def _inner(place: Place, key: str, value: Any, names: Mapping[str, str]) -> Place:
+def _inner(place: Place, key: str, value: Any, names: Mapping[str, str], in_list: bool = False) -> Place:
     """The place of a value under a key; what it says of its model and seed and cannot be used is named later."""
     side = SIDES.get(key, place.side)
     own = Fields(value if isinstance(value, dict) else {}, place)
     own_seed = own.first(("seed",), values.seed)
     if own_seed is None and not own.unread:
-        by_key = place.keys[-1:] == ("all_seed_results",) and values.SEED_IN_KEY.fullmatch(key)
+        by_key = place.keys and place.keys[-1] in BY_SEED and not in_list and values.SEED_IN_KEY.fullmatch(key)
         own_seed = key if by_key else place.seed
     model = own.first(MODELS, values.name) or (names.get(side) if side and side != place.side else None) or place.model
     return Place(place.file, (*place.keys, shown(key)), model or None, side, own_seed)
 
 
 def _names(value: Mapping[str, Any]) -> dict[str, str]:
-    """Names of models by side, from an object `config` or `models` with names under base and instruct."""
+    """Names of models by side: base_model and instruct_model, or an object of names under base and instruct."""
+    found = {side: shown(value[key]) for key, side in NAMED.items() if isinstance(value.get(key), str)}
+    if found:
+        return found
     for key in ("config", "models"):
         listed = value.get(key)
         if isinstance(listed, dict):

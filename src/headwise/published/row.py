@@ -103,3 +103,9 @@ def figure(value: float | None, digits: int = 5) -> str:
     whole = 10**digits <= abs(value) < 1e15
     shown = f"{value:,.0f}" if whole else f"{value:.{digits}g}"
     return shown.replace("-", "−")
+
+
+def rounds_to(value: float, printed: float) -> bool:
+    """Whether a value is the printed one to the decimals that it is printed with."""
+    decimals = len(text.split(".")[1]) if "." in (text := repr(float(printed))) and not text.endswith(".0") else 0
+    return "e" not in text and abs(value - printed) <= 0.5 * 10.0**-decimals * (1 + 1e-9)

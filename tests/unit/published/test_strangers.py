@@ -454,13 +454,20 @@ def test_layers_come_in_the_order_of_their_numbers(tmp_path):
 ATOMS = [
     None, True, False, 0, 1, -1, 0.5, "0.5", "", "=x", float("nan"), float("inf"), 1e308, -1e308, 5e-324, 2**53 + 1,
     HUGE, [], {}, [[]], MATRIX, [[0.1, 0.2], [0.3]], "<i>", "\ud800", curve(STEEP)["ppl_curve"],
-    curve([1.7e308] * 6)["ppl_curve"],
+    curve([1.7e308] * 6)["ppl_curve"], "0.3B", "12x scale", "error", "all", "+50%",
+    [[0.0, 0.1], [0.1, 0.4], [0.2, 0.5]],
+    [{"noise": 0.0, "si": 0.5}, {"noise": 0.1, "si": 0.7}], [{"noise": 0.0, "si": 5e-324}, {"noise": 0.1, "si": 1e308}],
+    [{"region": region, "tests": [{"noise": 0.0, "si": 0.5}, {"noise": 0.1, "si": 0.4}]} for region in ("a", "b")],
+    [{"model_id": name, "data_verified": False, "ppl_slope": 1e308} for name in ("a_1", "a_2")],
 ]  # fmt: skip
 KEYS = [
     *("specialization_index", "si", "si_mean", "entropies", "head_entropies", "head_correlation_matrix", "models"),
     *("specialization", "base", "instruct", "chat", "ppl_curve", "ppl_slope", "slope", "ppl_ratio", "delta_si"),
     *("delta_si_pct", "verdict", "p", "p_value", "n", "r", "significant", "seed", "seed_results", "per_seed", "7"),
-    *("all_seed_results", "name", "model", "config", "baseline", "sigma", "mean"),
+    *("all_seed_results", "name", "model", "config", "baseline", "sigma", "mean", "methodology", "quantization"),
+    *("region", "tests", "noise_tests", "noise", "seed_values", "gap_pp", "collapsed_heal", "curve", "fragility"),
+    *("deltas", "percent", "early_delta", "source", "e06_a_ppl_slope", "e06_ratio", "model_id", "data_verified"),
+    *("params", "description", "base_si", "si_std", "std", "ci_width", "status", "error", "source_file"),
 ]
 
 
