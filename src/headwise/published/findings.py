@@ -39,7 +39,8 @@ def _claims(rows: Sequence[Row]) -> Iterator[str]:
     for verdict in Verdict:
         those = [row for row in claims if row.verdict == verdict]
         if those:
-            yield sourced(f"{len(those)} of the distinct claims: {_said(verdict, those)}.", those)
+            fields = sum(row.times or 1 for row in those)
+            yield sourced(f"{len(those)} of them, in {fields} fields: {_said(verdict, those)}.", those)
 
 
 def _said(verdict: Verdict, claims: Sequence[Row]) -> str:
