@@ -1,8 +1,15 @@
 # headwise: from a study file to a report.  `snakemake --cores N` runs config/config.yaml;
 # `snakemake --cores N --configfile config/studies/x.yaml` runs another study instead.
+import time
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 from headwise.analyses import ANALYSES
+from headwise.planning.expected import announce
+from headwise.report.ending import ending
+
+STARTED = time.monotonic()
 
 min_version("9.27")
 
@@ -27,6 +34,18 @@ wildcard_constraints:
 onstart:
     if CLUSTER:
         attend(workflow.scheduler, CLUSTER)
+    announce(study, workflow, logger)
+
+
+onsuccess:
+    if (
+        results("report.html") in {file for job in workflow.dag.jobs for file in job.output}
+        and Path(results("results.json")).is_file()
+    ):
+        for line in ending(
+            Path(results("results.json")), results("report.html"), time.monotonic() - STARTED
+        ):
+            logger.info(line)
 
 
 rule all:

@@ -48,6 +48,15 @@ def test_a_finished_study_has_nothing_to_do(project: Project) -> None:
     assert "Nothing to be done" in project.run("--cores", "2")
 
 
+def test_a_run_says_how_long_it_takes_what_it_does_and_where_the_page_is(project: Project) -> None:
+    lines = project.run("--cores", "2", "--forcerun", "write_report").splitlines()
+    assert re.fullmatch(r"1 job, about \d+ s on 2 cores", lines[2])
+    assert re.fullmatch(r"1 of 2  report: write_report  \d+ s", lines[3])
+    assert lines[4] == "The study asks no questions."
+    assert re.fullmatch(r"results/tiny/report\.html has the rest; it took \d+ s\.", lines[5])
+    assert len(lines) == 6
+
+
 def test_a_touch_of_source_files_reruns_nothing(project: Project) -> None:
     for folder in ("src", "scripts"):
         for path in (project.folder / folder).rglob("*.py"):

@@ -6,7 +6,7 @@ No executor is loaded, since Slurm's asks the cluster, and nothing is written in
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,19 +56,23 @@ def planned_jobs(study_files: Sequence[str | Path], changes: Sequence[str]) -> l
 
     Raises PlanError with what Snakemake says, and StudyError for a change that is not KEY=VALUE.
     """
-    seeds: dict[tuple[Any, str, Needs], list[int]] = defaultdict(list)
+    seeds: dict[Jobs, list[int]] = defaultdict(list)
     with _planned(study_files, changes) as workflow:
         # Those of the Snakefile itself stand before all that it includes, and run after it.
         order = [rule.name for rule in sorted(workflow.rules, key=lambda rule: _stage(rule) == "")]
         for job in workflow.dag.jobs:
-            about = dict(job.wildcards_dict)
-            seed = int(about.pop("seed", 0))
-            seeds[job.rule, next(iter(about.values()), ""), _needs(job.resources)].append(seed)
-    found = [
-        Jobs(_stage(rule), rule.name, subject, needs, not rule.norun, tuple(sorted(of_jobs)))
-        for (rule, subject, needs), of_jobs in seeds.items()
-    ]
+            one = described(job)
+            seeds[replace(one, seeds=())] += one.seeds
+    found = [replace(jobs, seeds=tuple(sorted(of_jobs))) for jobs, of_jobs in seeds.items()]
     return sorted(found, key=lambda jobs: (order.index(jobs.rule), jobs.subject, jobs.seeds))
+
+
+def described(job: Any) -> Jobs:
+    """One job of Snakemake's."""
+    about = dict(job.wildcards_dict)
+    seed = int(about.pop("seed", 0))
+    subject = next(iter(about.values()), "")
+    return Jobs(_stage(job.rule), job.rule.name, subject, _needs(job.resources), not job.rule.norun, (seed,))
 
 
 @contextmanager
