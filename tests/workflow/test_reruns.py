@@ -51,7 +51,7 @@ def test_a_finished_study_has_nothing_to_do(project: Project) -> None:
 def test_a_run_says_how_long_it_takes_what_it_does_and_where_the_page_is(project: Project) -> None:
     lines = project.run("--cores", "2", "--forcerun", "write_report").splitlines()
     assert re.fullmatch(r"1 job, about \d+ s on 2 cores", lines[2])
-    assert re.fullmatch(r"1 of 2  report: write_report  \d+ s", lines[3])
+    assert re.fullmatch(r"1 of 1  report: write_report  \d+ s", lines[3])
     assert lines[4] == "The study asks no questions."
     assert re.fullmatch(r"results/tiny/report\.html has the rest; it took \d+ s\.", lines[5])
     assert len(lines) == 6

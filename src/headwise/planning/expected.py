@@ -1,6 +1,7 @@
 """How long the jobs of a run take that is about to start: costs of the study, for those of its jobs that are left."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from logging import Logger
@@ -24,25 +25,37 @@ class RunningPlan(Plan):
 
 
 def expected_jobs(study: Study, workflow: "Workflow") -> dict[int, Expected]:
-    """What is expected of each job that Snakemake is going to run, by its number."""
+    """What is expected of each job that Snakemake is going to run, by its number.
+
+    Jobs of which nothing can be told are left out, such as those of models that are still to be fetched and whose size
+    the study does not say: no run ends because of an estimate.
+    """
     plan, dag = RunningPlan(study), workflow.dag
     seconds = cache(lambda jobs: (job_seconds(plan, jobs, RATES) or 0.0) + (SNAKEMAKE_SECONDS if jobs.runs else 0.0))
-    jobs = {dag.jobid(job): described(job) for job in dag.needrun_jobs()}
-    return {number: Expected(job.stage, seconds(replace(job, seeds=(0,)))) for number, job in jobs.items()}
+    expected = {}
+    for job in dag.needrun_jobs():
+        with suppress(Exception):
+            jobs = described(job)
+            expected[dag.jobid(job)] = Expected(jobs.stage, seconds(replace(jobs, seeds=(0,))))
+    return expected
 
 
 def announce(study: Study, workflow: "Workflow", log: Logger) -> None:
     """Say how many jobs there are and about how long they take, and tell the log what is expected of each."""
     expected = expected_jobs(study, workflow)
     cores = workflow.cores if workflow.local_exec else 0
-    log.info(announcement(expected, cores), extra={"expected_jobs": expected, "cores": cores})
+    rules = [job.rule for job in workflow.dag.needrun_jobs()]
+    said = announcement(expected, sum(not rule.norun for rule in rules), cores)
+    no_work = {rule.name for rule in rules if rule.norun}
+    log.info(said, extra={"expected_jobs": expected, "cores": cores, "rules_without_work": no_work})
 
 
-def announcement(expected: Mapping[int, Expected], cores: int) -> str:
-    """How many jobs there are, and about how long they take."""
-    seconds = sum(job.seconds for job in expected.values())
-    jobs = counted(sum(job.seconds > 0 for job in expected.values()), "job")
+def announcement(expected: Mapping[int, Expected], jobs: int, cores: int) -> str:
+    """How many jobs there are, and about how long those take of which it is known."""
+    seconds = [job.seconds for job in expected.values() if job.seconds]
+    said = counted(jobs, "job")
     if not cores:
-        return f"{jobs}, about {duration(seconds)} of one core or GPU in all"
-    longest = max((job.seconds for job in expected.values()), default=0.0)
-    return f"{jobs}, about {duration(max(seconds / cores, longest))} on {counted(cores, 'core')}"
+        said += f", about {duration(sum(seconds))} of one core or GPU in all"
+    else:
+        said += f", about {duration(max([sum(seconds) / cores, *seconds]))} on {counted(cores, 'core')}"
+    return said if len(seconds) == jobs else f"{said}, without {jobs - len(seconds)} of which nothing is known"

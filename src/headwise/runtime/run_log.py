@@ -58,7 +58,6 @@ class RunningJob:
     rule: str
     subject: str
     started: float
-    outputs: Sequence[str] = ()
 
 
 @dataclass
@@ -144,6 +143,8 @@ class RunLog:
     def _message(self, record: logging.LogRecord, now: float) -> Iterator[str]:
         if expected := getattr(record, "expected_jobs", None):
             self.expected, self.cores, self.started = expected, getattr(record, "cores", 0), now
+            for rule in getattr(record, "rules_without_work", ()):
+                self.of_rule.pop(rule, None)
         message = "" if record.msg in (None, "None") else str(record.msg)
         if record.levelno >= logging.WARNING:
             self.warnings += record.levelno == logging.WARNING
@@ -160,18 +161,16 @@ class RunLog:
         yield from ()
 
     def _job_info(self, record: Any, now: float) -> Iterator[str]:
-        self.running[record.jobid] = RunningJob(record.rule_name, subject_of(record.wildcards), now, record.output)
+        self.running[record.jobid] = RunningJob(record.rule_name, subject_of(record.wildcards), now)
         yield from ()
 
     def _job_finished(self, record: Any, now: float) -> Iterator[str]:
         job = self.running.pop(record.job_id, None)
-        if job is None:
+        if job is None or job.rule not in self.of_rule:  # such as `all`
             return
         known = self.expected.get(record.job_id)
         self.done_of_rule[job.rule] += 1
         self.seconds_done += known.seconds if known else 0.0
-        if not job.outputs:  # `all`, which makes nothing
-            return
         of_rule = self.of_rule[job.rule]
         parts = [
             f"{self.done:>{len(str(self.total))}} of {self.total}",

@@ -16,9 +16,8 @@ def record(message: str = "", level: int = logging.INFO, **more: Any) -> logging
     return made
 
 
-def started(number: int, rule: str, outputs: list[str] | None = None, **wildcards: str) -> logging.LogRecord:
-    outputs = [f"{rule}.txt"] if outputs is None else outputs
-    return record(event=LogEvent.JOB_INFO, jobid=number, rule_name=rule, wildcards=wildcards, output=outputs)
+def started(number: int, rule: str, **wildcards: str) -> logging.LogRecord:
+    return record(event=LogEvent.JOB_INFO, jobid=number, rule_name=rule, wildcards=wildcards)
 
 
 def finished(number: int) -> logging.LogRecord:
@@ -32,12 +31,12 @@ def failed(rule: str, output: str, log: list[str], **more: Any) -> logging.LogRe
 
 @pytest.fixture
 def run() -> RunLog:
-    """A run of four jobs: two of 100 s, one of 50 s, and `all`."""
+    """A run of three jobs: two of 100 s, one of 50 s; and `all`."""
     run = RunLog(["snakemake", "--cores", "2", "--configfile", "s.yaml"])
     stats = {"train_model": 2, "write_report": 1, "all": 1, "total": 4}
     run.lines(record("Job stats:", event=LogEvent.RUN_INFO, stats=stats), 0.0)
     expected = {1: Expected("models", 100.0), 2: Expected("models", 100.0), 3: Expected("report", 50.0)}
-    assert run.lines(record("4 jobs", expected_jobs=expected, cores=2), 0.0) == ["4 jobs"]
+    assert run.lines(record("3 jobs", expected_jobs=expected, cores=2, rules_without_work={"all"}), 0.0) == ["3 jobs"]
     return run
 
 
@@ -45,7 +44,7 @@ def test_a_job_is_one_line_at_its_end(run: RunLog) -> None:
     assert run.lines(started(1, "train_model", model="big", seed="3"), 0.0) == []
     (line,) = run.lines(finished(1), 100.0)
     # Of 250 s 100 are done, in 100 s; and what is believed beforehand: 120 in 60 s. 150 × 160 / 220 = 109.
-    assert line == "1 of 4  models: train_model  1 of 2  big, seed 3  2 min  about 2 min left"
+    assert line == "1 of 3  models: train_model  1 of 2  big, seed 3  2 min  about 2 min left"
 
 
 def test_time_left_is_that_of_the_machine_in_the_end(run: RunLog) -> None:
@@ -66,6 +65,7 @@ def test_a_job_that_runs_counts_by_the_time_that_it_has_run(run: RunLog) -> None
 
 def test_on_a_cluster_nothing_is_known_before_jobs_have_ended() -> None:
     run = RunLog()
+    run.lines(record(event=LogEvent.RUN_INFO, stats={"train_model": 2, "total": 2}), 0.0)
     run.lines(record("jobs", expected_jobs={1: Expected("", 10.0), 2: Expected("", 30.0)}, cores=0), 0.0)
     assert run.seconds_left(50.0) is None
     run.lines(started(1, "train_model"), 50.0)
@@ -76,13 +76,13 @@ def test_on_a_cluster_nothing_is_known_before_jobs_have_ended() -> None:
 def test_where_a_run_stands(run: RunLog) -> None:
     run.lines(started(1, "train_model", model="big", seed="3"), 0.0)
     run.lines(record("careful", logging.WARNING), 0.0)
-    assert run.status(0.0) == "models · 0 of 4 jobs · about 2 min left · 1 warning · now train_model big, seed 3"
+    assert run.status(0.0) == "models · 0 of 3 jobs · about 2 min left · 1 warning · now train_model big, seed 3"
 
 
-def test_a_rule_that_makes_nothing_counts_and_says_nothing(run: RunLog) -> None:
-    run.lines(started(4, "all", outputs=[]), 0.0)
+def test_a_rule_that_makes_nothing_is_no_job(run: RunLog) -> None:
+    run.lines(started(4, "all"), 0.0)
     assert run.lines(finished(4), 1.0) == []
-    assert run.done == 1
+    assert (run.done, run.total) == (0, 3)
 
 
 def test_a_failure_says_rule_model_end_of_log_and_command(run: RunLog, tmp_path: Path) -> None:
