@@ -111,3 +111,12 @@ def test_slopes_that_are_not_verified_have_no_curve(table):
     marked = slopes[slopes["remark"].fillna("").str.contains("data_verified: false")]
     assert marked["model"].tolist() == ["qwen2_7b", "phi3_mini", "gemma2_9b"]
     assert marked["value"].isna().all()
+
+
+def test_the_chosen_cell_of_the_recovery_is_the_best_of_24(table):
+    probes = part(table, "E11T_indra_recovery").query("kind == 'probe'").reset_index()
+    chosen = probes.index[probes["remark"] == "chosen at results/verdict/best_region"]
+    assert probes.loc[chosen, "quantity"].tolist() == ["largest rise of 24 cells, 20 with noise: early, σ 0.1, in %"]
+    assert probes.loc[chosen, "value"].tolist() == pytest.approx([13.3333], abs=1e-4)
+    # With a coin for the sign of each region, the best is never smaller.
+    assert probes.loc[chosen + 1, "p"].tolist() == [1.0]

@@ -69,6 +69,9 @@ def _probes(fields: Fields) -> Iterator[Item]:
         for key in EFFECTS:
             if (printed := _number(value.get(key))) is not None:
                 yield ProbeEffect(place.below(key), printed)
+        dose = _number(value.get("best_noise"))
+        if dose is not None and isinstance(value.get("best_region"), str):
+            yield ProbeEffect(place.below("best_region"), None, cell=(shown(value["best_region"]), dose))
     if isinstance(value.get("model"), str):
         for key in QUOTED_EFFECTS:
             if (printed := _number(value.get(key))) is not None:

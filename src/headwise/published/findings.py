@@ -51,7 +51,7 @@ def _said(verdict: Verdict, claims: Sequence[Row]) -> str:
         return f"{verdict} (n = {', '.join(map(str, units))}; smallest p {figure(smallest, 3)})"
     exact = [row.p for row in claims if row.p is not None]
     if verdict == Verdict.AGREES and exact:
-        return f"{verdict} (p up to {figure(max(exact), 2)}); each says that one curve of one seed rises, no more"
+        return f"{verdict} (p up to {figure(max(exact), 2)}); each is about one curve of one seed, no more"
     return verdict
 
 

@@ -37,7 +37,8 @@ def missing(rows: Sequence[Row]) -> list[str]:
 def of_probes(rows: Sequence[Row]) -> Iterator[str]:
     probes = [row for row in rows if row.kind == probe.KIND]
     for row in probes:
-        if row.printed is None:
+        chosen = (row.remark or "").startswith(probe.CHOSEN)
+        if row.printed is None and not chosen:
             continue
         if row.quantity.startswith("gap"):
             yield sourced(
@@ -52,9 +53,11 @@ def of_probes(rows: Sequence[Row]) -> Iterator[str]:
             found = row.remark if row.value is None else f"the nearest cell is {figure(row.value, 3)}% ({row.remark})"
             yield sourced(f"The {row.quantity.removesuffix(', in %')}, {figure(row.printed, 3)}%: {found}.", [row])
             continue
+        which = "chosen cell" if row.printed is None else f"printed {figure(row.printed, 3)}%"
+        beside_it = f" ({figure(row.value, 3)}%; {row.remark})" if chosen else ""
         yield sourced(
-            f"The printed {figure(row.printed, 3)}% of {row.model or 'a model without name'} is the "
-            f"{row.quantity.removesuffix(', in %')}.", [row], "noise_tests, tests",
+            f"The {which} of {row.model or 'a model without name'} is the {row.quantity.removesuffix(', in %')}"
+            f"{beside_it}.", [row], "noise_tests, tests",
         )  # fmt: skip
         others = [each for each in probes if (each.file, each.place) == (row.file, row.place)]
         for each in others:

@@ -141,12 +141,15 @@ class ProbedRegion:
 class ProbeEffect:
     """A printed effect of a probe, in per cent: of its chosen cell, or the gap of two of them.
 
-    model  that an effect is quoted of which another file should hold; None where it is of this file
+    printed  None where only the cell is named
+    model    that an effect is quoted of which another file should hold; None where it is of this file
+    cell     region and dose, where they are named
     """
 
     place: Place
-    printed: float
+    printed: float | None
     model: str | None = None
+    cell: tuple[str, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from headwise.published.repetition import plain
 from headwise.published.row import Row, rounds_to, row
 
 KIND = "probe"
+CHOSEN = "chosen at"
 SAME = 1e-6  # relative distance of a printed effect and a computed one, below which they are the same
 # Sign patterns of regions are all tried: 2 to the power of this many.
 MOST_REGIONS = 12
@@ -57,9 +58,11 @@ def probe_rows(regions: Sequence[ProbedRegion], effects: Sequence[ProbeEffect]) 
     for probe in probes:
         yield from _of_one(probe, [each for each in own if each.place.file == probe.place.file])
     for effect in effects:
-        if effect.model is not None:
-            yield _quoted(effect, effect.model, probes)
+        if effect.model is not None and effect.printed is not None:
+            yield _quoted(effect, effect.printed, effect.model, probes)
     for effect in own:
+        if effect.printed is None:
+            continue
         same_file = [probe for probe in probes if probe.place.file == effect.place.file]
         pairs = [(one, other) for one, other in product(same_file, repeat=2) if one is not other]
         for one, other in pairs:
@@ -74,7 +77,7 @@ def probe_rows(regions: Sequence[ProbedRegion], effects: Sequence[ProbeEffect]) 
                 break
 
 
-def _quoted(effect: ProbeEffect, model: str, probes: Sequence[_Probe]) -> Row:
+def _quoted(effect: ProbeEffect, printed: float, model: str, probes: Sequence[_Probe]) -> Row:
     """A quoted effect beside the nearest cell of any probe of its model, or of a model whose name goes on from it."""
     cells = [
         (cell, probe) for probe in probes for cell in probe.cells
@@ -82,11 +85,11 @@ def _quoted(effect: ProbeEffect, model: str, probes: Sequence[_Probe]) -> Row:
     ]  # fmt: skip
     name = f"quoted effect of {model}, in %"
     if not cells:
-        return row(effect.place, KIND, name, printed=effect.printed, remark="no probe of this model is here")
-    cell, probe = min(cells, key=lambda pair: abs(pair[0].mean - effect.printed))
+        return row(effect.place, KIND, name, printed=printed, remark="no probe of this model is here")
+    cell, probe = min(cells, key=lambda pair: abs(pair[0].mean - printed))
     return row(
-        effect.place, KIND, name, printed=effect.printed, value=cell.mean, n=len(cells),
-        agreement="yes" if rounds_to(cell.mean, effect.printed) else "no",
+        effect.place, KIND, name, printed=printed, value=cell.mean, n=len(cells),
+        agreement="yes" if rounds_to(cell.mean, printed) else "no",
         method="nearest of the n cells with noise of its probes",
         remark=f"nearest: {cell.region}, σ {cell.dose:g}, at {probe.place.file}: {probe.place}",
     )  # fmt: skip
@@ -125,12 +128,15 @@ def _cells(group: Sequence[ProbedRegion]) -> list[_Cell]:
 def _of_one(probe: _Probe, effects: Sequence[ProbeEffect]) -> Iterator[Row]:
     count = f"{probe.total} cells, {len(probe.cells)} with noise"
     for name, cell, sign in (("rise", probe.rise, 1), ("fall", probe.fall, -1)):
-        printed = next((each.printed for each in effects if _same(each.printed, cell.mean)), None)
+        printed = next(
+            (each.printed for each in effects if each.printed is not None and _same(each.printed, cell.mean)), None
+        )
+        named = next((each.place for each in effects if each.cell == (cell.region, cell.dose)), None)
         seeds = len(cell.changes)
         yield row(
             probe.place, KIND, f"largest {name} of {count}: {cell.region}, σ {cell.dose:g}, in %", printed=printed,
             value=cell.mean, low=min(cell.changes), high=max(cell.changes), n=seeds, scale=abs(cell.mean),
-            method="mean, least and most over seeds",
+            method="mean, least and most over seeds", remark=f"{CHOSEN} {named}" if named else None,
         )  # fmt: skip
         largest, p, smallest = by_coin(probe.cells, sign)
         yield row(
@@ -151,7 +157,7 @@ def by_coin(cells: Sequence[_Cell], sign: int) -> tuple[float, float, float]:
     """Mean largest response in the direction of `sign`, were the sign of each region's responses a coin's.
 
     Then how often it is at least as large as with the signs found, and how often it is at the least. All cells of a
-    region turn together: their doses act on the same layers. All sign patterns are tried.
+    region turn together: their doses act on the same layers. All sign patterns of the first MOST_REGIONS are tried.
     """
     regions: dict[str, list[float]] = {}
     for cell in cells:

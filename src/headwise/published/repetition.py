@@ -58,6 +58,12 @@ def _slope(curve: RepetitionCurve) -> Row:
     return replace(made, p_attainable=attainable(Design.SLOPE, len(curve.doses)))
 
 
+def _estimate(curve: RepetitionCurve) -> float:
+    """The slope computed again; as printed where there are too few points."""
+    found = slope(curve.doses, curve.values, "")[0].estimate
+    return curve.slope if found is None else found
+
+
 def _changes(curves: Sequence[RepetitionCurve]) -> Iterator[_Change]:
     groups: dict[tuple[str, str, str], dict[str, list[RepetitionCurve]]] = {}
     for curve in curves:
@@ -73,7 +79,7 @@ def _changes(curves: Sequence[RepetitionCurve]) -> Iterator[_Change]:
             first = sides["aligned"][0].place
             keys = tuple(root.split("/")) if root else ()
             place = Place(first.file, keys, first.model, "aligned")
-            yield _Change(place, region, *(tuple(curve.slope for curve in sides[side]) for side in ("base", "aligned")))
+            yield _Change(place, region, *(tuple(map(_estimate, sides[side])) for side in ("base", "aligned")))
 
 
 def _of_change(change: _Change, printed: Sequence[RepetitionChange]) -> Iterator[Row]:

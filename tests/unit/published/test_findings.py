@@ -56,7 +56,7 @@ def test_claims_and_seeds_are_counted() -> None:
     assert findings(rows) == [
         "6 fields print a p or a verdict of significance: they are 3 distinct claims. [file.json: …/p]",
         "1 of them, in 4 fields: no p below .05 is attainable (n = 3; smallest p 0.25). [file.json: x/p]",
-        "1 of them, in 1 fields: an exact test agrees (p up to 0.01); each says that one curve of one seed rises, "
+        "1 of them, in 1 fields: an exact test agrees (p up to 0.01); each is about one curve of one seed, "
         "no more. [file.json: y/p]",
         "1 of them, in 1 fields: its design is not said. [file.json: z/p]",
         "Changes are printed in two units: 1 in those of the index, 1 in per cent of the base. "

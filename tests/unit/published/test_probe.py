@@ -48,6 +48,7 @@ def table(tmp_path_factory):
         },
         "means.json": {
             "model": "org/single",
+            "verdict": {"best_region": "all", "best_noise": 0.1, "best_recovery": 3.0},
             "results": {
                 "treatments": [
                     {
@@ -155,4 +156,8 @@ def test_sentences_name_the_cell_its_chance_and_its_file(table):
     assert (
         f"In the same cells it has the largest rise of 6 cells, 4 with noise: early, σ 0.1: 40%. {place}" in sentences
     )
+    assert (
+        "The chosen cell of org/single is the largest rise of 3 cells, 2 with noise: all, σ 0.1 "
+        "(20%; chosen at verdict/best_region). [means.json: results/treatments/noise_tests, tests]"
+    ) in sentences
     assert "Within one model the same choice gives 35 and 65 points. [probe.json: verdict/gap_pp]" in sentences
