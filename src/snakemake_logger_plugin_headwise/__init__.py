@@ -13,13 +13,13 @@ import sys
 import time
 from logging import LogRecord
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 
-from headwise.runtime.run_log import RunLog
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.text import Text
 
 STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 
@@ -28,7 +28,11 @@ class LogHandler(LogHandlerBase):
     """Writes to standard error, or where Snakemake's own handler does."""
 
     def __post_init__(self) -> None:
+        # Every Snakemake imports this module, those that start jobs as well, and few use it.
+        from rich.console import Console
         from snakemake.logging import ColorizingTextHandler
+
+        from headwise.runtime.run_log import RunLog
 
         settings = self.common_settings
         stream = sys.stdout if settings.stdout else sys.stderr
@@ -59,10 +63,14 @@ class LogHandler(LogHandlerBase):
     def _show(self) -> None:
         """The line that says where the run stands, from its first job on."""
         if self._live is None and self._log.running and self._console.is_terminal:
+            from rich.live import Live
+
             self._live = Live(get_renderable=self._status, console=self._console, transient=True, refresh_per_second=1)
             self._live.start()
 
-    def _status(self) -> Text:
+    def _status(self) -> "Text":
+        from rich.text import Text
+
         return Text(self._log.status(time.monotonic()), style="bold", no_wrap=True, overflow="ellipsis")
 
     def close(self) -> None:
@@ -70,6 +78,9 @@ class LogHandler(LogHandlerBase):
         if self._live is not None:
             self._live.stop()
             self._live = None
+        if self._log.started is not None and self._log.warnings:
+            self._console.print(f"{self._log.warned()}, above.", style=STYLES["WARNING"])
+            self._log.warnings = 0  # Snakemake may close its handlers more than once
         super().close()
 
     @property

@@ -12,6 +12,8 @@ import pytest
 from snakemake_logger_plugin_headwise import arguments_without_targets
 
 SNAKEFILE = """
+onstart:
+    logger.warning("be careful")
 rule all:
     input: "big/seed1.txt", "late.txt"
 rule early:
@@ -47,8 +49,8 @@ def test_a_run_is_a_line_per_job_and_a_failure_says_how_to_repeat_it(folder: Pat
     (folder / "allowed").touch()
     repeated = subprocess.run([*SNAKEMAKE, *again[1:]], cwd=folder, capture_output=True, text=True, check=False)
     assert repeated.returncode == 0
-    assert re.search(r"^1 of 1  late  \d+ s$", repeated.stderr, re.MULTILINE)
-    assert len(repeated.stderr.splitlines()) <= 3
+    said = r"Building DAG of jobs\.\.\.\nbe careful\n1 of 1  late  \d+ s\n1 warning, above\.\n"
+    assert re.fullmatch(said, repeated.stderr)
     assert list((folder / ".snakemake/log").iterdir()), "Snakemake's own log is written beside"
 
 
@@ -61,8 +63,8 @@ def test_on_a_terminal_a_line_says_where_the_run_stands_and_goes(folder: Path) -
         while chunk := read(ours):
             said += chunk
     assert running.returncode == 0
-    assert "0 of 3 jobs · now early big, seed 1" in said.decode()
-    assert said.decode().endswith("\x1b[2K"), "the line is removed"
+    assert "0 of 3 jobs · 1 warning · now early big, seed 1" in said.decode()
+    assert re.search(r"\x1b\[2K(\x1b\[\d+m)?1 warning, above\.\S*\s*$", said.decode()), "the line is removed"
 
 
 def read(terminal: int) -> bytes:

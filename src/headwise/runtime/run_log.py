@@ -109,12 +109,16 @@ class RunLog:
             ", ".join(filter(None, stages)),
             f"{self.done} of {self.total} jobs",
             self._left(now),
-            counted(self.warnings, "warning") if self.warnings else "",
+            self.warned() if self.warnings else "",
             "now " + "; ".join(f"{job.rule} {job.subject}".rstrip() for job in self.running.values())
             if self.running
             else "",
         ]
         return " · ".join(filter(None, parts))
+
+    def warned(self) -> str:
+        """How many warnings there were."""
+        return counted(self.warnings, "warning")
 
     def seconds_left(self, now: float) -> float | None:
         """Seconds until the last job ends; None where nothing is known of them.
