@@ -97,3 +97,9 @@ def test_a_dry_run_may_be_cut_off(folder: Path) -> None:
 )
 def test_targets_are_told_from_values_of_options(arguments: list[str]) -> None:
     assert arguments_without_targets(arguments) == [each for each in arguments if each not in ("a", "b")]
+
+
+def test_a_snakemake_that_does_not_use_the_logger_loads_nothing_for_it() -> None:
+    # Every Snakemake imports the plugins that are installed, on a cluster in each job.
+    code = "import snakemake_logger_plugin_headwise, sys; print('headwise' in sys.modules, 'rich.live' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["False", "False"]
