@@ -1,17 +1,19 @@
-"""Which factor of a set of models goes with how much specialization: effects, shares of variance, and their order.
+"""Which factor of a set of models goes with specialization, and with what alignment does to it: effects, shares of
+variance, and their order.
 
-Where a study trains the models, factors are switched by design and effects are causal for its recipe; over models that
-others made, everything that goes with a factor is in its effect.
+The order that D'Elia 2026 claims is one of changes under alignment, so that these are decomposed, with the levels of
+specialization beside them. Where a study trains the models, factors are switched by design and effects are causal for
+its recipe; over models that others made, everything that goes with a factor is in its effect.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from headwise.analyses.factors.rows import Design, FactorRow, Quantity
+from headwise.analyses.factors.rows import Design, FactorRow, Outcome, Quantity
 from headwise.runtime.parquet import read_arrow, read_metadata
 from headwise.statistics.arrays import FloatArray
 from headwise.statistics.decomposition import decompose
@@ -35,7 +37,7 @@ REFERENCES = {"training": UNALIGNED, "data": "corpus", "window": "none", "attent
 
 @dataclass(frozen=True)
 class Unit:
-    """One measured model and refit: its value, the levels of its factors, and the refit that it shares with others."""
+    """A value of one model and refit, the levels of its factors, and the refit that it shares with others."""
 
     value: float
     levels: Mapping[str, str | float]
@@ -43,24 +45,48 @@ class Unit:
     made_here: bool
 
 
-def analyse_factors(summaries: Sequence[Path], table: Path, settings: Comparison) -> None:
+@dataclass(frozen=True)
+class Change:
+    """An aligned model, and the model that its values are set against: its placebo, else its base."""
+
+    model: str
+    against: str
+
+
+# (estimator, sink): what is decomposed.
+Samples = dict[tuple[str, str], list[Unit]]
+# (model, seed): what was measured of it, by (estimator, sink).
+Measured = dict[tuple[str, int], dict[tuple[str, str], Unit]]
+
+
+def analyse_factors(
+    summaries: Sequence[Path], table: Path, settings: Comparison, changes: Sequence[Change], outcome: Outcome
+) -> None:
     """Effects and shares of every factor that varies, for every estimator with all keys kept; one row each.
 
     summaries  summary.parquet of every model and refit; repeats of one refit's weights are not counted
+    changes    what alignment does: pairs of models whose difference is decomposed, refit by refit
+    outcome    what such a difference is
     """
-    units = read_units(summaries)
-    rows = [row for (name, sink), own in units.items() for row in factor_rows(name, sink, own, settings)]
+    measured = read_units(summaries)
+    samples = {outcome: differences(measured, changes), Outcome.LEVEL: by_estimator(measured.values())}
+    rows = [
+        row
+        for kind, of_kind in samples.items()
+        for (name, sink), own in of_kind.items()
+        for row in factor_rows(kind, name, sink, own, settings)
+    ]
     metadata = read_metadata(summaries[0])
     write_rows(FactorRow, rows, table, {key: metadata.get(key) for key in ("study", "prompts_digest")})
 
 
-def read_units(summaries: Sequence[Path]) -> dict[tuple[str, str], list[Unit]]:
-    """Units by (estimator, sink), with all keys kept, of models whose architecture is recorded."""
+def read_units(summaries: Sequence[Path]) -> Measured:
+    """Units with all keys kept, of models whose architecture is recorded."""
     import pyarrow.compute
 
     field = pyarrow.compute.field
     chosen = (field("scope") == "model") & (field("sink") == "kept")
-    units: dict[tuple[str, str], list[Unit]] = {}
+    measured: Measured = {}
     seen = set()
     for path in summaries:
         metadata = read_metadata(path)
@@ -70,11 +96,36 @@ def read_units(summaries: Sequence[Path]) -> dict[tuple[str, str], list[Unit]]:
         seen.add(weights)
         levels = levels_of(metadata)
         cluster = f"{metadata['base'] or metadata['model']} seed {metadata['seed']}"
-        for row in read_arrow(path, ["estimator", "sink", "scope", "value"], chosen).to_pylist():
-            value = np.nan if row["value"] is None else row["value"]
-            unit = Unit(value, levels, cluster, metadata["source"] in MADE_HERE)
-            units.setdefault((row["estimator"], row["sink"]), []).append(unit)
-    return units
+        measured[metadata["model"], metadata["seed"]] = {
+            (row["estimator"], row["sink"]): Unit(
+                np.nan if row["value"] is None else row["value"], levels, cluster, metadata["source"] in MADE_HERE
+            )
+            for row in read_arrow(path, ["estimator", "sink", "scope", "value"], chosen).to_pylist()
+        }
+    return measured
+
+
+def by_estimator(measured: Iterable[Mapping[tuple[str, str], Unit]]) -> Samples:
+    """The units of each estimator."""
+    samples: Samples = {}
+    for units in measured:
+        for key, unit in units.items():
+            samples.setdefault(key, []).append(unit)
+    return samples
+
+
+def differences(measured: Measured, changes: Iterable[Change]) -> Samples:
+    """Model less what it is set against, in every refit of which both were measured."""
+    against = {change.model: change.against for change in changes}
+    return by_estimator(
+        {
+            key: replace(unit, value=unit.value - measured[against[model], seed][key].value)
+            for key, unit in units.items()
+            if key in measured[against[model], seed]
+        }
+        for (model, seed), units in measured.items()
+        if model in against and (against[model], seed) in measured
+    )
 
 
 def levels_of(metadata: Mapping[str, Any]) -> dict[str, str | float]:
@@ -91,8 +142,13 @@ def levels_of(metadata: Mapping[str, Any]) -> dict[str, str | float]:
     }
 
 
-def factor_rows(name: str, sink: str, units: Sequence[Unit], settings: Comparison) -> Iterator[FactorRow]:
-    """All rows of one estimator. Factors of one level only are left out; with none left there are no rows."""
+def factor_rows(
+    kind: Outcome, name: str, sink: str, units: Sequence[Unit], settings: Comparison
+) -> Iterator[FactorRow]:
+    """All rows of one estimator, of its levels or of its changes.
+
+    Factors of one level only are left out; with none left there are no rows.
+    """
     values = np.array([unit.value for unit in units])
     defined = [unit for unit, value in zip(units, values, strict=True) if np.isfinite(value)]
     factors = {
@@ -104,7 +160,7 @@ def factor_rows(name: str, sink: str, units: Sequence[Unit], settings: Compariso
         return
     outcome = np.array([unit.value for unit in defined])
     clusters = [unit.cluster for unit in defined]
-    rng = generator_for("factors", name, sink)
+    rng = generator_for("factors", name, sink, *(() if kind == Outcome.LEVEL else (kind,)))
     found = decompose(outcome, factors, rng, RESAMPLES, settings.level, clusters)
     count, by_design = len(set(clusters)), all(unit.made_here for unit in defined)
     few = joined(
@@ -112,6 +168,7 @@ def factor_rows(name: str, sink: str, units: Sequence[Unit], settings: Compariso
         f"{count} clusters: descriptive" if not by_design and count < FEW_FAMILIES else None,
     )
     shared: dict[str, Any] = {
+        "outcome": kind,
         "estimator": name,
         "sink": sink,
         "n": len(defined),

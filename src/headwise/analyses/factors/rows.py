@@ -17,6 +17,14 @@ class Quantity(StrEnum):
     ORDER = "order"
 
 
+class Outcome(StrEnum):
+    """What is decomposed."""
+
+    EFFECT = "effect"
+    CHANGE = "change"
+    LEVEL = "level"
+
+
 class Design(StrEnum):
     """Who switched the factors."""
 
@@ -30,6 +38,11 @@ class FactorRow(Row):
 
     table: ClassVar[str] = "factors"
     in_results: ClassVar[bool] = True
+    outcome: Outcome = column(
+        "What is decomposed. effect: arm − placebo; change: aligned model − base, where the study makes no placebo; "
+        "level: the value of each model",
+        heading="Of",
+    )
     estimator: str = column("Estimator of specialization")
     sink: str = column("kept: all keys")
     quantity: Quantity = column(
@@ -53,7 +66,7 @@ class FactorRow(Row):
     )
     distinguishable: bool | None = column("Whether an order can be told from chance", default=None)
     claimed: bool | None = column("Whether an order is the claimed one, of the factors in both", default=None)
-    n: int = column("Models and refits")
+    n: int = column("Models and refits; of effects and changes the pairs of them")
     clusters: int = column("Refits of bases, drawn whole with their descendants")
     design: Design = column("by design: the study made all models; descriptive: others made some")
     method: str = column("How interval and p were made")

@@ -7,7 +7,7 @@ import altair as alt
 import pandas as pd
 
 from headwise.analyses.factors.analyse import claimed_order
-from headwise.analyses.factors.rows import Design, FactorRow, Quantity
+from headwise.analyses.factors.rows import Design, FactorRow, Outcome, Quantity
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
 from headwise.report.labels import amount, estimator_label, interval, marked_p, missing, number, plain, signed
@@ -17,6 +17,14 @@ from headwise.report.view import NAME, NUMBER, TEXT, view
 from headwise.study.study import Study
 from headwise.tables.frame import records
 
+# What each outcome is called in a sentence.
+NAMES = {
+    Outcome.EFFECT: "effect of alignment (arm − placebo)",
+    Outcome.CHANGE: "change from base to aligned",
+    Outcome.LEVEL: "level",
+}
+CAVEATS = {Outcome.LEVEL: ": what goes with how specialized models are, not with what alignment does"}
+
 
 def primary(study: Study, tables: Tables, quantity: Quantity) -> pd.DataFrame:
     """Rows of one quantity, of the primary estimator."""
@@ -25,9 +33,12 @@ def primary(study: Study, tables: Tables, quantity: Quantity) -> pd.DataFrame:
 
 
 def factor_findings(study: Study, tables: Tables) -> Iterator[Finding]:
-    """Shares by factor, and whether their order can be told from chance."""
+    """Shares by factor of the change that alignment makes, and of levels; whether their order can be told from
+    chance."""
+    all_shares = primary(study, tables, Quantity.SHARE).sort_values("estimate", ascending=False, kind="stable")
     for row in records(primary(study, tables, Quantity.ORDER)):
-        shares = records(primary(study, tables, Quantity.SHARE).sort_values("estimate", ascending=False, kind="stable"))
+        outcome = Outcome(row["outcome"])
+        shares = records(all_shares[all_shares["outcome"].eq(outcome)])
         listed = ", ".join(
             f"{plain(each['factor'])} {number(each['estimate'], 2)} ({number(each['ci_low'], 2)} to "
             f"{number(each['ci_high'], 2)}; {number(each['by_chance'], 2)} by chance)"
@@ -36,16 +47,22 @@ def factor_findings(study: Study, tables: Tables) -> Iterator[Finding]:
         order = order_sentence(row, [each["factor"] for each in shares])
         yield described(
             f"exploratory, {row['design']}",
-            id="factors",
+            id="factors" if outcome != Outcome.LEVEL else "factors_level",
             topic="architecture",
-            headline=len(shares) > 1,
+            headline=len(shares) > 1 and outcome != Outcome.LEVEL,
             sentence=(
-                f"Shares of the variance of the {estimator_label(row['estimator'])} over {amount(row['n'], 'model')} "
-                f"(each refit counts, {row['design']}): {listed}. {order}."
+                f"Shares of the variance of the {NAMES[outcome]} of the {estimator_label(row['estimator'])} over "
+                f"{units(row['n'], outcome)} (each refit counts, {row['design']}): {listed}. "
+                f"{order}{CAVEATS.get(outcome, '')}."
             ),
             n=row["n"],
-            unit="model",
+            unit="model" if outcome == Outcome.LEVEL else "pair of models",
         )
+
+
+def units(count: int, outcome: Outcome) -> str:
+    """How many values were decomposed, in words."""
+    return amount(count, "model") if outcome == Outcome.LEVEL else amount(count, "pair") + " of models"
 
 
 def order_sentence(row: Mapping[str, Any], factors: list[str]) -> str:
@@ -58,10 +75,12 @@ def order_sentence(row: Mapping[str, Any], factors: list[str]) -> str:
     return f"The order can be told from chance; among {', '.join(claimed)} it {same} the claimed one ({order})"
 
 
-def share_chart(study: Study, tables: Tables) -> Any:
-    """Shares of variance with their intervals, beside those by chance; a panel per estimator."""
+def share_chart(study: Study, tables: Tables, levels: bool = False) -> Any:
+    """Shares of the variance of changes, or of levels, with their intervals, beside those by chance; a panel per
+    estimator."""
     rows = tables["factors"]
     rows = rows[rows["quantity"].eq(Quantity.SHARE) & rows["estimate"].notna()]
+    rows = rows[rows["outcome"].eq(Outcome.LEVEL) == levels]
     if rows.empty:
         return None
     rows = rows.assign(label=[estimator_label(name) for name in rows["estimator"]])
@@ -86,6 +105,7 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
     effect_view = view(
         effects,
         [
+            ("Of", lambda row: NAMES[Outcome(row["outcome"])], NAME),
             ("Factor", lambda row: plain(row["factor"]), NAME),
             ("Level", lambda row: row["level"], NAME),
             ("Against", lambda row: "–" if missing(row["reference_level"]) else row["reference_level"], NAME),
@@ -98,6 +118,7 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
     share_view = view(
         shares,
         [
+            ("Of", lambda row: NAMES[Outcome(row["outcome"])], NAME),
             ("Factor", lambda row: plain(row["factor"]), NAME),
             ("Share", lambda row: number(row["estimate"]), NUMBER),
             (coverage, lambda row: f"{number(row['ci_low'])} to {number(row['ci_high'])}", NUMBER),
@@ -113,16 +134,19 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
         else "Some models were made by others: whatever goes with a factor is in its effect, which is descriptive."
     )
     yield Passage(
-        "What goes with specialization",
+        "What goes with specialization, and with its change",
         (
-            f"{meaning} Effects are least squares given all other factors. Shares of variance are Shapley's: the mean, "
-            "over all orders of adding the factors, of what each adds. A factor without any effect has a share too, "
+            f"{meaning} The published order of factors is about what alignment changes, not about how specialized "
+            "models are; both are decomposed, and each row says which. Effects are least squares given all other "
+            "factors. Shares of variance are Shapley's: the mean, over all orders of adding the factors, of what each "
+            "adds. A factor without any effect has a share too, "
             "which stands beside it as the one by chance.",
         ),
         [(effect_view, "Effect of each level"), (share_view, "Share of the variance of each factor")],
     )
 
 
+CAPTION = "Intervals over refits of bases. Grey tick: the mean share when values are shuffled. A panel per estimator."
 PART = Part(
     name="factors",
     title="Factors",
@@ -131,10 +155,15 @@ PART = Part(
         Chart(
             "factors",
             share_chart,
-            "How much of the variance goes with which factor",
-            "Shapley shares of the variance over models and refits, with intervals over refits of bases. "
-            "Grey tick: the mean share when values are shuffled over models.",
-        )
+            "How much of the variance of what alignment changes goes with which factor",
+            f"Shapley shares of the variance of changes. {CAPTION}",
+        ),
+        Chart(
+            "factors_level",
+            lambda study, tables: share_chart(study, tables, levels=True),
+            "How much of the variance of how specialized models are goes with which factor",
+            f"Shapley shares of the variance of levels over models and refits. {CAPTION}",
+        ),
     ],
     findings=factor_findings,
     passages=passages,
