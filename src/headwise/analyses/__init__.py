@@ -9,6 +9,7 @@ ANALYSES = (
     "questions",
     "specialization",
     "effects",
+    "placebos",
     "declaration",
     "dose",
     "factors",

@@ -31,7 +31,7 @@ HELD_OUT_PAIRS = 256
 # Length of the held-out excerpts that show what alignment costs as a language model.
 CORPUS_TOKENS = 128
 EVALUATION_BATCH = 64
-# Added to the seed of the pairs, so that the coin is no part of their order.
+# Added to the seed of the pairs once per coin, so that a coin is no part of their order nor of another coin.
 COIN = 2**40
 
 
@@ -46,6 +46,7 @@ def align_model(
     curve: Path,
     metadata: Mapping[str, Any],
     placebo: bool = False,
+    coin: int = 1,
 ) -> None:
     """Fine-tune the checkpoint folder `base`; `seed` sets which pairs are seen, and in which order.
 
@@ -55,8 +56,8 @@ def align_model(
     held-out documents.
 
     A placebo learns from the same passages in the same order, as many steps at the same rate, without what makes them
-    teach: for `dpo` chosen and rejected are swapped by a fair coin per pair, for `sft` the text is plain, without the
-    template. Held-out pairs are those of the arm.
+    teach: for `dpo` chosen and rejected are swapped by a fair coin per pair (`coin` says which), for `sft` the text is
+    plain, without the template. Held-out pairs are those of the arm.
 
     `checkpoint` receives a folder in the layout of transformers. Its facts.json holds under `alignment` the
     settings, the numbers of pairs, and `before` and `after`: corpus_loss_nats (per token of held-out excerpts
@@ -79,7 +80,7 @@ def align_model(
         template=not (placebo and method == "sft"),
     )
     if placebo and method == "dpo":
-        train = swapped_by_coin(train, torch.Generator().manual_seed(COIN + seed))
+        train = swapped_by_coin(train, torch.Generator().manual_seed(coin * COIN + seed))
     held_out = preference_pairs(
         read_documents(documents, "held_out"), tokenizer, HELD_OUT_PAIRS, torch.Generator().manual_seed(0)
     )
@@ -113,6 +114,7 @@ def align_model(
         "alignment": {
             "method": method,
             "placebo": placebo,
+            **({"coin": coin} if coin > 1 else {}),
             **settings.model_dump(),
             "base_weights_digest": weights_digest(base),
             "train_pairs": len(train),

@@ -50,6 +50,7 @@ def alignment_arguments(study: Study, name: str, seed: int) -> dict[str, Any]:
     return {
         "method": model.method,
         "placebo": model.placebo,
+        **({"coin": model.coin} if model.coin > 1 else {}),
         "settings": study.settings_of(model).model_dump(),
         "metadata": model_metadata(study, name, seed),
     }

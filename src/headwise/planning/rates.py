@@ -32,6 +32,7 @@ RATES = {
     "contrast_models": 0.92,
     "summarize_specialization": 1.5,
     "measure_effects": 1.5,
+    "measure_placebos": 5.0,
     "answer_questions": 1.6,
     "analyse_factors": 1.4,
     "measure_variants": 1.5,

@@ -60,6 +60,12 @@ class PermutationTest(Defined):
         )
 
 
+def attainable_level(smallest: float, level: float) -> float:
+    """The largest level, at most `level`, at which an exact test whose p-values are multiples of `smallest` rejects."""
+    multiples = level / smallest
+    return float(np.floor(multiples + tolerance(multiples)) * smallest)
+
+
 def sign_flip(differences: npt.ArrayLike, rng: np.random.Generator, resamples: int) -> PermutationTest:
     """Test whether paired differences are symmetric about zero, by flipping their signs.
 

@@ -8,9 +8,9 @@ if TYPE_CHECKING:
     from headwise.study.study import Study
 
 
-def placebo_of(study: "Study", model: AlignedModel) -> AlignedModel | None:
-    """The placebo of an arm: of the same base, method and dose; None where the study makes none."""
-    return next((other for other in placebos(study) if _recipe(other) == _recipe(model)), None)
+def placebos_of(study: "Study", model: AlignedModel) -> list[AlignedModel]:
+    """The placebos of an arm: of the same base, method and dose."""
+    return [other for other in placebos(study) if _recipe(other) == _recipe(model)]
 
 
 def placebos(study: "Study") -> list[AlignedModel]:
@@ -19,28 +19,36 @@ def placebos(study: "Study") -> list[AlignedModel]:
 
 
 def arms(study: "Study") -> list[tuple[AlignedModel, AlignedModel]]:
-    """Each arm that has a placebo, with it."""
+    """Each arm that has a placebo, with it; where it has several, with the first."""
     aligned = [model for model in study.models if isinstance(model, AlignedModel) and not model.placebo]
-    return [(model, placebo) for model in aligned if (placebo := placebo_of(study, model)) is not None]
+    return [(model, own[0]) for model in aligned if (own := placebos_of(study, model))]
 
 
 def arm_problems(study: "Study") -> list[str]:
-    """Sentences about placebos that are nobody's, or one too many."""
+    """Sentences about placebos that are nobody's, or that are another's twin, and about coins of others."""
     problems = []
-    seen: dict[tuple[str, str, int], str] = {}
+    seen: dict[tuple[str, str, int, int], str] = {}
     made = {_recipe(model) for model in study.models if isinstance(model, AlignedModel) and not model.placebo}
     for position, model in enumerate(study.models):
-        if not isinstance(model, AlignedModel) or not model.placebo:
+        if not isinstance(model, AlignedModel):
             continue
-        field = f"models.{position} ('{model.name}').placebo"
-        if other := seen.get(_recipe(model)):
-            problems.append(f"{field}: '{other}' is the placebo of the same arm: remove one of the two")
-        elif _recipe(model) not in made:
+        field = f"models.{position} ('{model.name}')"
+        if model.coin > 1 and not (model.placebo and model.method == "dpo"):
+            problems.append(f"{field}.coin: only a placebo of dpo has a coin: remove it")
+        if not model.placebo:
+            continue
+        recipe = _recipe(model)
+        if other := seen.get((*recipe, model.coin)):
             problems.append(
-                f"{field}: no model has base '{model.base}', method {model.method} and dose {model.dose} without "
-                "placebo: add that arm, or remove its placebo"
+                f"{field}.placebo: '{other}' is the same placebo: remove one of the two"
+                + (", or give it another `coin`" if model.method == "dpo" else "")
             )
-        seen[_recipe(model)] = model.name
+        elif recipe not in made:
+            problems.append(
+                f"{field}.placebo: no model has base '{model.base}', method {model.method} and dose {model.dose} "
+                "without placebo: add that arm, or remove its placebo"
+            )
+        seen[*recipe, model.coin] = model.name
     return problems
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from headwise.study.arms import arms, placebo_of, placebos
+from headwise.study.arms import arms, placebos, placebos_of
 from headwise.study.parse import parse_study
 from headwise.study.section import StudyError
 from headwise.study.study import Study
@@ -25,7 +25,7 @@ def test_an_arm_has_the_placebo_of_its_base_method_and_dose() -> None:
     )
     assert [(arm.name, placebo.name) for arm, placebo in arms(found)] == [("dpo", "coin"), ("dpo3", "coin3")]
     assert [model.name for model in placebos(found)] == ["coin", "coin3"]
-    assert placebo_of(found, found.model("sft")) is None
+    assert placebos_of(found, found.model("sft")) == []
     assert [found.method_of(model) for model in found.models] == [
         None,
         "dpo",
@@ -34,6 +34,13 @@ def test_an_arm_has_the_placebo_of_its_base_method_and_dose() -> None:
         "dpo_placebo_x3",
         "sft",
     ]
+
+
+def test_an_arm_may_have_several_coins_and_is_set_against_the_first() -> None:
+    coins = [ARM | {"name": f"coin{coin}", "placebo": True, "coin": coin} for coin in (1, 2, 3)]
+    found = study(ARM | {"name": "dpo"}, *coins)
+    assert [placebo.name for placebo in placebos_of(found, found.model("dpo"))] == ["coin1", "coin2", "coin3"]
+    assert [(arm.name, placebo.name) for arm, placebo in arms(found)] == [("dpo", "coin1")]
 
 
 def test_a_dose_multiplies_the_steps_alone() -> None:
@@ -48,8 +55,9 @@ def test_a_dose_multiplies_the_steps_alone() -> None:
         ([{"name": "coin", "placebo": True}], "no model has base 'plain', method dpo and dose 1 without placebo"),
         (
             [{"name": "dpo"}, {"name": "a", "placebo": True}, {"name": "b", "placebo": True}],
-            "'a' is the placebo of the same arm",
+            "'a' is the same placebo: remove one of the two, or give it another `coin`",
         ),
+        ([{"name": "dpo"}, {"name": "a", "coin": 2}], "'a'.*coin: only a placebo of dpo has a coin"),
         ([{"name": "dpo"}, {"name": "coin", "placebo": True, "dose": 3}], "dose 3 without placebo: add that arm"),
     ],
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from headwise.analyses.calibration.rates import Promise, Quantity, Rate, attainable_level, rate
+from headwise.analyses.calibration.rates import Promise, Quantity, Rate, rate
 from headwise.analyses.calibration.settings import Calibration
 from headwise.analyses.calibration.shape import Shape
 from headwise.analyses.calibration.within import RESAMPLES, differences, swap_p
@@ -13,7 +13,7 @@ from headwise.statistics.arrays import FloatArray
 from headwise.statistics.effects import random_effects
 from headwise.statistics.intervals import Interval, t_interval, welch_interval
 from headwise.statistics.multiplicity import holm
-from headwise.statistics.permutation import PermutationTest, sign_flip, two_sample
+from headwise.statistics.permutation import PermutationTest, attainable_level, sign_flip, two_sample
 from headwise.statistics.procedures import Procedure
 from headwise.statistics.result import Result
 from headwise.statistics.roc import roc_area

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from headwise.statistics.procedures import Procedure
-from headwise.statistics.ties import tolerance
 from headwise.tables.row import Row, column
 
 OUTSIDE = 1e-3  # chance that a procedure which keeps its promise falls outside of its band
@@ -105,9 +104,3 @@ def rate(
         kept=kept,
         reason=reason if n or reason else "the design is too small for the procedure",
     )
-
-
-def attainable_level(smallest: float, level: float) -> float:
-    """The largest level, at most `level`, at which an exact test whose p-values are multiples of `smallest` rejects."""
-    multiples = level / smallest
-    return float(np.floor(multiples + tolerance(multiples)) * smallest)

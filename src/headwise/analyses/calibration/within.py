@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from headwise.analyses.calibration.rates import Promise, Quantity, Rate, attainable_level, rate
+from headwise.analyses.calibration.rates import Promise, Quantity, Rate, rate
 from headwise.analyses.calibration.settings import Calibration
 from headwise.analyses.calibration.shape import Shape
 from headwise.analyses.specialization.estimators.entropy_profile import ESTIMATOR as ENTROPY_PROFILE
@@ -13,7 +13,7 @@ from headwise.statistics.arrays import FloatArray
 from headwise.statistics.equivalence import equivalence
 from headwise.statistics.intervals import BootstrapMethod, bootstrap_intervals, cluster_intervals
 from headwise.statistics.multiplicity import benjamini_hochberg
-from headwise.statistics.permutation import label_swap
+from headwise.statistics.permutation import attainable_level, label_swap
 from headwise.statistics.procedures import Procedure
 
 BATCH = 50  # data sets that share random arrangements: many such batches, so that no set of arrangements matters

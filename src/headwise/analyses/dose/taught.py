@@ -9,7 +9,8 @@ PLACEBO = "_placebo"
 
 
 def compared_with_placebos(doses: pd.DataFrame) -> pd.DataFrame:
-    """A row per arm and refit that has a placebo, of the table `dose`: base, method (the arm), seed, and
+    """A row per arm and refit that has a placebo, the first where there are several, of the table `dose`: base, method
+    (the arm), seed, and
 
     accuracy_more  rise of the preference accuracy under the arm less that under the placebo
     loss_less      fall of the answer loss under the arm less that under the placebo, nats per token
@@ -23,7 +24,8 @@ def compared_with_placebos(doses: pd.DataFrame) -> pd.DataFrame:
         way=doses["method"].astype("object").map(made_as),
     )
     is_placebo = rows["placebo"].astype(bool)
-    pairs = rows[~is_placebo].merge(rows[is_placebo], on=[*REFIT, "way"], suffixes=("", "_of_placebo"))
+    first = rows[is_placebo].drop_duplicates([*REFIT, "way"])
+    pairs = rows[~is_placebo].merge(first, on=[*REFIT, "way"], suffixes=("", "_of_placebo"))
     return pd.DataFrame(
         {
             "base": pairs["base"],

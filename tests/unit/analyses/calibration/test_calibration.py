@@ -10,7 +10,7 @@ from report_examples import build_tables, example_study, write_inputs
 
 from headwise.analyses.calibration import between, refits, within
 from headwise.analyses.calibration.jobs import calibration_arguments
-from headwise.analyses.calibration.rates import Rate, attainable_level, rate
+from headwise.analyses.calibration.rates import Rate, rate
 from headwise.analyses.calibration.report.marks import marked
 from headwise.analyses.calibration.report.part import calibration_chart, calibration_findings, passages
 from headwise.analyses.calibration.settings import Calibration
@@ -21,6 +21,7 @@ from headwise.report.findings import findings
 from headwise.report.labels import DAGGER, OUT_OF_BAND, marked_p
 from headwise.report.parts import TABLES
 from headwise.report.verdicts import in_words
+from headwise.statistics.permutation import attainable_level
 from headwise.statistics.procedures import Procedure
 from headwise.tables.files import write_rows
 from headwise.tables.frame import frame_of, records
