@@ -65,6 +65,7 @@ rule contrast_models:
     input:
         summaries=summaries(study),
         comparisons=comparisons(study),
+        curves=per_seed(study, from_sources(study, "train"), "training/{model}/seed{seed}.parquet"),
         library=library("contrast_models.py"),
     output:
         table=results("contrasts.parquet"),

@@ -330,7 +330,7 @@ def test_a_response_relative_to_rounding_is_undefined():
 
 def test_refits_that_differ_by_rounding_are_paired_as_equal():
     values = {("hellinger", "kept"): {"one": {1: 0.3, 2: 0.5}, "two": {1: 0.1 + 0.2, 2: 0.5}}}
-    paired = [row for row in architecture_contrasts(values, "one", Comparison()) if row.kind.endswith("by_seed")]
+    paired = [row for row in architecture_contrasts(values, {}, "one", Comparison()) if row.kind.endswith("by_seed")]
     assert (paired[0].estimate, paired[0].p) == (0.0, 1.0)
     assert "all paired differences are zero" in paired[0].reason
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from headwise.runtime.parquet import read_arrow, read_metadata, write_table
+from headwise.runtime.parquet import read_arrow, read_metadata, read_table, write_table
+from headwise.statistics.covariate import difference_at_equal
 from headwise.statistics.effects import family_effects, random_effects
 from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import Interval, t_interval, welch_interval
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # (estimator, sink) → base model → seed → value of that refit
 Values = dict[tuple[str, str], dict[str, dict[int, float]]]
+# (model, seed): held-out loss at the end of training, nats per token
+Losses = dict[tuple[str, int], float]
 ALL = "all"
 
 
@@ -39,6 +42,8 @@ class Contrast:
     reference        the base model that it is compared with; None where changes are pooled
     estimate         in the estimator's units, as are ci_low, ci_high, tau and the ends of the prediction interval
     n                units: refits, seeds or families
+    at_equal_loss    the same between refits of one held-out loss (analysis of covariance), from at_equal_loss_low to
+                     at_equal_loss_high; for "architecture", of models that were trained here
     tau              standard deviation of true changes between families; for random effects
     prediction_low   the interval from here
     prediction_high  to here covers the change of a further family; for random effects
@@ -61,6 +66,9 @@ class Contrast:
     n_reference: int | None
     unit: str
     test: str
+    at_equal_loss: float | None = None
+    at_equal_loss_low: float | None = None
+    at_equal_loss_high: float | None = None
     tau: float | None = None
     prediction_low: float | None = None
     prediction_high: float | None = None
@@ -86,6 +94,7 @@ def contrast_models(
     *,
     reference: str,
     settings: Comparison,
+    curves: Sequence[Path] = (),
 ) -> None:
     """Contrast base models, and their changes under alignment, with the reference; write one row per test.
 
@@ -93,6 +102,7 @@ def contrast_models(
     comparisons  what `compare_pair` wrote, one file per aligned model
     reference    name of the base model that the others are contrasted with
     settings     level and resamples
+    curves       losses during the training of each base that was trained here
 
     Refits whose weights are those of an earlier refit are not counted. Raises ValueError where no summary is
     of the reference model, and, naming two files, where models were measured on different prompts.
@@ -105,7 +115,7 @@ def contrast_models(
         raise ValueError(f"no summary is of the reference model '{reference}': choose from {', '.join(sorted(known))}")
     changes = [change for path in comparisons for change in read_changes(path)]
     rows = [
-        *architecture_contrasts(values, reference, settings),
+        *architecture_contrasts(values, held_out_losses(curves), reference, settings),
         *alignment_differences(changes, reference, settings),
         *pooled_changes(changes, settings),
     ]
@@ -168,7 +178,18 @@ def read_changes(comparison: Path) -> list[ModelChange]:
     ]
 
 
-def architecture_contrasts(values: Values, reference: str, settings: Comparison) -> Iterator[Contrast]:
+def held_out_losses(curves: Sequence[Path]) -> Losses:
+    """The last held-out loss of each training, nats per token."""
+    losses: Losses = {}
+    for path in curves:
+        metadata = read_metadata(path)
+        rows = read_table(path, ["step", "split", "loss_nats"])
+        last = rows[rows["split"].eq("held_out")].sort_values("step")["loss_nats"].iloc[-1]
+        losses[metadata["model"], metadata["seed"]] = float(last)
+    return losses
+
+
+def architecture_contrasts(values: Values, losses: Losses, reference: str, settings: Comparison) -> Iterator[Contrast]:
     """Every other base model against the reference: over refits, and over pairs of refits of the same seed."""
     for (estimator, sink), by_base in values.items():
         compared = by_base.get(reference, {})
@@ -176,10 +197,21 @@ def architecture_contrasts(values: Values, reference: str, settings: Comparison)
             if base == reference:
                 continue
             key = _Key("architecture", estimator, sink, None, base, reference)
-            yield _difference(key, list(refits.values()), list(compared.values()), settings)
+            group, other = list(refits.values()), list(compared.values())
+            own, others = (
+                [losses.get((name, seed), np.nan) for seed in seeds]
+                for name, seeds in ((base, refits), (reference, compared))
+            )
+            equal = difference_at_equal(group, other, own, others, settings.level)
+            yield replace(
+                _difference(key, group, other, settings),
+                at_equal_loss=equal.estimate,
+                at_equal_loss_low=equal.low,
+                at_equal_loss_high=equal.high,
+            )
             shared = [seed for seed in refits if seed in compared]
-            sides = ([values[seed] for seed in shared] for values in (refits, compared))
-            paired = difference(*(np.array(side, dtype=np.float64) for side in sides))
+            pairs = ([values[seed] for seed in shared] for values in (refits, compared))
+            paired = difference(*(np.array(side, dtype=np.float64) for side in pairs))
             yield _mean(replace(key, kind="architecture_by_seed"), "seed", paired, settings)
 
 
@@ -278,7 +310,7 @@ def _or_nan(value: float | None) -> float:
 def _table(rows: Sequence[Contrast]) -> "pyarrow.Table":
     import pyarrow
 
-    numbers = ("estimate", "ci_low", "ci_high", "p", "p_attainable", "tau", "prediction_low", "prediction_high")
+    numbers = [field.name for field in fields(Contrast) if "float" in str(field.type)]
     types = dict.fromkeys(numbers, pyarrow.float64()) | dict.fromkeys(("n", "n_reference"), pyarrow.int64())
     schema = pyarrow.schema([(field.name, types.get(field.name, pyarrow.string())) for field in fields(Contrast)])
     return pyarrow.Table.from_pylist([asdict(row) for row in rows], schema=schema)

@@ -140,6 +140,14 @@ class Contrasted(Row):
     estimate: float | None = column(
         "group − reference; for alignment_pooled the mean change over families", default=None
     )
+    at_equal_loss: float | None = column(
+        "The same between refits of one held-out loss, by analysis of covariance; for architecture, of models that are "
+        "trained here",
+        heading="At equal loss",
+        default=None,
+    )
+    at_equal_loss_low: float | None = column("Lower end of its interval (Student's t)", default=None)
+    at_equal_loss_high: float | None = column("Upper end of its interval", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import scipy.stats
+import statsmodels.api as sm
 from specialization_examples import METADATA
 
 from headwise.analyses.specialization.contrast import contrast_models
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.filterwarnings("error")
 COLUMNS = [
     *("kind", "estimator", "sink", "method", "group", "reference", "estimate", "ci_low", "ci_high"),
     *("p", "p_attainable", "n", "n_reference", "unit", "test"),
+    *("at_equal_loss", "at_equal_loss_low", "at_equal_loss_high"),
     *("tau", "prediction_low", "prediction_high", "reason"),
 ]
 SEEDS = (1, 2, 3)
@@ -49,7 +51,16 @@ def write_comparison(path, base, deltas, method="sft", refits=SEEDS):
     return path
 
 
-def contrast(folder, values=VALUES, deltas=DELTAS, reference="multi_head", **options):
+def write_curve(path, model, seed, loss):
+    rows = [
+        {"step": step, "split": split, "loss_nats": value}
+        for step, split, value in [(0, "held_out", 9.0), (5, "train", 1.0), (10, "held_out", loss), (10, "train", 2.0)]
+    ]
+    write_table(pa.Table.from_pylist(rows), path, {"model": model, "seed": seed})
+    return path
+
+
+def contrast(folder, values=VALUES, deltas=DELTAS, reference="multi_head", losses=None, **options):
     summaries = [
         write_summary(folder / f"{model}{seed}.parquet", model, seed, value)
         for model, numbers in values.items()
@@ -60,7 +71,13 @@ def contrast(folder, values=VALUES, deltas=DELTAS, reference="multi_head", **opt
         write_comparison(folder / f"{base}.comparison.parquet", base, numbers, **options)
         for base, numbers in deltas.items()
     ]
-    contrast_models(summaries, comparisons, folder / "k.parquet", reference=reference, settings=Comparison())
+    curves = [
+        write_curve(folder / f"{model}{seed}.curve.parquet", model, seed, loss)
+        for model, own in (losses or {}).items()
+        for seed, loss in zip(SEEDS, own, strict=True)
+    ]
+    settings = {"reference": reference, "settings": Comparison(), "curves": curves}
+    contrast_models(summaries, comparisons, folder / "k.parquet", **settings)
     return pd.read_parquet(folder / "k.parquet")
 
 
@@ -87,6 +104,22 @@ def test_differences_from_the_reference_by_hand(tmp_path, kind, numbers):
         assert (row.ci_low, row.ci_high) == pytest.approx((expected.low, expected.high))
         assert pd.isna(row.method) if kind == "architecture" else row.method == "sft"
     assert rows.loc["grouped", "p"] == 0.1
+
+
+def test_architectures_are_contrasted_at_equal_loss_as_well(tmp_path):
+    losses = {"multi_head": [3.6, 3.7, 3.65], "grouped": [3.75, 3.72, 3.8]}
+    rows = contrast(tmp_path, losses=losses).set_index(["kind", "group"])
+    design = np.column_stack(
+        [np.ones(6), np.repeat([1.0, 0.0], 3), np.concatenate([losses["grouped"], losses["multi_head"]])]
+    )
+    fitted = sm.OLS(np.concatenate([VALUES["grouped"], VALUES["multi_head"]]), design).fit()
+    row = rows.loc["architecture", "grouped"]
+    assert row.at_equal_loss == pytest.approx(fitted.params[1])
+    assert (row.at_equal_loss_low, row.at_equal_loss_high) == pytest.approx(tuple(fitted.conf_int(0.05)[1]))
+    assert row.estimate == pytest.approx(np.mean(VALUES["grouped"]) - np.mean(VALUES["multi_head"]))
+    # Without a loss there is nothing to say, and other contrasts have none.
+    others = rows.drop(index=("architecture", "grouped"))
+    assert others.at_equal_loss.isna().all()
 
 
 def test_pooled_changes_by_hand(tmp_path):

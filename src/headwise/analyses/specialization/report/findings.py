@@ -4,7 +4,8 @@ Nothing is claimed beyond a test's verdict, and every p stands beside the smalle
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -164,9 +165,17 @@ def _architectures(study: Study, tables: Tables) -> Iterator[Finding]:
             sentence=(
                 f"{titled(plain(row['group']))} against {plain(row['reference'])}, before alignment: "
                 f"{estimator_label(row['estimator'])} {signed(row['estimate'])} over {units(row)}: "
-                f"{said(row)}."
+                f"{said(row)}.{_at_equal_loss(row)}"
             ),
         )
+
+
+def _at_equal_loss(row: Mapping[str, Any]) -> str:
+    """The same between refits of one held-out loss, where that is known."""
+    if missing(row["at_equal_loss_low"]):
+        return ""
+    ends = f"{signed(row['at_equal_loss_low'])} to {signed(row['at_equal_loss_high'])}"
+    return f" At equal held-out loss: {signed(row['at_equal_loss'])} ({ends})."
 
 
 def _interactions(study: Study, tables: Tables) -> Iterator[Finding]:
