@@ -19,6 +19,7 @@ class Finding(BaseModel):
     topic: str = Field(
         description="question, alignment, method, architecture, interaction, model, training or check: what it is about"
     )
+    about: tuple[str, ...] = Field((), description="Names of the models that it is about; empty: all of the study")
     headline: bool = Field(description="Whether it belongs to the first screen of the report")
     sentence: str = Field(description="The finding in words")
     estimate: float | None = Field(description="Null where the sentence is a count")

@@ -48,6 +48,7 @@ class Part:
     completed  tables that need those of all parts, which are there now, by name: new ones, or in place of others
     charts     its figures, in order
     findings   what it found, in sentences
+    remark     what it has to say of the models that a finding of any part is about; None: nothing
     passages   what its section says, in order, above its figures
     """
 
@@ -58,6 +59,7 @@ class Part:
     completed: Callable[[Tables], Mapping[str, pd.DataFrame]] = field(default=lambda tables: {})
     charts: Callable[[Study], Sequence[Chart]] = field(default=lambda study: ())
     findings: Callable[[Study, Tables], Iterable[Finding]] = field(default=lambda study, tables: ())
+    remark: Callable[[Tables, Finding], str | None] = field(default=lambda tables, finding: None)
     passages: Callable[[Study, Tables], Iterable[Passage]] = field(default=lambda study, tables: ())
 
     @property

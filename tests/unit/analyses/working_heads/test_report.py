@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from headwise.analyses.controls.report.panel import control_panel
-from headwise.analyses.working_heads.report.part import findings, marked_tests, passages
+from headwise.analyses.working_heads.report.part import findings, marked_tests, passages, remark
 from headwise.analyses.working_heads.rows import WorkingHeadsRow
+from headwise.report.finding import described
 from headwise.tables.frame import frame_of
 
 STUDY: Any = SimpleNamespace()
@@ -57,6 +58,26 @@ def test_what_is_said_of_such_a_model_says_so(tables: dict[str, pd.DataFrame]) -
     assert pd.isna(marked[0])
     assert marked[1] == f"few; {clause}"
     assert marked[2] == clause
+
+
+@pytest.mark.parametrize(
+    ("topic", "about", "said"),
+    [
+        ("question", (), "(1 of 3 refits without working heads.)"),
+        ("architecture", ("idle_one", "busy"), "(1 of 3 refits without working heads.)"),
+        ("model", ("idle_one",), "(1 of 2 refits without working heads.)"),
+        ("model", ("busy",), None),
+        ("check", (), None),
+        ("training", ("idle_one",), None),
+    ],
+)
+def test_every_sentence_about_heads_counts_refits_without(
+    tables: dict[str, pd.DataFrame], topic: str, about: tuple[str, ...], said: str | None
+) -> None:
+    words = {"id": "x", "topic": topic, "headline": False, "sentence": "It is so.", "n": 3, "unit": "refit"}
+    finding = described("a description", about=about, **words)
+    assert remark(tables, finding) == said
+    assert remark({}, finding) is None
 
 
 def test_where_all_models_work_nothing_is_marked(tables: dict[str, pd.DataFrame]) -> None:

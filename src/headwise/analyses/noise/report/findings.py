@@ -91,6 +91,7 @@ def _architectures(study: Study, tables: Tables) -> Iterator[Finding]:
             first["reason"] or "exploratory",
             id=f"noise:{group}",
             topic="architecture",
+            about=(str(group), str(reference)),
             headline=bool(question),
             sentence=(
                 f"{opening}{subject} against {plain(str(reference))}, area under the change of the loss with noise "
@@ -149,6 +150,7 @@ def _sharing(rows: pd.DataFrame) -> Iterator[Finding]:
             row["reason"] or "an interval over refits, no test",
             id=f"sharing:{row['model']}:{row['site']}:{row['scale']}",
             topic="architecture",
+            about=(row["model"],),
             headline=False,
             sentence=(
                 f"{row['scale'].capitalize()} noise in the {row['site']} of {plain(row['model'])}, one draw per shared "

@@ -92,6 +92,7 @@ def findings(study: Study, tables: Tables) -> Iterator[Finding]:
         yield Finding(
             id=f"question:{row['question']}",
             topic="question",
+            about=tuple(str(name) for name in (row["group"], row["reference"]) if not missing(name)),
             headline=True,
             sentence=(
                 f"{question_words(study, row)} {titled(answer_words(row))}: {found_words(row)}{beside}; {units(row)}."

@@ -161,6 +161,7 @@ def _architectures(study: Study, tables: Tables) -> Iterator[Finding]:
             row,
             id=f"architecture:{row['group']}",
             topic="architecture",
+            about=(row["group"], row["reference"]),
             headline=len(rows) <= MOST_HEADLINES_OF_A_KIND,
             sentence=(
                 f"{titled(plain(row['group']))} against {plain(row['reference'])}, before alignment: "
@@ -209,6 +210,7 @@ def _models(study: Study, tables: Tables) -> Iterator[Finding]:
                 row,
                 id=f"model:{aligned}",
                 topic="model",
+                about=(aligned, row["base"]),
                 headline=False,
                 sentence=(
                     f"{titled(plain(str(aligned)))} against {plain(row['base'])}: {signed(row['estimate'])} "

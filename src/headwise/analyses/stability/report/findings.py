@@ -38,6 +38,7 @@ def findings(study: Study, tables: Tables) -> Iterator[Finding]:
         yield refit_finding(
             row,
             id=f"stability:{row['group']}",
+            about=(row["group"],),
             headline=True,
             sentence=(
                 f"{titled(plain(row['group']))}: matched heads of two refits have a cosine of "

@@ -24,6 +24,10 @@ ABOUT_HEADS = {
 }
 
 
+# Topics of findings that say nothing of what heads do.
+NOT_ABOUT_HEADS = ("check", "training")
+
+
 def shortcomings(row: Mapping[str, Any]) -> str:
     """What one refit falls short of, in words."""
     parts = [
@@ -70,6 +74,18 @@ def _marked(tests: pd.DataFrame, columns: tuple[str, ...], clauses: Mapping[str,
         for row in records(tests)
     ]
     return tests.assign(reason=pd.array(reasons, dtype="string"))
+
+
+def remark(tables: Tables, finding: Finding) -> str | None:
+    """How many refits of the models that a finding is about have no working heads; None where all have, and of findings
+    about checks and training."""
+    rows = tables.get("working_heads")
+    if rows is None or rows.empty or finding.topic in NOT_ABOUT_HEADS:
+        return None
+    if finding.about:
+        rows = rows[rows["model"].isin(finding.about)]
+    failed = len(rows) - int(rows["works"].sum())
+    return f"({failed} of {amount(len(rows), 'refit')} without working heads.)" if failed else None
 
 
 def findings(study: Study, tables: Tables) -> Iterator[Finding]:
@@ -127,4 +143,5 @@ PART = Part(
     findings=findings,
     passages=passages,
     completed=marked_tests,
+    remark=remark,
 )
