@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import torch
 from torch.nn.functional import logsigmoid
@@ -31,8 +32,6 @@ HELD_OUT_PAIRS = 256
 # Length of the held-out excerpts that show what alignment costs as a language model.
 CORPUS_TOKENS = 128
 EVALUATION_BATCH = 64
-# Added to the seed of the pairs once per coin, so that a coin is no part of their order nor of another coin.
-COIN = 2**40
 
 
 @one_thread()
@@ -80,7 +79,7 @@ def align_model(
         template=not (placebo and method == "sft"),
     )
     if placebo and method == "dpo":
-        train = swapped_by_coin(train, torch.Generator().manual_seed(coin * COIN + seed))
+        train = swapped_by_coin(train, torch.Generator().manual_seed(coin_seed(seed, coin)))
     held_out = preference_pairs(
         read_documents(documents, "held_out"), tokenizer, HELD_OUT_PAIRS, torch.Generator().manual_seed(0)
     )
@@ -125,6 +124,12 @@ def align_model(
     }
     digests = save_checkpoint(model, base, documents, checkpoint, metadata, facts)
     write_table(pd.DataFrame(rows), curve, {**metadata, **digests})
+
+
+def coin_seed(seed: int, coin: int) -> int:
+    """Seed of the draws of a coin: of the first that of the pairs, whose order is drawn without looking at them; of
+    others a number of 32 bits, which are all that torch's generator keeps of a seed."""
+    return seed if coin == 1 else int(np.random.SeedSequence([seed, coin]).generate_state(1)[0])
 
 
 def objective(log_probabilities: torch.Tensor, reference: torch.Tensor, settings: Sft | Dpo) -> torch.Tensor:

@@ -13,7 +13,8 @@ from headwise.report.verdicts import CONFIRMATORY, in_words, verdict_and_why
 class Finding(BaseModel):
     """A sentence about a study with its numbers; where one is null, `reason` says why."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # What has a default is written all the same: the schema promises it.
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_serialization_defaults_required=True)
 
     id: str = Field(pattern=r"^[A-Za-z0-9_.:-]+$", description="Stable name within the study")
     topic: str = Field(

@@ -89,7 +89,8 @@ Results = create_model("Results", __config__=STRICT, __doc__="Results of a headw
 
 def results_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of results.json; published as workflow/schemas/results.schema.json."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Results.model_json_schema()}
+    schema = Results.model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def aggregate(study: Study, inputs: Inputs, *, tables: Path, results: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from models_examples import decoder, training, write_corpus, write_tokenizer
 
-from headwise.models.align import align_model, dpo_loss, objective, pair_facts, reward_facts
+from headwise.models.align import align_model, coin_seed, dpo_loss, objective, pair_facts, reward_facts
 from headwise.models.checkpoint import weights_digest
 from headwise.models.corpus import CorpusError, Document, read_documents
 from headwise.models.load import load_checkpoint
@@ -237,6 +237,16 @@ def test_the_curve_starts_at_the_base(aligned):
 def test_settings_of_the_other_method_are_an_error(align, tmp_path):
     with pytest.raises(ValueError, match=r"method 'dpo' got the settings of another: pass alignment.dpo"):
         align("dpo", tmp_path, settings=Sft())
+
+
+def test_coins_differ_from_each_other_and_between_refits():
+    """By their draws: torch's generator keeps 32 bits of a seed, so that seeds alone may differ in vain."""
+    draws = [
+        tuple((torch.rand(64, generator=torch.Generator().manual_seed(coin_seed(seed, coin))) < 0.5).tolist())
+        for seed in range(1, 9)
+        for coin in range(1, 11)
+    ]
+    assert len(set(draws)) == 80
 
 
 def test_the_coin_swaps_half_of_the_pairs_and_nothing_else(documents, base):

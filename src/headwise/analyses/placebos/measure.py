@@ -51,11 +51,20 @@ def measure_placebos(
     """Write a row per arm, test and effect, of the primary estimator with all keys kept.
 
     features  features.parquet of every placebo and base, at every seed
+
+    Raises ValueError where two of these models have the same weights.
     """
     primary = estimator(comparison.primary)
     values = {}
+    weights: dict[tuple[int, str], str] = {}
     for path in track(features, "features of placebos", len(features)):
         known = read_metadata(path)
+        same = weights.setdefault((known["seed"], known["weights_digest"]), known["model"])
+        if same != known["model"]:
+            raise ValueError(
+                f"{path}: '{known['model']}' has the weights of '{same}' at seed {known['seed']}, so that there is "
+                "nothing to compare: give each placebo another `coin`"
+            )
         values[known["model"], known["seed"]] = _per_prompt(primary, path)
     rows = [row for arm in arms for row in placebo_rows(arm, primary, values, comparison)]
     write_rows(PlaceboRow, rows, table, {"study": study})

@@ -1,15 +1,19 @@
 """Placebos against each other: level, power, and what a test within a refit says of them."""
 
+from pathlib import Path
+
 import numpy as np
+import pyarrow as pa
 import pytest
 from report_examples import example_study
 from scipy import stats
 
 from headwise.analyses.placebos.jobs import placebo_arguments, placebo_features, tables
-from headwise.analyses.placebos.measure import ArmWithPlacebos, placebo_rows
+from headwise.analyses.placebos.measure import ArmWithPlacebos, measure_placebos, placebo_rows
 from headwise.analyses.placebos.report.part import findings, passages, power_chart
 from headwise.analyses.placebos.rows import Against, PlaceboRow
 from headwise.analyses.specialization.registry import estimator
+from headwise.runtime.parquet import write_table
 from headwise.study.comparison import Comparison
 from headwise.study.parse import parse_study
 from headwise.study.study import Study
@@ -70,6 +74,15 @@ def test_an_estimator_without_values_of_prompts_has_no_test_within_a_refit() -> 
     values = {key: own.mean(keepdims=True) for key, own in drawn().items()}
     found = list(placebo_rows(ARM, estimator("entropy_profile"), values, Comparison(primary="entropy_profile")))
     assert {row.against for row in found} == {Against.PLACEBO}
+
+
+def test_placebos_with_the_same_weights_are_refused(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.parquet" for name in ("coin1", "coin2")]
+    for path in paths:
+        rows = [{"prompt": "a", "layer": 0, "unit": 0, "estimator": "hellinger", "sink": "kept", "value": 0.3}]
+        write_table(pa.Table.from_pylist(rows), path, {"model": path.stem, "seed": 1, "weights_digest": "same"})
+    with pytest.raises(ValueError, match=r"'coin2' has the weights of 'coin1' at seed 1.*another `coin`"):
+        measure_placebos(paths, [], Comparison(), "s", tmp_path / "table.parquet")
 
 
 def coins_study(count: int) -> Study:
