@@ -16,7 +16,7 @@ rule measure_placebos:
     conda:
         ENVIRONMENT
     resources:
-        **shared(mem_mb=1000, runtime=10),
+        **shared(mem_mb=1000, runtime=5),
     params:
         arguments=placebo_arguments(study),
     script:

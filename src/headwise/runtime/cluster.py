@@ -28,7 +28,7 @@ LARGEST_GROUP = 20
 # What one evaluation asks for at most (workflow/rules/specialization.smk), and all jobs of the report, or up to the
 # tokenizer, one after the other; tests compare them with the rules.
 EVALUATION_MB, EVALUATION_MINUTES = 4000, 20
-REPORT_MINUTES = 370
+REPORT_MINUTES = 380
 INPUTS_MINUTES = 360
 
 

@@ -37,7 +37,8 @@ def run(*arguments: str) -> tuple[int, str]:
 
 def test_the_rates_that_ship_are_those_of_the_rules() -> None:
     # Of all that `snakemake` runs unasked; models that are fetched or converted are in the one study alone.
-    studies = ("benchmarks/pilot.yaml", "config/studies/bali2026.yaml", "config/config.yaml")
+    names = ("studies/bali2026", "studies/coins", "config")
+    studies = ("benchmarks/pilot.yaml", *(f"config/{name}.yaml" for name in names))
     jobs = [job for study in studies for job in plan(study).jobs]
     # Nor does either study name released files.
     assert set(RATES) == {each.rule for each in jobs if each.runs} | {"compute_released"}
@@ -94,6 +95,7 @@ def test_what_gathers_is_what_the_profile_groups_but_for_the_end_which_runs_alon
     after = [
         "summarize_specialization",
         "measure_effects",
+        "measure_placebos",
         "answer_questions",
         "aggregate",
         "draw_figures",

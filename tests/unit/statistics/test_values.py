@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwise.analyses.factors.analyse import Unit, factor_rows
+from headwise.analyses.factors.rows import Outcome
 from headwise.analyses.noise.summarize_responses import discrimination_rows
 from headwise.analyses.stability.uncertainty import (
     correlation_test,
@@ -309,7 +310,7 @@ def test_what_a_table_lost_is_in_its_reasons():
         Unit(value, {"training": level, "scale": 1.0}, str(place), False)
         for place, (value, level) in enumerate([(1.0, "a"), (2.0, "b"), (1.5, "a"), (2.5, "b"), (np.nan, "b")])
     ]
-    rows = list(factor_rows("hellinger", "kept", units, Comparison()))
+    rows = list(factor_rows(Outcome.LEVEL, "hellinger", "kept", units, Comparison()))
     assert {row.n for row in rows} == {4}
     assert all("left out: 1" in row.reason for row in rows if row.quantity != "order")
     probed = pd.DataFrame(
