@@ -10,11 +10,12 @@ import pytest
 
 Run = Callable[..., CompletedProcess[str]]
 # Between them they have every rule: the controlled study and its calibration; text from a grammar, and released files;
-# models that are fetched and measured as they are; models that are fetched and converted.
+# models that are fetched and measured as they are; models that are fetched and converted; placebos of one arm.
 STUDIES = {
     "config/studies/controlled.yaml": ["calibration"],
     "benchmarks/pilot.yaml": ["--config", "controls={released_results: released}"],
     "config/studies/gpt2_refits.yaml": [],
+    "config/studies/coins.yaml": [],
     "config/studies/bali2026.yaml": ["--config", "seeds=[1, 2]"],
 }
 # These only name files.
