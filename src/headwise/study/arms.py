@@ -18,17 +18,21 @@ def placebos(study: "Study") -> list[AlignedModel]:
     return [model for model in study.models if isinstance(model, AlignedModel) and model.placebo]
 
 
+def arms_with_placebos(study: "Study") -> list[tuple[AlignedModel, list[AlignedModel]]]:
+    """Each arm that has a placebo or more, with these."""
+    return [(model, own) for model in _arms(study) if (own := placebos_of(study, model))]
+
+
 def arms(study: "Study") -> list[tuple[AlignedModel, AlignedModel]]:
     """Each arm that has a placebo, with it; where it has several, with the first."""
-    aligned = [model for model in study.models if isinstance(model, AlignedModel) and not model.placebo]
-    return [(model, own[0]) for model in aligned if (own := placebos_of(study, model))]
+    return [(arm, own[0]) for arm, own in arms_with_placebos(study)]
 
 
 def arm_problems(study: "Study") -> list[str]:
     """Sentences about placebos that are nobody's, or that are another's twin, and about coins of others."""
     problems = []
     seen: dict[tuple[str, str, int, int], str] = {}
-    made = {_recipe(model) for model in study.models if isinstance(model, AlignedModel) and not model.placebo}
+    made = set(map(_recipe, _arms(study)))
     for position, model in enumerate(study.models):
         if not isinstance(model, AlignedModel):
             continue
@@ -50,6 +54,10 @@ def arm_problems(study: "Study") -> list[str]:
             )
         seen[*recipe, model.coin] = model.name
     return problems
+
+
+def _arms(study: "Study") -> list[AlignedModel]:
+    return [model for model in study.models if isinstance(model, AlignedModel) and not model.placebo]
 
 
 def _recipe(model: AlignedModel) -> tuple[str, str, int]:

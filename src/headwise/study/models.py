@@ -59,10 +59,8 @@ class AlignedModel(Model):
         description="true: what the method does to weights, without what it teaches. dpo: a fair coin per pair swaps "
         "chosen and rejected; sft: the same text without the template",
     )
-    coin: Whole = Field(
+    coin: Positive = Field(
         1,
-        ge=1,
-        le=1000,
         description="Which coin a placebo of dpo has: of an arm with several placebos each has another",
     )
     dose: Positive = Field(1, description="Optimiser steps are those of alignment.<method> times this")

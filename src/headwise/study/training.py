@@ -71,7 +71,7 @@ class Training(Section):
         description="Stop at the first evaluation at or below this loss on validation text (`corpus.validation`), nats "
         "per token, so that models are compared at one loss; `steps` is then the most; null: make all `steps`",
     )
-    checkpoints: Annotated[list[Whole], ONCE] = Field(
+    checkpoints: Annotated[list[Annotated[Whole, Field(ge=0)]], ONCE] = Field(
         [], description="Steps after which the model is kept as well, in a folder `stepN` of its checkpoint"
     )
     device: Literal["cpu", "cuda"] = Field("cpu", description="cpu: one thread, the same bytes every time")

@@ -345,7 +345,7 @@ def test_kept_checkpoints_are_the_model_after_so_many_steps(with_validation):
     assert all(torch.equal(one, other) for one, other in zip(model.parameters(), fresh.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("checkpoints", [[9], [0, 0]])
+@pytest.mark.parametrize("checkpoints", [[9], [0, 0], [-1]])
 def test_checkpoints_are_steps_of_the_training_each_once(checkpoints):
     with pytest.raises(ValidationError, match="checkpoints"):
         training(steps=8, checkpoints=checkpoints)

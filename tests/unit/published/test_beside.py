@@ -1,8 +1,7 @@
 """Ranges of scale, several indices of one model, spreads of 0, and what the files at hand do not hold."""
 
-import json
-
 import pytest
+from published_examples import written
 
 from headwise.published.findings import findings
 from headwise.published.findings_beside import missing
@@ -47,12 +46,7 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("release")
-    for name, content in FILES.items():
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(content), encoding="utf-8")
-    return reanalyse(folder, tmp_path_factory.mktemp("again"))
+    return reanalyse(written(tmp_path_factory.mktemp("release"), FILES), tmp_path_factory.mktemp("again"))
 
 
 @pytest.fixture(scope="module")

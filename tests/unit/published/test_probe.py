@@ -1,10 +1,10 @@
 """The best of many cells of a probe: what was chosen, what chance gives, and the gap that choosing makes."""
 
 import itertools
-import json
 
 import numpy as np
 import pytest
+from published_examples import written
 
 from headwise.published.findings import findings
 from headwise.published.probe import _Cell, by_coin, largest_of_normal
@@ -38,7 +38,6 @@ def model(name, changes):
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("release")
     files = {
         "probe.json": {
             "results": {"base": model("org/base", BASE), "instruct": model("org/chat", CHAT)},
@@ -71,9 +70,7 @@ def table(tmp_path_factory):
             },
         },
     }
-    for name, content in files.items():
-        (folder / name).write_text(json.dumps(content), encoding="utf-8")
-    found = reanalyse(folder, tmp_path_factory.mktemp("again"))
+    found = reanalyse(written(tmp_path_factory.mktemp("release"), files), tmp_path_factory.mktemp("again"))
     return found[found["kind"] == "probe"]
 
 

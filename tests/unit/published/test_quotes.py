@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import scipy.stats
+from published_examples import written
 
 from headwise.published.findings import findings
 from headwise.published.reanalyse import reanalyse
@@ -49,12 +50,7 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("release")
-    for name, content in FILES.items():
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(content), encoding="utf-8")
-    return reanalyse(folder, tmp_path_factory.mktemp("again"))
+    return reanalyse(written(tmp_path_factory.mktemp("release"), FILES), tmp_path_factory.mktemp("again"))
 
 
 def test_a_quoted_slope_stands_beside_the_curve_of_the_experiment_that_it_names(table):

@@ -1,10 +1,10 @@
 """Slopes of repetition over noise, their change by alignment, and changes that are quoted."""
 
 import itertools
-import json
 
 import numpy as np
 import pytest
+from published_examples import written
 
 from headwise.published.findings import findings
 from headwise.published.reanalyse import reanalyse
@@ -22,7 +22,6 @@ def region(slope, bend=0.01):
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("release")
     sides = {
         side: {
             "seed_results": {
@@ -60,11 +59,7 @@ def table(tmp_path_factory):
             },
         },
     }
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(content), encoding="utf-8")
-    return reanalyse(folder, tmp_path_factory.mktemp("again"))
+    return reanalyse(written(tmp_path_factory.mktemp("release"), files), tmp_path_factory.mktemp("again"))
 
 
 def test_slopes_are_computed_again_with_model_and_seed(table):

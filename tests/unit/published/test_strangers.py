@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+from published_examples import written
 
 from headwise.published.files import read_released
 from headwise.published.items import NoiseCurve, Place
@@ -32,14 +33,6 @@ def index_of(matrix):
 
 
 GOOD = {"fine": {"specialization_index": index_of(MATRIX), "entropies": MATRIX, "name": "org/fine"}}
-
-
-def written(folder, files):
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
-    return folder
 
 
 def analysed(tmp_path, files):

@@ -7,7 +7,7 @@ from typing import Any
 
 from headwise.analyses.placebos.rows import PlaceboRow
 from headwise.models.places import per_seed
-from headwise.study.arms import placebos_of
+from headwise.study.arms import arms_with_placebos
 from headwise.study.models import AlignedModel
 from headwise.study.study import Study
 
@@ -16,18 +16,17 @@ TABLES = (PlaceboRow.table,)
 
 def tables(study: Study) -> tuple[str, ...]:
     """Finished tables of this analysis; none where no arm has two placebos."""
-    return TABLES if arms_with_placebos(study) else ()
+    return TABLES if compared_arms(study) else ()
 
 
-def arms_with_placebos(study: Study) -> list[tuple[AlignedModel, list[AlignedModel]]]:
+def compared_arms(study: Study) -> list[tuple[AlignedModel, list[AlignedModel]]]:
     """Arms that have two placebos or more, with these."""
-    aligned = [model for model in study.models if isinstance(model, AlignedModel) and not model.placebo]
-    return [(arm, own) for arm in aligned if len(own := placebos_of(study, arm)) > 1]
+    return [(arm, own) for arm, own in arms_with_placebos(study) if len(own) > 1]
 
 
 def placebo_features(study: Study) -> list[str]:
     """Features of these placebos and of their bases, at every seed."""
-    names = {name for arm, own in arms_with_placebos(study) for name in (arm.base, *(model.name for model in own))}
+    names = {name for arm, own in compared_arms(study) for name in (arm.base, *(model.name for model in own))}
     models = [model for model in study.models if model.name in names]
     return per_seed(study, models, "specialization/{model}/seed{seed}/features.parquet")
 
@@ -37,7 +36,7 @@ def placebo_arguments(study: Study) -> dict[str, Any]:
     return {
         "arms": [
             {"base": arm.base, "method": arm.method, "dose": arm.dose, "placebos": [model.name for model in own]}
-            for arm, own in arms_with_placebos(study)
+            for arm, own in compared_arms(study)
         ],
         "comparison": study.comparison.model_dump(mode="json"),
         "study": study.name,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from headwise.report.rows import OfEstimator
+from headwise.analyses.effects.rows import OfArm
 from headwise.tables.row import column
 
 
@@ -16,14 +16,12 @@ class Against(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlaceboRow(OfEstimator):
+class PlaceboRow(OfArm):
     """How often a test rejects for placebos of one arm, with nothing to find, and with an effect put in."""
 
     table: ClassVar[str] = "placebo_tests"
     in_results: ClassVar[bool] = True
     base: str = column("Base model of the placebos")
-    method: str = column("Method of their arm")
-    dose: int = column("Dose of their arm")
     against: Against = column(
         "placebo: another placebo of the arm, by a sign flip over refits, a test per pair; base: by a label swap over "
         "prompts, a test per placebo and refit"

@@ -23,7 +23,7 @@ NAMES = {
     Outcome.CHANGE: "change from base to aligned",
     Outcome.LEVEL: "level",
 }
-CAVEATS = {Outcome.LEVEL: ": what goes with how specialized models are, not with what alignment does"}
+CAVEATS = {Outcome.LEVEL: " These go with how specialized models are, not with what alignment does."}
 
 
 def primary(study: Study, tables: Tables, quantity: Quantity) -> pd.DataFrame:
@@ -53,7 +53,7 @@ def factor_findings(study: Study, tables: Tables) -> Iterator[Finding]:
             sentence=(
                 f"Shares of the variance of the {NAMES[outcome]} of the {estimator_label(row['estimator'])} over "
                 f"{units(row['n'], outcome)} (each refit counts, {row['design']}): {listed}. "
-                f"{order}{CAVEATS.get(outcome, '')}."
+                f"{order}.{CAVEATS.get(outcome, '')}"
             ),
             n=row["n"],
             unit="model" if outcome == Outcome.LEVEL else "pair of models",

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from headwise.analyses.specialization.report.control_findings import control_findings
+from headwise.analyses.specialization.report.views import at_equal_loss
 from headwise.analyses.specialization.tested import within_refits
 from headwise.report.columns import Tables, counted, is_primary
 from headwise.report.finding import Finding, described, said, tested, units
@@ -175,8 +176,7 @@ def _at_equal_loss(row: Mapping[str, Any]) -> str:
     """The same between refits of one held-out loss, where that is known."""
     if missing(row["at_equal_loss_low"]):
         return ""
-    ends = f"{signed(row['at_equal_loss_low'])} to {signed(row['at_equal_loss_high'])}"
-    return f" At equal held-out loss: {signed(row['at_equal_loss'])} ({ends})."
+    return f" At equal held-out loss: {at_equal_loss(row)}."
 
 
 def _interactions(study: Study, tables: Tables) -> Iterator[Finding]:

@@ -75,13 +75,13 @@ def contrasts_view(study: Study, tables: Tables, confirmatory: bool) -> View:
             *([] if confirmatory else which),
             ("Estimate", lambda row: signed(row["estimate"]), NUMBER),
             (_interval_head(study), lambda row: interval(row["ci_low"], row["ci_high"]), NUMBER),
-            ("At equal held-out loss", _at_equal_loss, NUMBER),
+            ("At equal held-out loss", at_equal_loss, NUMBER),
             *_test_columns(),
         ],
     )
 
 
-def _at_equal_loss(row: Row) -> str:
+def at_equal_loss(row: Row) -> str:
     """Estimate and interval between refits of one held-out loss; a dash where there is none."""
     if missing(row["at_equal_loss_low"]):
         return "–"
