@@ -103,7 +103,8 @@ class SlurmStudy(Project):
         wait_until(lambda: marker.exists() and marker.read_text() != "", f"a job held\n{self.log()}", 600)
         number = marker.read_text()
         wait_until(
-            lambda: self.state(number) != "" and self.cluster.has_saved(self.folder), "the held job in the books"
+            lambda: self.state(number) not in ("", "PENDING") and self.cluster.has_saved(self.folder),
+            "the held job in the books",
         )
         return number
 

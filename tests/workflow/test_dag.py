@@ -102,7 +102,7 @@ def test_a_dry_run_prints_one_file_of_code_per_job(checkout: Path, snakemake: Ru
     code = [re.findall(r"[^ ,]+\.(?:py|sha256)\b", line) for line in lines]
     assert {len(files) for files in code} == {0, 1}
     assert sum(map(len, code)) > 100
-    record = (checkout / ".snakemake/headwise/default/write_report.sha256").read_text()
+    record = (checkout / ".snakemake/headwise/default/write_report.py/library.sha256").read_text()
     assert {"scripts/write_report.py", "headwise/report/page.py"} < {line.split()[1] for line in record.splitlines()}
 
 

@@ -84,7 +84,8 @@ def library(script, *more):
     @cache
     def record():
         # With Snakemake's own records, which a process that shares none with others has in a folder of its own.
-        path = Path(workflow.persistence.path, "headwise", study.name, script).with_suffix(".sha256")
+        # Each in its own: Snakemake lists a folder once, and takes what is written there afterwards for missing.
+        path = Path(workflow.persistence.path, "headwise", study.name, script, "library.sha256")
         if workflow.is_main_process or not path.is_file():
             own = ROOT / "scripts" / script
             write_record(path, [own, *import_closure(own), *more])
