@@ -223,6 +223,7 @@ def stage() -> None:
         files = GroupFiles(*(folder / f"{table}.parquet" for table in GroupFiles.__dataclass_fields__))
         probes = Probes(
             beginnings=folder / "beginnings.parquet",
+            similarities=folder / "similarities.parquet",
             random=random,
             **{table: getattr(files, table) for table in ("residual", "importance", "losses", "norms", "outputs")},
         )
@@ -234,7 +235,15 @@ def stage() -> None:
         )
         tables = {table: getattr(files, table) for table in ("pairs", "heads", "origins")}
         seconds, _ = timed(
-            lambda: compare_refits(tensors, random, probes.beginnings, **tables, settings=stability, metadata=metadata)
+            lambda: compare_refits(
+                tensors,
+                random,
+                probes.beginnings,
+                probes.similarities,
+                **tables,
+                settings=stability,
+                metadata=metadata,
+            )
         )
         report("compare_refits", seconds, memory())
         finished = {

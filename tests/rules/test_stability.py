@@ -37,7 +37,7 @@ SETTINGS = Stability(
     head_map_perplexity=4,
     memory_mb=64,
 )
-TABLES = ("beginnings", "residual", "importance", "losses", "norms", "outputs")
+TABLES = ("beginnings", "similarities", "residual", "importance", "losses", "norms", "outputs")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,12 @@ def products(
     compared = {table: group / f"{table}.parquet" for table in ("pairs", "heads", "origins")}
     run_script(
         "compare_refits",
-        input={"tensors": [each.tensors for each in refits], "random": random, "beginnings": probed["beginnings"]},
+        input={
+            "tensors": [each.tensors for each in refits],
+            "random": random,
+            "beginnings": probed["beginnings"],
+            "similarities": probed["similarities"],
+        },
         output=compared,
         arguments=comparison_arguments(study, "multi_head"),
     )

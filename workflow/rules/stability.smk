@@ -20,14 +20,14 @@ OF_GROUP = "stability/{{group}}/{}.parquet".format
 
 
 rule probe_refits:
-    """Measure residual streams, importance of heads and weights of a group's refits, and attention of random weights."""
+    """Measure streams, writes, importance of heads and weights of a group's refits, and attention of random weights."""
     input:
         **DOCUMENTS,
         refits=of_group(refit_checkpoints),
         prompts=rules.verify_prompts.output.prompts,
         library=library("probe_refits.py"),
     output:
-        **{table: results(OF_GROUP(table)) for table in ("beginnings", *PROBED)},
+        **{table: results(OF_GROUP(table)) for table in ("beginnings", "similarities", *PROBED)},
         random=[results(OF_GROUP(name)) for name in random_refits(study)],
     log:
         results("logs/probe_refits/{group}.log"),
@@ -44,11 +44,12 @@ rule probe_refits:
 
 
 rule compare_refits:
-    """Compare the attention of all heads of all refits of a group, in one pass over what was stored."""
+    """Compare all heads of all refits of a group: attention, in one pass over what was stored, and what heads do."""
     input:
         tensors=of_group(refit_tensors),
         random=rules.probe_refits.output.random,
         beginnings=rules.probe_refits.output.beginnings,
+        similarities=rules.probe_refits.output.similarities,
         library=library("compare_refits.py"),
     output:
         **{table: results(OF_GROUP(table)) for table in COMPARED},

@@ -201,7 +201,7 @@ def _probing(plan: Plan, jobs: Jobs, gpus: int) -> float:
     shape, tokens = plan.shape(refits[0]), plan.tokens(refits[0])
     passes = sum(_forward(shape, length, gpus) for length in tokens)
     seconds = len(refits) * _reading(plan, refits[0])
-    seconds += (len(refits) * 2 + stability.random_refits * 3) * passes
+    seconds += (len(refits) * 3 + stability.random_refits * 4) * passes
     if "ablation" in stability.analyses:
         # Each head is taken away in a copy of its own: twice from excerpts, once from the prompts of one refit.
         texts = 2 * len(refits) * stability.ablation_excerpts * stability.ablation_tokens + sum(tokens)

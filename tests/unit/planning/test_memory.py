@@ -94,7 +94,8 @@ from dataclasses import replace
 from headwise.analyses.stability.probe import Probes, probe_refits
 from headwise.analyses.stability.settings import Stability
 refits = [reading, replace(reading, checkpoint=folder / "other")]
-tables = [folder / f"{name}.parquet" for name in ("beginnings", "residual", "importance", "losses", "norms", "outputs")]
+names = ("beginnings", "similarities", "residual", "importance", "losses", "norms", "outputs")
+tables = [folder / f"{name}.parquet" for name in names]
 stability = Stability(**settings)
 random = [folder / f"random{number}.parquet" for number in range(stability.random_refits)]
 probe_refits(refits, prompts, Probes(*tables, random=random), stability, {"refits": ["one", "two"]}, documents)

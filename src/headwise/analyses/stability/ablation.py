@@ -37,25 +37,34 @@ def ablated_losses(
     copies        heads that are ablated in one forward pass, at most: fewer where the texts are many
 
     Returns float64 (layers, heads, texts), with the texts of all batches in order, and float64 (texts,) for the whole
-    model. Raises CaptureError where the heads' outputs do not pass through one module, NotFiniteError for a loss that
-    is not finite.
+    model. Raises as `ablated_token_losses`.
     """
-    layers = ablatable_layers(model)
+    each = [ablated_token_losses(model, batch, replacements, copies) for batch in batches]
+    without, whole = zip(*each, strict=True)
+    return torch.cat([losses.mean(-1) for losses in without], -1), torch.cat([losses.mean(-1) for losses in whole])
+
+
+@torch.no_grad()
+def ablated_token_losses(
+    model: PreTrainedModel, batch: Batch, replacements: Tensor | None = None, copies: int = ABLATED_AT_ONCE
+) -> tuple[Tensor, Tensor]:
+    """Loss at every token of equally long texts without each of a model's heads in turn, nats; arguments as above.
+
+    Returns float64 (layers, heads, texts, tokens), and float64 (texts, tokens) for the whole model. Raises CaptureError
+    where the heads' outputs do not pass through one module, NotFiniteError for a loss that is not finite.
+    """
+    layers, (inputs, targets) = ablatable_layers(model), batch
     heads = model.config.get_text_config().num_attention_heads
-    copies = min(copies, *(max(1, texts_per_pass(model, inputs.shape[1]) // len(inputs)) for inputs, _ in batches))
-    whole = torch.cat([_losses(model, *batch) for batch in batches])
-    result = torch.empty(len(layers), heads, len(whole), dtype=torch.float64)
+    copies = min(copies, max(1, texts_per_pass(model, inputs.shape[1]) // len(inputs)))
+    whole = _losses(model, inputs, targets)
+    result = torch.empty(len(layers), heads, *whole.shape, dtype=torch.float64)
     passes = [(place, start) for place in range(len(layers)) for start in range(0, heads, copies)]
     for place, start in track(passes, "ablation", len(passes)):
         chosen = range(start, min(start + copies, heads))
         value = None if replacements is None else replacements[place]
-        without = _Without(heads, chosen, value)
-        with _reading(layers[place], without):
-            losses = [
-                _losses(model, inputs.repeat(len(chosen), 1), targets.repeat(len(chosen), 1)).view(len(chosen), -1)
-                for inputs, targets in batches
-            ]
-        result[place, start : start + len(chosen)] = torch.cat(losses, dim=1)
+        with _reading(layers[place], _Without(heads, chosen, value)):
+            losses = _losses(model, inputs.repeat(len(chosen), 1), targets.repeat(len(chosen), 1))
+        result[place, start : start + len(chosen)] = losses.view(len(chosen), *whole.shape)
     return result, whole
 
 
@@ -153,7 +162,7 @@ def _reading(layer: AttentionLayer, hook: _Without) -> Iterator[None]:
 
 
 def _losses(model: PreTrainedModel, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy per token of each text, nats: float64 (texts,)."""
+    """Cross-entropy at each token of each text, nats: float64 (texts, tokens)."""
     at_once = texts_per_pass(model, inputs.shape[1])
     parts = zip(inputs.split(at_once), targets.split(at_once), strict=True)
     return torch.cat([_losses_at_once(model, *part) for part in parts])
@@ -162,9 +171,9 @@ def _losses(model: PreTrainedModel, inputs: Tensor, targets: Tensor) -> Tensor:
 def _losses_at_once(model: PreTrainedModel, inputs: Tensor, targets: Tensor) -> Tensor:
     logits = model(input_ids=inputs.to(model.device), use_cache=False).logits[:, -targets.shape[1] :]
     losses = cross_entropy(logits.flatten(0, 1).float(), targets.to(model.device).flatten(), reduction="none")
-    losses = losses.view(len(targets), -1).double().mean(1).cpu()
+    losses = losses.view(len(targets), -1).double().cpu()
     if not losses.isfinite().all():
-        text = int((~losses.isfinite()).nonzero()[0])
+        text = int((~losses.isfinite()).nonzero()[0, 0])
         raise NotFiniteError(
             f"model type '{model.config.model_type}': its loss on text {text} is not finite: {why_not_finite(model)}"
         )

@@ -1,7 +1,8 @@
-"""Compare the attention of a group of refits: tables of what pairs of refits, and single heads, have in common."""
+"""Compare the heads of a group of refits: tables of what pairs of refits, and single heads, have in common."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from headwise.analyses.stability.cosines import WHOLE, RefitCosines, View, refit_cosines
-from headwise.analyses.stability.group_rows import COMPARED, HeadValue, MatchCount, PairCosine
+from headwise.analyses.stability.group_rows import COMPARED, HeadSimilarity, HeadValue, MatchCount, PairCosine
 from headwise.analyses.stability.heads import (
     ANCHOR,
     commonness,
@@ -18,12 +19,12 @@ from headwise.analyses.stability.heads import (
     published_cross_layer,
     published_stability,
 )
-from headwise.analyses.stability.names import CORRECTED, PUBLISHED, RANDOM, TRAINED, Analysis, Pairing
+from headwise.analyses.stability.names import CORRECTED, PUBLISHED, RANDOM, TRAINED, Analysis, Measure, Pairing
 from headwise.analyses.stability.packed import packed_attention
 from headwise.analyses.stability.settings import Stability
 from headwise.runtime.parquet import read_table
 from headwise.statistics.arrays import FloatArray
-from headwise.tables.files import write_rows
+from headwise.tables.files import read_rows, write_rows
 from headwise.tables.row import Row
 
 
@@ -31,6 +32,7 @@ def compare_refits(
     tensors: Sequence[Path],
     random: Sequence[Path],
     beginnings: Path,
+    similarities: Path,
     *,
     pairs: Path,
     heads: Path,
@@ -42,6 +44,7 @@ def compare_refits(
 
     tensors, random  tensor Parquet of each refit, the published anchor first, and of models with random weights
     beginnings       how many tokens the first words of each prompt are
+    similarities     how alike heads are in what they do
     pairs            receives the mean over heads of one-to-one matched cosines, for each pair of refits and layer
     heads            receives the stability and commonness of each head, as published (of the anchor) and corrected;
                      a published value is a mean over the other refits, a corrected one as well, in every refit
@@ -53,6 +56,7 @@ def compare_refits(
     for words, prompt, tokens in read_table(beginnings).itertuples(index=False):
         lengths.setdefault(words, {})[prompt] = tokens
     frames: dict[type[Row], list[pd.DataFrame]] = {row: [] for row in COMPARED}
+    alike = read_rows(HeadSimilarity, similarities)
     prompts: dict[str, dict[str, int]] = {}
     for weights, paths in ((TRAINED, tensors), (RANDOM, random)):
         if len(paths) < 2:
@@ -64,6 +68,8 @@ def compare_refits(
             cosines = refit_cosines(refits, usable, settings.memory_mb)
         prompts[weights] = {_name(view, pairing): count for (view, pairing), count in cosines.prompts.items()}
         prompts[weights] |= {f"{_name(view, 'left out')}": int(each.sum()) for view, each in cosines.left_out.items()}
+        compared = {**cosines.same_layer, **_functions(alike[alike["weights"].eq(weights)], cosines)}
+        cosines = replace(cosines, same_layer=compared)
         for row, measured in ((PairCosine, _pairs), (HeadValue, _heads), (MatchCount, _origins)):
             frames[row] += [frame.assign(weights=weights) for frame in measured(cosines)]
     facts = {**metadata, "prompts": prompts, "layers": list(cosines.layers)}
@@ -73,6 +79,19 @@ def compare_refits(
 
 def _name(view: View, what: str) -> str:
     return ", ".join([view.measure, *([f"{view.words} words"] if view.words else []), what])
+
+
+def _functions(rows: pd.DataFrame, cosines: RefitCosines) -> dict[tuple[View, Pairing], FloatArray]:
+    """How alike heads are in what they do, laid out as cosines are: (R, R, L, H, H) by view and pairing."""
+    shape = cosines.same_layer[WHOLE, Pairing.SAME].shape
+    found = {}
+    for (measure, pairing), own in rows.groupby(["measure", "pairing"]):
+        places = [own[axis].to_numpy() for axis in ("refit", "other", "layer", "head", "other_head")]
+        places[2] = np.searchsorted(cosines.layers, places[2])
+        values = np.full(shape, np.nan)
+        values[tuple(places)] = own["value"].to_numpy(np.float64)
+        found[View(Measure(str(measure))), Pairing(str(pairing))] = values
+    return found
 
 
 def _frame(values: FloatArray, axes: Mapping[str, Any], **same: Any) -> pd.DataFrame:

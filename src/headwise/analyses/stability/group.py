@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from headwise.analyses.stability.group_rows import COMPARED, PROBED, Beginning
+from headwise.analyses.stability.group_rows import COMPARED, PROBED, Beginning, HeadSimilarity
 from headwise.analyses.stability.names import TRAINED, Analysis, Measure, Pairing, Part, Replacement, Version, Weights
 from headwise.runtime.parquet import read_metadata
 from headwise.statistics.arrays import FloatArray
@@ -131,9 +131,8 @@ class Group:
 def read_group(files: GroupFiles) -> Group:
     """Read the tables of one group; its name and refits stand in their metadata."""
     metadata = read_metadata(files.pairs)
-    tables = {
-        row.table: read_rows(row, getattr(files, row.table)) for row in (*COMPARED, *PROBED) if row is not Beginning
-    }
+    read = [row for row in (*COMPARED, *PROBED) if row not in (Beginning, HeadSimilarity)]
+    tables = {row.table: read_rows(row, getattr(files, row.table)) for row in read}
     return Group(
         name=metadata["group"],
         refits=tuple(metadata["refits"]),

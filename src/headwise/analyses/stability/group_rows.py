@@ -39,6 +39,22 @@ class StreamSimilarity(Row):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeadSimilarity(Row):
+    """How alike two heads of one layer are in what they do: what they write, or what their ablation costs."""
+
+    table: ClassVar[str] = "similarities"
+    weights: Weights = column("trained; random: models with random weights, the control")
+    measure: Measure = column("What is compared")
+    pairing: Pairing = column("Whether both heads read the same text")
+    layer: int = column(LAYER)
+    refit: int = column(REFIT)
+    head: int = column(HEAD)
+    other: int = column(OTHER_REFIT)
+    other_head: int = column("Head of the other refit")
+    value: float | None = column("Similarity; null where one of them does not vary", default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
 class HeadImportance(Row):
     """What the ablation of a head costs on a text."""
 
@@ -119,5 +135,5 @@ class MatchCount(Row):
     matches: int = column("Number of matches")
 
 
-PROBED = (Beginning, StreamSimilarity, HeadImportance, ModelLoss, MatrixNorm)
+PROBED = (Beginning, HeadSimilarity, StreamSimilarity, HeadImportance, ModelLoss, MatrixNorm)
 COMPARED = (PairCosine, HeadValue, MatchCount)

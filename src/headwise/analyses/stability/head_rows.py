@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from headwise.analyses.stability.cosines import MEASURES, OTHER, SAME, WHOLE
+from headwise.analyses.stability.cosines import OTHER, SAME, WHOLE
 from headwise.analyses.stability.group import Group
 from headwise.analyses.stability.names import CORRECTED, PUBLISHED, RANDOM, TRAINED, Analysis, Measure, Version, Weights
 from headwise.analyses.stability.rows import StabilityRow
@@ -25,7 +25,7 @@ from headwise.statistics.procedures import Procedure
 from headwise.statistics.result import finite_or_none
 from headwise.study.comparison import Comparison
 
-NO_DIRECTION = "a head's pattern has no direction on any prompt"
+NO_DIRECTION = "what is compared of a head does not vary"
 TOO_SHORT = "no prompt has so many words, or attention is not causal"
 ONE_HEAD = "a layer of one head"
 DEPTHS: dict[Analysis, Callable[[FloatArray], FloatArray]] = {
@@ -41,7 +41,7 @@ def head_rows(group: Group, settings: Comparison) -> Iterator[StabilityRow]:
     for weights in (TRAINED, RANDOM):
         if not group.pairs["weights"].eq(weights).any():
             continue
-        for measure in MEASURES:
+        for measure in _measures(group, weights):
             yield from _layers(group, settings, weights, measure, None)
         for words in sorted(group.pairs.loc[group.pairs["weights"].eq(weights), "words"].dropna().unique()):
             yield from _layers(group, settings, weights, WHOLE.measure, int(words))
@@ -49,6 +49,12 @@ def head_rows(group: Group, settings: Comparison) -> Iterator[StabilityRow]:
         yield from _commonness(group, settings, weights)
         yield from _across_layers(group, settings, weights)
     yield from _trends(group, settings)
+
+
+def _measures(group: Group, weights: Weights) -> list[Measure]:
+    """What the heads of these models were compared on."""
+    found = set(group.pairs.loc[group.pairs["weights"].eq(weights), "measure"])
+    return [measure for measure in Measure if measure in found]
 
 
 def layer_values(
@@ -137,7 +143,7 @@ def _single_heads(group: Group, weights: Weights) -> Iterator[StabilityRow]:
 def _commonness(group: Group, settings: Comparison, weights: Weights) -> Iterator[StabilityRow]:
     """Commonness of each layer and its complement; units are refits, one of them as published."""
     for version in (PUBLISHED, CORRECTED):
-        for measure in MEASURES if version == CORRECTED else (WHOLE.measure,):
+        for measure in _measures(group, weights) if version == CORRECTED else (WHOLE.measure,):
             values = group.head_values(Analysis.COMMONNESS, version, measure, SAME, weights=weights).mean(axis=-1)
             pairing = group.head_values(Analysis.COMMONNESS, version, measure, OTHER, weights=weights)
             chance = pairing.mean(axis=-1) if pairing.size else np.full(values.shape, np.nan)

@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from headwise.analyses.stability.ablation import (
     Batch,
     ablatable_layers,
-    ablated_losses,
+    ablated_token_losses,
     mean_outputs,
     value_biases,
 )
+from headwise.analyses.stability.functions import Texts, profiles
 from headwise.analyses.stability.group_rows import HeadImportance, ModelLoss
 from headwise.analyses.stability.names import HELD_OUT, Part, Replacement
 from headwise.analyses.stability.settings import Stability
@@ -52,14 +54,25 @@ def by_length(prompts: Sequence[EncodedPrompt]) -> list[Batch]:
     ]
 
 
-def head_importance(
-    model: PreTrainedModel, batches: Sequence[Batch], text: Part, refit: int
-) -> tuple[list[ModelLoss], list[HeadImportance]]:
+@dataclass(frozen=True)
+class Ablated:
+    """What the ablation of heads says about one refit on a text.
+
+    profiles  by layer, of each text (tokens, heads, 1): what each head's zero ablation costs at each token, nats; none
+              where zero ablation was not measured
+    """
+
+    losses: list[ModelLoss] = field(default_factory=list)
+    importance: list[HeadImportance] = field(default_factory=list)
+    profiles: dict[int, Texts] = field(default_factory=dict)
+
+
+def head_importance(model: PreTrainedModel, batches: Sequence[Batch], text: Part, refit: int) -> Ablated:
     """The loss on a text, and what each head's ablation costs: zero and mean on held-out text, on prompts as published.
 
-    Both are empty without text.
+    Nothing without text.
     """
-    found: tuple[list[ModelLoss], list[HeadImportance]] = ([], [])
+    found = Ablated()
     if not batches:
         return found
     sizes = torch.tensor([len(row) for _, targets in batches for row in targets], dtype=torch.float64)
@@ -71,13 +84,16 @@ def head_importance(
         else {Replacement.VALUE_BIAS: value_biases(model)}
     )
     for number, (replacement, values) in enumerate(replacements.items()):
-        without, whole = ablated_losses(model, batches, values)
+        each = [ablated_token_losses(model, batch, values) for batch in batches]
+        if replacement == Replacement.ZERO:
+            found.profiles.update(profiles(layers, [without - whole for without, whole in each]))
+        without, whole = (torch.cat([losses.mean(-1) for losses in side], -1) for side in zip(*each, strict=True))
         loss, losses = float(whole @ weights), without @ weights
         if number == 0:
-            found[0].append(ModelLoss(refit=refit, text=text, loss_nats=loss, tokens=int(sizes.sum())))
+            found.losses.append(ModelLoss(refit=refit, text=text, loss_nats=loss, tokens=int(sizes.sum())))
         for place, head in np.ndindex(*losses.shape):
             without_head = float(losses[place, head])
-            found[1].append(
+            found.importance.append(
                 HeadImportance(
                     refit=refit,
                     layer=layers[place],

@@ -56,6 +56,8 @@ class Measure(StrEnum):
     COSINE = "cosine"
     WITHOUT_BOS = "cosine_without_bos"
     ROW_CENTRED = "cosine_row_centred"
+    WRITES = "writes_cka"
+    ABLATION_PROFILE = "ablation_profile"
     RBF_BIASED = "rbf_biased"
     RBF_DEBIASED = "rbf_debiased"
     LINEAR_DEBIASED = "linear_debiased"

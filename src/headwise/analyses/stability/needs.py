@@ -23,7 +23,7 @@ def refits_needs(
     """For refits of one shape that are measured one after another, the first beside one with random weights.
 
     weights          bytes of one model's
-    longest, tokens  of a prompt, and of all prompts together: residual streams before and after attention of all refits
+    longest, tokens  of a prompt, and of all prompts together: residual streams and writes of all refits
                      are held until the last is there
     """
     text = 0.0
@@ -34,8 +34,11 @@ def refits_needs(
             loss_bytes(shape, ABLATED_AT_ONCE * TEXTS_AT_ONCE, longest),
         )
     kept = 0
+    read = min(tokens, settings.residual_tokens or tokens)
+    if "writes" in settings.analyses:
+        # The heads of a layer are seldom wider than twice the stream; two refits are compared in float64.
+        kept += (len(each) + settings.random_refits + 4) * shape.layers * read * 2 * shape.hidden * 4
     if "residual" in settings.analyses:
-        read = min(tokens, settings.residual_tokens or tokens)
-        kept = (len(each) + settings.random_refits) * 2 * shape.layers * read * shape.hidden * 4
+        kept += (len(each) + settings.random_refits) * 2 * shape.layers * read * shape.hidden * 4
     random = shape.parameters * BYTES["float32"] if settings.random_refits else 0
     return perturbation_needs(each, weights, text, kept + random)

@@ -1,7 +1,7 @@
 """What is measured on the models of a group of refits, beside the attention that was stored: one job, one loading each.
 
-Residual streams, importance of heads, norms of weights, mean outputs of heads, how many tokens the first words of each
-prompt are; and models with random weights, whose attention is the control of every comparison.
+What heads write, residual streams, importance of heads, norms of weights, mean outputs of heads, how many tokens the
+first words of each prompt are; and models with random weights, whose attention is the control of every comparison.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,17 +12,19 @@ from typing import Any
 import pyarrow
 
 from headwise.analyses.stability.beginnings import beginnings
+from headwise.analyses.stability.functions import Functions, writes
 from headwise.analyses.stability.group_rows import (
     PROBED,
     Beginning,
     HeadImportance,
+    HeadSimilarity,
     MatrixNorm,
     ModelLoss,
     StreamSimilarity,
 )
 from headwise.analyses.stability.head_outputs import outputs_on_prompts, outputs_table
 from headwise.analyses.stability.importance import by_length, head_importance, held_out_text
-from headwise.analyses.stability.names import HELD_OUT, PROMPTS, RANDOM, TRAINED
+from headwise.analyses.stability.names import HELD_OUT, PROMPTS, RANDOM, TRAINED, Measure
 from headwise.analyses.stability.packed import StabilityError
 from headwise.analyses.stability.random_weights import random_model, write_attention
 from headwise.analyses.stability.settings import Stability
@@ -48,6 +50,7 @@ class Probes:
     """
 
     beginnings: Path
+    similarities: Path
     residual: Path
     importance: Path
     losses: Path
@@ -77,8 +80,9 @@ def probe_refits(
     same_files, same_weights = _NoTwice(metadata), _NoTwice(metadata)
     for refit, reading in enumerate(refits):
         same_files.add(weights_digest(reading.checkpoint), refit)
-    rows: dict[type[Row], list[Any]] = {row: [] for row in PROBED}
+    rows: dict[type[Row], list[Any]] = {row: [] for row in PROBED if row is not HeadSimilarity}
     streams: RefitStreams = {}
+    functions = Functions()
     mean_outputs: list[pyarrow.Table] = []
     texts = prompts_by_id(prompts)
     tokens_of_first = None
@@ -104,10 +108,14 @@ def probe_refits(
                     random = random_model(model, seed=number)
                     if "residual" in wanted:
                         read_streams(random, encoded, settings.residual_tokens, RANDOM, streams)
+                    if "writes" in wanted:
+                        functions.add(RANDOM, Measure.WRITES, writes(random, encoded, settings.residual_tokens))
                     write_attention(random, encoded, path, metadata, number)
                     del random  # before the next one is made
             if "residual" in wanted:
                 read_streams(model, encoded, settings.residual_tokens, TRAINED, streams)
+            if "writes" in wanted:
+                functions.add(TRAINED, Measure.WRITES, writes(model, encoded, settings.residual_tokens))
             if "weights" in wanted:
                 rows[MatrixNorm] += matrix_norms(model, refit)
             if "head_map" in wanted:
@@ -116,13 +124,15 @@ def probe_refits(
                 assert documents is not None, "the caller gives held-out text"
                 held_out = [held_out_text(documents, model, tokenizer, extraction.first_token, settings)]
                 for text, batches in ((HELD_OUT, held_out), (PROMPTS, by_length(encoded) if refit == 0 else [])):
-                    losses, importance = head_importance(model, batches, text, refit)
-                    rows[ModelLoss] += losses
-                    rows[HeadImportance] += importance
+                    ablated = head_importance(model, batches, text, refit)
+                    rows[ModelLoss] += ablated.losses
+                    rows[HeadImportance] += ablated.importance
+                    functions.add(TRAINED, Measure.ABLATION_PROFILE, ablated.profiles)
             del model
         rows[StreamSimilarity] = list(compare_streams(streams))
     for row, found in rows.items():
         write_rows(row, found, getattr(outputs, row.table), metadata)
+    write_rows(HeadSimilarity, functions.rows(), outputs.similarities, metadata)
     write_table(pyarrow.concat_tables(mean_outputs or [outputs_table(0, [], [], [])]), outputs.outputs, metadata)
 
 

@@ -13,8 +13,8 @@ from headwise.study.section import ONCE, Name, Positive, Rate, Section, Whole
 if TYPE_CHECKING:
     from headwise.study.study import Study
 
-Analysis = Literal["heads", "residual", "ablation", "weights", "head_map"]
-ANALYSES: tuple[Analysis, ...] = ("heads", "residual", "ablation", "weights", "head_map")
+Analysis = Literal["heads", "writes", "residual", "ablation", "weights", "head_map"]
+ANALYSES: tuple[Analysis, ...] = ("heads", "writes", "residual", "ablation", "weights", "head_map")
 
 
 class RefitGroup(Section):
@@ -49,7 +49,9 @@ class Stability(Section):
     )
     random_refits: Whole = Field(3, ge=0, description="Models per group with random weights, as a control")
     residual_tokens: Whole | None = Field(
-        4000, ge=8, description="Tokens that the residual stream is compared on, whole prompts; null: all of them"
+        4000,
+        ge=8,
+        description="Tokens that residual streams and writes are compared on, whole prompts; null: all of them",
     )
     ablation_excerpts: Positive = Field(8, description="Held-out excerpts that a head's importance is measured on")
     ablation_tokens: Whole = Field(

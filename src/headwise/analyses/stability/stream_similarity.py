@@ -18,7 +18,7 @@ from headwise.study.prompts import EncodedPrompt
 RefitStreams = dict[tuple[Weights, int, Part], list[FloatArray]]
 
 
-def _spread(prompts: Sequence[EncodedPrompt], most: int | None) -> list[EncodedPrompt]:
+def spread_over(prompts: Sequence[EncodedPrompt], most: int | None) -> list[EncodedPrompt]:
     """As many prompts as hold at most so many tokens, evenly spread over all; at least one."""
     for count in range(len(prompts), 1, -1):
         chosen = [prompts[place] for place in np.linspace(0, len(prompts) - 1, count).round().astype(int)]
@@ -36,7 +36,7 @@ def read_streams(
     streams: RefitStreams,
 ) -> None:
     """Append the residual stream of a model on a selection of prompts: (tokens, hidden) for each layer and site."""
-    chosen = _spread(prompts, most)
+    chosen = spread_over(prompts, most)
     parts: dict[tuple[int, Part], list[FloatArray]] = {}
     with residual_streams(model) as current:
         for prompt in track(chosen, "residual stream", len(chosen)):

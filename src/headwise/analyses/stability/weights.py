@@ -64,13 +64,13 @@ def _norms(model: PreTrainedModel, layer: AttentionLayer, centre: bool) -> dict[
         elif last in _SIDE_BY_SIDE + _HEAD_BY_HEAD and isinstance(module, nn.Linear | Conv1D):
             found |= dict(zip((Part.W_Q, Part.W_K, Part.W_V), _split(model, _matrix(module), last), strict=False))
     if layer.projection is not None:
-        found[Part.W_O] = [_into_stream(layer.projection, centre)]
+        found[Part.W_O] = [into_stream(layer.projection, centre)]
     block, _, _ = surroundings(model, layer)
     inside = set(attention.values())
     for name, module in block.named_modules():
         kind = _FEED_FORWARD.get(name.rpartition(".")[2])
         if kind is not None and module not in inside and isinstance(module, nn.Linear | Conv1D):
-            matrix = _into_stream(module, centre) if kind == Part.W_OUT else _matrix(module)
+            matrix = into_stream(module, centre) if kind == Part.W_OUT else _matrix(module)
             found.setdefault(kind, []).append(matrix)
     return {
         name: float(torch.stack([part.double().square().sum() for part in found[name]]).sum().sqrt())
@@ -96,6 +96,7 @@ def _matrix(module: nn.Module) -> Tensor:
     return weight.detach() if isinstance(module, Conv1D) else weight.detach().T
 
 
-def _into_stream(module: nn.Module, centre: bool) -> Tensor:
+def into_stream(module: nn.Module, centre: bool) -> Tensor:
+    """A matrix that writes into the residual stream, (inputs, hidden); centred: less its mean over hidden units."""
     matrix = _matrix(module)
     return matrix - matrix.mean(dim=1, keepdim=True) if centre else matrix

@@ -240,8 +240,8 @@ def test_the_published_ablation_is_that_of_folded_value_biases(tokenizer):
         block.attn.c_attn.bias[64:] = torch.randn(32, generator=generator)
     prompts = [TOKENS[0], TOKENS[0, 3:14].flip(0), TOKENS[0, :7]]
     encoded = [EncodedPrompt(str(n), ids.tolist()) for n, ids in enumerate(prompts)]
-    losses, importance = head_importance(model, by_length(encoded), PROMPTS, 0)
-    found = {(row.layer, row.head): row.delta_perplexity for row in importance}
+    ablated = head_importance(model, by_length(encoded), PROMPTS, 0)
+    found = {(row.layer, row.head): row.delta_perplexity for row in ablated.importance}
     zero = ablated_losses(model, [(TOKENS[:, :-1], TOKENS[:, 1:])])[0]
 
     whole = perplexity(model, prompts)
@@ -258,17 +258,17 @@ def test_the_published_ablation_is_that_of_folded_value_biases(tokenizer):
             block.attn.c_proj.weight[8 * head : 8 * head + 8] = 0
             assert found[layer, head] == pytest.approx(perplexity(model, prompts) - whole, abs=3e-4)
             block.attn.c_proj.weight.copy_(kept)
-    assert {row.replacement for row in importance} == {"value_bias"}
-    assert losses[0].loss_nats == pytest.approx(math.log(whole), rel=1e-5)
+    assert {row.replacement for row in ablated.importance} == {"value_bias"}
+    assert ablated.losses[0].loss_nats == pytest.approx(math.log(whole), rel=1e-5)
 
 
 def test_a_loss_beyond_all_perplexities_is_no_crash(tokenizer):
     model = build_decoder(decoder(layers=1), tokenizer, 1).eval()
     model.lm_head.weight.data.mul_(1e6)
-    losses, importance = head_importance(model, by_length([EncodedPrompt("a", TOKENS[0].tolist())]), PROMPTS, 0)
-    assert losses[0].loss_nats > 710
-    assert all(row.delta_perplexity is None for row in importance)
-    assert all(math.isfinite(row.delta_loss_nats) for row in importance)
+    ablated = head_importance(model, by_length([EncodedPrompt("a", TOKENS[0].tolist())]), PROMPTS, 0)
+    assert ablated.losses[0].loss_nats > 710
+    assert all(row.delta_perplexity is None for row in ablated.importance)
+    assert all(math.isfinite(row.delta_loss_nats) for row in ablated.importance)
 
 
 SMALL = {"vocab_size": 60, "hidden_size": 16, "num_attention_heads": 4, "num_hidden_layers": 2}

@@ -9,11 +9,19 @@ from scipy.stats import t as student
 from stability_examples import random_attention, write_refit
 
 from headwise.analyses.stability.compare import compare_refits
+from headwise.analyses.stability.functions import Functions
 from headwise.analyses.stability.group import GroupFiles
-from headwise.analyses.stability.group_rows import Beginning, HeadImportance, MatrixNorm, ModelLoss, StreamSimilarity
+from headwise.analyses.stability.group_rows import (
+    Beginning,
+    HeadImportance,
+    HeadSimilarity,
+    MatrixNorm,
+    ModelLoss,
+    StreamSimilarity,
+)
 from headwise.analyses.stability.head_map import distance_vectors
 from headwise.analyses.stability.head_outputs import outputs_table
-from headwise.analyses.stability.names import Analysis, Version
+from headwise.analyses.stability.names import Analysis, Measure, Version
 from headwise.analyses.stability.packed import StabilityError
 from headwise.analyses.stability.report.part import PART
 from headwise.analyses.stability.rows import StabilityRow, adjusted
@@ -197,11 +205,18 @@ def make_group(folder, name, layers=3, refits=3, shared=0.0):
     random = [write_refit(folder / f"random{seed}.parquet", own[seed]) for seed in range(2)]
     beginnings = [Beginning(words=2, prompt=prompt, tokens=4) for prompt in TOKENS]
     write_rows(Beginning, beginnings, folder / "beginnings.parquet", metadata)
+    functions = Functions()
+    for weights, count in (("trained", refits), ("random", 2)):
+        for seed in range(count):
+            written = [RNG(seed).normal(size=(length, 3, 2)) for length in TOKENS.values()]
+            functions.add(weights, Measure.WRITES, dict.fromkeys(range(layers), written))
+    write_rows(HeadSimilarity, functions.rows(), folder / "similarities.parquet", metadata)
     files = GroupFiles(*(folder / f"{table}.parquet" for table in GroupFiles.__dataclass_fields__))
     compare_refits(
         tensors,
         random,
         folder / "beginnings.parquet",
+        folder / "similarities.parquet",
         pairs=files.pairs,
         heads=files.heads,
         origins=files.origins,

@@ -17,6 +17,12 @@ from headwise.study.study import Study
 SERIES = ("corrected", "published", "random weights")
 DASHES = ([1, 0], [6, 3], [2, 2])
 
+# In words, what heads of refits are compared on.
+COMPARED_ON = {
+    Measure.COSINE: "patterns",
+    Measure.WRITES: "writes",
+    Measure.ABLATION_PROFILE: "ablation profiles",
+}
 OVER_REFITS = f"Student’s t with the jackknife error; from {FEW_CLUSTERS} refits on, percentiles of a bootstrap"
 
 
@@ -32,6 +38,15 @@ def charts(study: Study) -> Sequence[Chart]:
             f"pairs of refits, with the {coverage} interval over refits ({OVER_REFITS}). Dashed: as published, best "
             "match of one anchor's heads. Dotted: models with random weights. Grey: what matched heads reach when the "
             "two refits read different prompts of the same length; only what rises above it depends on the text.",
+        ),
+        Chart(
+            "stability_functions",
+            function_chart,
+            "Whether heads of refits also do the same",
+            "What matched heads of two refits have in common above chance, by what they are compared on: attention "
+            "patterns; what they write into the residual stream (debiased linear CKA over tokens); how much the loss "
+            f"at each token rises without them (Pearson's r). With the {coverage} interval over refits ({OVER_REFITS}). "
+            "0 is what matched heads reach on different texts, 1 is agreement.",
         ),
         Chart(
             "stability_residual",
@@ -64,6 +79,48 @@ def layer_chart(study: Study, tables: Tables) -> Any:
         & rows["value"].notna()
     ]
     return _panels(rows, "Cosine of matched heads")
+
+
+def function_chart(study: Study, tables: Tables) -> Any:
+    """Chance-corrected stability over layers by what heads are compared on: a panel per group."""
+    rows = tables["stability"]
+    rows = rows[
+        rows["layer"].notna()
+        & rows["head"].isna()
+        & rows["analysis"].eq(Analysis.HEAD_STABILITY)
+        & rows["version"].eq(Version.CORRECTED)
+        & rows["weights"].eq(Weights.TRAINED)
+        & rows["measure"].isin(COMPARED_ON)
+        & rows["chance_corrected"].notna()
+    ]
+    if rows["measure"].nunique() < 2:
+        return None
+    points = rows[["group", "measure", "layer", "chance_corrected", "corrected_low", "corrected_high"]]
+    points = points.assign(measure=points["measure"].map(COMPARED_ON))
+    base = alt.Chart(points, width=200, height=160).encode(
+        x=layer_axis(),
+        color=alt.Color(
+            "measure:N",
+            title="Compared on",
+            scale=alt.Scale(domain=list(COMPARED_ON.values()), range=list(COLOURS[: len(COMPARED_ON)])),
+        ),
+    )
+    value = alt.Y("chance_corrected:Q", title="Of what chance leaves")
+    intervals = base.mark_rule().encode(
+        y=alt.Y("corrected_low:Q", title="Of what chance leaves"), y2="corrected_high:Q"
+    )
+    symbols = base.mark_point(filled=True, size=30).encode(
+        y=value,
+        tooltip=tooltip(
+            Group="group:N",
+            Compared_on="measure:N",
+            Layer="layer:O",
+            Above_chance="chance_corrected:Q",
+            Interval_from="corrected_low:Q",
+            to="corrected_high:Q",
+        ),
+    )
+    return _by_group(alt.layer(base.mark_line().encode(y=value), intervals, symbols), points)
 
 
 def residual_chart(study: Study, tables: Tables) -> Any:
