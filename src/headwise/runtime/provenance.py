@@ -5,6 +5,7 @@ Imported by the Snakefile: standard library only.
 
 import hashlib
 import json
+import platform
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -38,8 +39,8 @@ def json_digest(value: Any) -> str:
 
 @cache
 def library_versions() -> dict[str, str]:
-    """Installed versions of the libraries that results depend on, read without importing them."""
-    versions = {}
+    """Versions of Python and of the installed libraries that results depend on, which are not imported for that."""
+    versions = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
             versions[name] = version(name)

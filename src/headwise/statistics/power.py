@@ -1,36 +1,56 @@
-"""How many units a test would need."""
+"""What a test can find: its power, and how many units it would need."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+
+from headwise.statistics.arrays import FloatArray
 
 POWER = 0.8
 MOST_UNITS = 100_000
 
 
-def units_to_detect(effect: float, deviation: float, level: float, samples: int = 1) -> int | None:
-    """The fewest units, of each sample, with which a two-sided t test finds an effect with a power of POWER.
+def pooled_deviation(samples: Sequence[FloatArray]) -> float:
+    """Standard deviation of units within their samples, each (n,), n − 1 weighed; NaN for single units."""
+    finite = [sample[np.isfinite(sample)] for sample in samples]
+    freedom = sum(len(sample) - 1 for sample in finite)
+    squares = sum(float(np.square(sample - sample.mean()).sum()) for sample in finite if len(sample))
+    return float(np.sqrt(squares / freedom)) if freedom > 0 else float("nan")
+
+
+def power_to_detect(effect: float, deviation: float, sizes: Sequence[int], level: float) -> float:
+    """Probability that a two-sided t test finds an effect, within 0…1.
 
     effect     true mean, or difference of means
     deviation  standard deviation of the units
-    samples    1: against zero; 2: two samples of one size
+    sizes      units of the sample, or of both
 
-    None where it takes more than MOST_UNITS, or the effect is 0. The power is that of the noncentral t distribution
-    (Cohen 1988), the side that the effect is not on left out.
+    That of the noncentral t distribution (Cohen 1988), the side that the effect is not on left out. A permutation test
+    has about this power where it can reject at all.
     """
     from scipy.stats import nct, t
 
+    freedom = sum(sizes) - len(sizes)
+    if effect == 0 or freedom < 1:
+        return level / 2 if freedom >= 1 else 0.0
+    if deviation == 0:
+        return 1.0
+    shift = abs(effect) / deviation / np.sqrt(sum(1 / size for size in sizes))
+    return float(nct.sf(t.isf(level / 2, freedom), freedom, shift))
+
+
+def units_to_detect(effect: float, deviation: float, level: float, samples: int = 1) -> int | None:
+    """The fewest units, of each sample, with which `power_to_detect` reaches POWER.
+
+    samples  1: against zero; 2: two samples of one size
+
+    None where it takes more than MOST_UNITS, or the effect is 0.
+    """
     if effect == 0:
         return None
     if deviation == 0:
         return 2
-
-    def power(n: int) -> float:
-        freedom = samples * (n - 1)
-        shift = abs(effect) / deviation * np.sqrt(n / samples)
-        return float(nct.sf(t.isf(level / 2, freedom), freedom, shift))
-
-    return _fewest(power)
+    return _fewest(lambda n: power_to_detect(effect, deviation, [n] * samples, level))
 
 
 def units_for_equivalence(margin: float, deviation: float, level: float, samples: int = 1) -> int | None:

@@ -17,8 +17,8 @@ QUESTIONS = "questions"
 
 
 def declaration_of(settings: Comparison, questions: Sequence[Question] = ()) -> dict[str, Any]:
-    """The fields of the study file that must not depend on results."""
-    asked = [question.model_dump(mode="json", exclude={"title"}) for question in questions]
+    """The fields of the study file that must not depend on results: title and published effect enter no test."""
+    asked = [question.model_dump(mode="json", exclude={"title", "published"}) for question in questions]
     return {**settings.model_dump(mode="json", include=set(DECLARED)), QUESTIONS: asked}
 
 

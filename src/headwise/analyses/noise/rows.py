@@ -267,6 +267,9 @@ class SensitivityContrast(Row):
         "Lower end of Welch's interval of the ratio of geometric means, which suits few units better", default=None
     )
     geometric_high: float | None = column("Upper end of that interval", default=None)
+    log_deviation: float | None = column(
+        "Standard deviation of ln areas over units of one model, pooled over both", default=None
+    )
     p: float | None = column(
         "Two-sided p of a permutation test of ln areas; of areas where one is not positive", heading="p", default=None
     )

@@ -19,6 +19,7 @@ from headwise.statistics.intervals import (
     welch_interval,
 )
 from headwise.statistics.permutation import two_sample
+from headwise.statistics.power import pooled_deviation
 from headwise.statistics.procedures import Procedure
 from headwise.statistics.ratio import Scale, unbounded_because
 from headwise.statistics.ratio_verdict import RatioVerdict
@@ -105,6 +106,7 @@ def contrast(
         log_high=of_means.high if bounded and log_ratio is not None else None,
         geometric_low=_exp(welch.low) if bounded and welch and welch.low is not None else None,
         geometric_high=_exp(welch.high) if bounded and welch and welch.high is not None else None,
+        log_deviation=finite_or_none(pooled_deviation([one, other])) if positive else None,
         p=test.p,
         p_attainable=test.p_attainable,
         procedure=Procedure.TWO_SAMPLES,

@@ -24,7 +24,12 @@ from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import Interval, t_interval, welch_interval
 from headwise.statistics.multiplicity import holm
 from headwise.statistics.permutation import sign_flip, two_sample
-from headwise.statistics.power import units_for_equivalence, units_to_detect
+from headwise.statistics.power import (
+    pooled_deviation,
+    power_to_detect,
+    units_for_equivalence,
+    units_to_detect,
+)
 from headwise.statistics.procedures import Procedure
 from headwise.statistics.result import finite_or_none, joined
 from headwise.statistics.tested import cells_of
@@ -68,10 +73,9 @@ class Samples:
         return t_interval(self.first, level) if self.second is None else welch_interval(self.first, self.second, level)
 
     @property
-    def deviation(self) -> float:
+    def deviation(self) -> float | None:
         """Standard deviation of the units, of two samples pooled."""
-        own = [np.var(each[np.isfinite(each)], ddof=1) for each in (self.first, self.second) if each is not None]
-        return float(np.sqrt(np.mean(own)))
+        return finite_or_none(pooled_deviation([each for each in (self.first, self.second) if each is not None]))
 
 
 def answer_questions(
@@ -106,10 +110,10 @@ def answers(
     """The answers, their p-values adjusted as one set (Holm 1979)."""
     tests = sum(each.question.ask in TESTED for each in asked)
     found = [_evidence(each, tables, repeats, comparison, tests) for each in asked]
-    tested = [row for row, _ in found if row.p is not None]
+    tested = [row for row in found if row.p is not None]
     adjusted = dict(zip([row.question for row in tested], holm([float(row.p or 0) for row in tested]).p, strict=True))
     rows = []
-    for row, samples in found:
+    for row in found:
         row = replace(
             row,
             p_adjusted=finite_or_none(adjusted.get(row.question, np.nan)),
@@ -117,8 +121,13 @@ def answers(
             reason=joined(row.reason, undeclared if row.ask in TESTED else None),
         )
         row = replace(row, answer=answer_of(row, comparison.level))
-        if row.answer == Answer.UNDECIDED and samples is not None:
-            row = replace(row, units_needed=units_needed(row, samples, comparison.level))
+        row = replace(
+            row,
+            power=_power(row, row.estimate, comparison.level),
+            power_published=_power(row, row.published, comparison.level),
+        )
+        if row.answer == Answer.UNDECIDED:
+            row = replace(row, units_needed=units_needed(row, comparison.level))
         rows.append(row)
     return rows
 
@@ -145,15 +154,22 @@ def _is_within(row: AnswerRow) -> bool:
     return -row.margin < row.within_low and row.within_high < row.margin
 
 
-def units_needed(row: AnswerRow, samples: Samples, level: float) -> int | None:
-    """Units, of each sample, with which the test decides if what was found is true, or equivalence if nothing is."""
-    sizes = 1 if samples.second is None else 2
-    each = level / max(1, row.tests)
-    if row.n < 2 or row.estimate is None:
+def _power(row: AnswerRow, effect: float | None, level: float) -> float | None:
+    """Power of a row's test at a true effect, at the level that the strictest of the declared tests has."""
+    if row.p is None or row.deviation is None or effect is None:
         return None
-    found = [units_to_detect(row.estimate, samples.deviation, each, sizes)]
+    sizes = [row.n] if row.n_reference is None else [row.n, row.n_reference]
+    return power_to_detect(effect, row.deviation, sizes, level / max(1, row.tests))
+
+
+def units_needed(row: AnswerRow, level: float) -> int | None:
+    """Units, of each sample, with which the test decides if what was found is true, or equivalence if nothing is."""
+    if row.deviation is None or row.estimate is None:
+        return None
+    each, samples = level / max(1, row.tests), 1 if row.n_reference is None else 2
+    found = [units_to_detect(row.estimate, row.deviation, each, samples)]
     if row.margin is not None:
-        found.append(units_for_equivalence(row.margin, samples.deviation, each, sizes))
+        found.append(units_for_equivalence(row.margin, row.deviation, each, samples))
     return min((count for count in found if count is not None), default=None)
 
 
@@ -163,8 +179,8 @@ def _evidence(
     repeats: set[tuple[str, int]],
     comparison: Comparison,
     tests: int,
-) -> tuple[AnswerRow, Samples | None]:
-    """Estimate, interval and test of one question; and its units, where they are at hand."""
+) -> AnswerRow:
+    """Estimate, interval and test of one question."""
     question = each.question
     of_two = question.ask in (Ask.EFFECT_DIFFERENCE, Ask.ARCHITECTURE, Ask.NOISE)
     row = AnswerRow(
@@ -185,6 +201,7 @@ def _evidence(
         confirmatory=False,
         tests=tests,
         margin=each.margin,
+        published=question.published,
         procedure=PROCEDURES.get(question.ask),
     )
     if question.ask in (Ask.EFFECT, Ask.EFFECT_DIFFERENCE):
@@ -192,15 +209,15 @@ def _evidence(
     if question.ask == Ask.ARCHITECTURE:
         return _of_bases(row, tables[SpecializationRow.table], repeats, comparison)
     if question.ask == Ask.CHANGE:
-        return _of_families(row, tables[ContrastRow.table], comparison), None
+        return _of_families(row, tables[ContrastRow.table], comparison)
     if question.ask == Ask.NOISE:
-        return _of_noise(row, tables[NoiseContrast.table], question), None
+        return _of_noise(row, tables[NoiseContrast.table], question)
     if question.ask == Ask.SHARING:
-        return _of_sharing(row, tables[NoiseSharing.table], question), None
-    return _of_agreement(row, tables[StabilityRow.table]), None
+        return _of_sharing(row, tables[NoiseSharing.table], question)
+    return _of_agreement(row, tables[StabilityRow.table])
 
 
-def _of_samples(row: AnswerRow, samples: Samples, comparison: Comparison) -> tuple[AnswerRow, Samples]:
+def _of_samples(row: AnswerRow, samples: Samples, comparison: Comparison) -> AnswerRow:
     generator = generator_for("question", row.question)
     if samples.second is None:
         test = sign_flip(samples.first, generator, comparison.resamples)
@@ -209,10 +226,10 @@ def _of_samples(row: AnswerRow, samples: Samples, comparison: Comparison) -> tup
     interval = samples.interval(comparison.level)
     within = samples.interval(min(0.99, 2 * comparison.level / max(1, row.tests)))
     row = replace(row, **cells_of(test, interval))
-    return replace(row, within_low=within.low, within_high=within.high), samples
+    return replace(row, within_low=within.low, within_high=within.high, deviation=samples.deviation)
 
 
-def _of_effects(row: AnswerRow, refits: pd.DataFrame, comparison: Comparison) -> tuple[AnswerRow, Samples]:
+def _of_effects(row: AnswerRow, refits: pd.DataFrame, comparison: Comparison) -> AnswerRow:
     own = refits[is_primary(refits, comparison.primary)]
     own = own[own["method"].eq(str(row.method)) & own["dose"].eq(row.dose or 1)]
     if row.ask == Ask.EFFECT:
@@ -224,7 +241,7 @@ def _of_effects(row: AnswerRow, refits: pd.DataFrame, comparison: Comparison) ->
 
 def _of_bases(
     row: AnswerRow, specialization: pd.DataFrame, repeats: set[tuple[str, int]], comparison: Comparison
-) -> tuple[AnswerRow, Samples]:
+) -> AnswerRow:
     own = specialization[is_primary(specialization, comparison.primary)]
     own = own[own["scope"] == "model"]
 
@@ -267,6 +284,7 @@ def _of_noise(row: AnswerRow, contrasts: pd.DataFrame, question: Question) -> An
     found = records(own)[0]
     return replace(
         _copied(row, found, test="method"),
+        deviation=found["log_deviation"],
         estimate=_log(found["geometric_mean"]),
         ci_low=_log(found["geometric_low"]),
         ci_high=_log(found["geometric_high"]),

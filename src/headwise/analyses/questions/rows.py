@@ -82,6 +82,10 @@ class AnswerRow(Asked):
         "true, or nothing is",
         default=None,
     )
+    deviation: float | None = column("Standard deviation of the units, of two samples pooled", default=None)
+    power: float | None = column("Power of its test, in this design, if what was found is true", default=None)
+    published: float | None = column("Effect that was published, in the units of the estimate", default=None)
+    power_published: float | None = column("Power of its test, in this design, at the published effect", default=None)
     alone: float | None = column("What is there without what is asked: the placebo's change, or chance", default=None)
     procedure: Procedure | None = column("Procedure behind p, as calibration names it; null: no test", default=None)
     out_of_band: bool | None = column(IS_OUT_OF_BAND, default=None)

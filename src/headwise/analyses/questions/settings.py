@@ -60,6 +60,11 @@ class Question(Section):
     claim: Literal["differs", "rises", "falls"] = Field(
         "differs", description="What yes means: any difference, or one of this sign; no: the other sign"
     )
+    published: float | None = Field(
+        None,
+        description="Effect that was published, in the units of the estimate: a change of the primary estimator, or ln "
+        "of a ratio; the power of the test at it is told",
+    )
     margin: Rate | None = Field(
         None,
         description="Largest difference that is equivalent to nothing; default: comparison.equivalence_margin where "
@@ -72,6 +77,8 @@ class Question(Section):
             if (self.ask in kinds) != (getattr(self, field) is not None):
                 verb = "needs" if self.ask in kinds else "has no"
                 raise ValueError(f"question '{self.name}' ({self.ask}) {verb} `{field}`: correct it")
+        if self.published is not None and self.ask not in TESTED:
+            raise ValueError(f"question '{self.name}' ({self.ask}) has no test, so no power: leave out `published`")
         return self
 
 

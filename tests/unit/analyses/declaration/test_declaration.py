@@ -10,6 +10,7 @@ from headwise.analyses.declaration.declare import check_declaration, declaration
 from headwise.analyses.declaration.report.part import declaration_findings, passages
 from headwise.analyses.declaration.rows import DeclaredField
 from headwise.analyses.declaration.undeclared import why_undeclared
+from headwise.analyses.questions.settings import Question
 from headwise.report.findings import findings
 from headwise.runtime.json_files import read_json
 from headwise.runtime.provenance import json_digest
@@ -41,6 +42,14 @@ def test_a_declaration_that_stands(declared):
 def test_settings_that_promise_nothing_may_change(declared):
     finding, _ = findings_after(declared, Comparison(resamples=999))
     assert not finding.headline
+
+
+def test_a_published_effect_that_is_added_declares_nothing_else():
+    asked = Question(name="q", ask="effect", method="dpo")
+    known = asked.model_copy(update={"published": -0.1, "title": "Does it?"})
+    assert declaration_of(Comparison(), [asked]) == declaration_of(Comparison(), [known])
+    fewer = asked.model_copy(update={"claim": "falls"})
+    assert declaration_of(Comparison(), [asked]) != declaration_of(Comparison(), [fewer])
 
 
 @pytest.mark.parametrize(

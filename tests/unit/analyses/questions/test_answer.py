@@ -10,6 +10,8 @@ from scipy import stats
 from headwise.analyses.questions.answer import Asking, answers
 from headwise.analyses.questions.rows import Answer
 from headwise.analyses.questions.settings import Question
+from headwise.statistics.permutation import sign_flip
+from headwise.statistics.power import power_to_detect
 from headwise.study.comparison import Comparison
 
 MARGIN = 0.013
@@ -90,6 +92,18 @@ def test_what_an_undecided_question_would_need_decides_it() -> None:
     assert max(decided, found_it) > stats.binom.ppf(0.001, 200, 0.8)
 
 
+def test_power_is_that_of_the_test_in_this_design() -> None:
+    """The share of samples of this design, drawn with the effect that was found, that the sign flip rejects."""
+    found = one(asked(published=0.006), effect_refits=refits(0.004, 0.005))
+    generator = np.random.default_rng(5)
+    for effect, power in ((0.004, found.power), (0.006, found.power_published)):
+        samples = generator.normal(effect, 0.005, (400, 10))
+        rejected = sum(sign_flip(sample, generator, 999).p <= 0.05 for sample in samples)
+        assert abs(rejected / 400 - power) < 0.08
+    with pytest.raises(ValueError, match="has no test, so no power"):
+        asked(ask="agreement", group="two", method=None, published=0.5)
+
+
 def test_without_a_standing_declaration_nothing_is_confirmatory() -> None:
     found = one(asked(), "the declaration changed", effect_refits=refits(0.03))
     assert not found.confirmatory
@@ -117,12 +131,14 @@ def test_noise_is_a_ratio_and_agreement_an_interval() -> None:
                 **{"kind": "architecture", "group": "two", "reference": "one", "site": "attention_output"},
                 **{"scale": "relative", "region": "all", "geometric_mean": 1.3, "geometric_low": 1.1},
                 **{"geometric_high": 1.5, "p": 0.0079, "p_attainable": 0.0079, "n": 5, "n_reference": 5},
-                **{"method": "permutation", "reason": None},
+                **{"method": "permutation", "reason": None, "log_deviation": 0.15},
             }
         ]
     )
-    found = one(asked(ask="noise", group="two", method=None, claim="rises"), noise_contrasts=noise)
+    found = one(asked(ask="noise", group="two", method=None, claim="rises", published=8.67), noise_contrasts=noise)
     assert found.answer == Answer.YES
+    assert found.power == pytest.approx(power_to_detect(np.log(1.3), 0.15, [5, 5], 0.05))
+    assert found.power_published == pytest.approx(1)
     assert np.exp([found.estimate, found.ci_low, found.ci_high]) == pytest.approx([1.3, 1.1, 1.5])
     missing = one(asked(ask="noise", group="two", method=None, site="keys"), noise_contrasts=noise)
     assert missing.answer == Answer.UNDECIDED

@@ -45,8 +45,8 @@ def charts(study: Study) -> Sequence[Chart]:
             "Whether heads of refits also do the same",
             "What matched heads of two refits have in common above chance, by what they are compared on: attention "
             "patterns; what they write into the residual stream (debiased linear CKA over tokens); how much the loss "
-            f"at each token rises without them (Pearson's r). With the {coverage} interval over refits ({OVER_REFITS}). "
-            "0 is what matched heads reach on different texts, 1 is agreement.",
+            f"at each token rises without them (Pearson's r). With the {coverage} interval over refits "
+            f"({OVER_REFITS}). 0 is what matched heads reach on different texts, 1 is agreement.",
         ),
         Chart(
             "stability_residual",
