@@ -25,7 +25,6 @@ SHIPPED_PROMPTS = Path("prompts") / "headwise-120.jsonl"
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="A census of attention heads. Snakemake runs whole studies; these commands look at one thing.",
 )
@@ -222,6 +221,74 @@ def compare(
         return
     terminal().print(comparison_table(rows, f"{aligned} against {base}"))
     print(primary_sentence(rows, comparison))
+
+
+@app.command()
+@errors_as_sentences()
+def new_study(
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL...", help="Folders, or ORGANISATION/NAME@REVISION; the first is the base"),
+    ],
+    output: Annotated[Path, typer.Option(help="Study file to write; its name is the name of the study")],
+    refits: Annotated[bool, typer.Option("--refits", help="All are refits of one base, to be matched")] = False,
+) -> None:
+    """Write a commented study file for models that are there: a base with what was made from it, or refits."""
+    from headwise.runtime.atomic import atomic
+    from headwise.study.new_study import new_study as text_of
+
+    if output.exists():
+        raise ValueError(f"{output}: there is such a file already: give another name, or remove it.")
+    text = text_of(output.stem, models, refits)
+    with atomic(output) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print(f"{output}: snakemake --cores all --configfile {output}")
+
+
+@app.command()
+@errors_as_sentences()
+def findings(
+    results: Annotated[Path, typer.Argument(help="results/NAME of a study that has run, or its results.json")],
+    everything: Annotated[bool, typer.Option("--all", help="Also what does not stand on the first screen")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON, all of them")] = False,
+) -> None:
+    """Print what a study found, as its report says it."""
+    from headwise.runtime.json_files import json_text, read_json
+
+    file = results / "results.json" if results.is_dir() else results
+    if not file.is_file():
+        raise ValueError(f"{file}: there are no results here yet: run the study (snakemake --cores all) first.")
+    found = read_json(file)
+    if as_json:
+        print(json_text(found["findings"], "findings", indent=2))
+        return
+    print(found["study"]["title"] or found["study"]["name"])
+    for finding in found["findings"]:
+        if finding["headline"] or everything:
+            terminal().print(f"- {finding['sentence']}")
+
+
+@app.command()
+@errors_as_sentences()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON")] = False) -> None:
+    """Check Python, packages, devices, disk, cache and Slurm, and say what to do; exit code 1 if something is wrong."""
+    from dataclasses import asdict
+
+    from headwise.runtime.doctor import State, examine
+    from headwise.runtime.json_files import json_text
+
+    checks = list(examine(Path.cwd()))
+    if as_json:
+        print(json_text([asdict(check) for check in checks], "checks", indent=2))
+    else:
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1))
+        for heading in ("", "", "found", "what to do"):
+            table.add_column(heading, overflow="fold")
+        for check in checks:
+            table.add_row(check.state, check.what, check.found, check.remedy)
+        terminal().print(table)
+    if any(check.state == State.WRONG for check in checks):
+        raise typer.Exit(1)
 
 
 @app.command()

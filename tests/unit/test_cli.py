@@ -1,10 +1,13 @@
 """The command line: what each command prints, and that wrong input ends with a sentence and exit code 2."""
 
 import json
+import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,10 +15,13 @@ import pytest
 import yaml
 from cli_examples import PROMPTS, headwise, write_checkpoint
 
+from headwise.analyses.stability.settings import refit_groups
 from headwise.report.results import results_schema
+from headwise.runtime import doctor
 from headwise.runtime.parquet import read_metadata
 from headwise.runtime.provenance import file_digest
-from headwise.study.parse import study_schema
+from headwise.study.new_study import given
+from headwise.study.parse import load_study, study_schema
 from headwise.study.reference import BEGIN, END, study_reference
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +82,10 @@ def test_help_names_the_commands_and_comes_at_once() -> None:
             "prompts.txt: no place for the reference: add these",
         ),
         (["schema", "--markdown", "--output", "absent.md"], "absent.md"),
+        (["new-study", "base", "--output", "x.yaml"], "one model has nothing to be compared with"),
+        (["new-study", "base", "absent", "--output", "x.yaml"], "absent: neither a folder nor a repository of a hub"),
+        (["new-study", "base", "aligned", "--output", "a b.yaml"], "name"),
+        (["findings", "base"], "results.json: there are no results here yet"),
     ],
 )
 def test_wrong_input_ends_with_a_sentence_and_exit_code_2(
@@ -269,3 +279,72 @@ def test_compare_refuses_models_of_different_shapes(workplace: Path, tmp_path: P
     done = headwise("compare", workplace / "base", other, "--prompts", workplace / "prompts.txt")
     assert done.exit_code == 2
     assert "cannot be compared" in done.stderr
+
+
+# --- what a machine has, a study to begin with ---
+
+
+def test_doctor_says_what_is_there_and_ends_well_where_nothing_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = headwise("doctor", "--json")
+    checks = {check["what"]: check for check in json.loads(done.stdout)}
+    assert {"Python", "packages", "devices", "disk", "cache of models", "hub", "Slurm"} <= set(checks)
+    assert done.exit_code == any(check["state"] == "wrong" for check in checks.values())
+    assert all(check["remedy"] for check in checks.values() if check["state"] == "wrong")
+    assert checks["Python"]["found"] == platform.python_version()
+
+
+def test_doctor_says_what_to_do_about_an_old_package_and_a_silent_controller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version of torch from before, and a `sinfo` that fails as Slurm's does."""
+    monkeypatch.setattr(doctor, "version", lambda name: "1.0" if name == "torch" else version(name))
+    sinfo = tmp_path / "sinfo"
+    sinfo.write_text("#!/bin/sh\necho 'slurm_load_partitions: Unable to contact slurm controller' >&2\nexit 1\n")
+    sinfo.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    found = {check.what: check for check in doctor.examine(tmp_path)}
+    (torch,) = [check for what, check in found.items() if what.startswith("torch")]
+    assert (torch.state, torch.found) == ("wrong", "version 1.0")
+    assert "pip install" in torch.remedy
+    assert found["Slurm"].state == "wrong"
+    assert "Unable to contact slurm controller" in found["Slurm"].found
+
+
+def test_a_new_study_names_the_models_and_is_valid(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    made = headwise("new-study", "base", "aligned", "some/model@v1", "--output", "mine.yaml")
+    assert made.exit_code == 0, made.output
+    study = load_study("mine.yaml")
+    assert [model.name for model in study.models] == ["base", "aligned", "model"]
+    assert [getattr(model, "base", None) for model in study.models] == [None, "base", "base"]
+    assert study.models[2].model_dump()["revision"] == "v1"
+    again = headwise("new-study", "base", "aligned", "--output", "mine.yaml")
+    assert again.exit_code == 2
+    assert "there is such a file already" in again.stderr
+
+
+def test_a_new_study_of_refits_matches_them(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    made = headwise("new-study", "base", "aligned", "--refits", "--output", "refits.yaml")
+    assert made.exit_code == 0, made.output
+    (group,) = refit_groups(load_study("refits.yaml"))
+    assert group.models == ["base", "aligned"]
+
+
+def test_two_models_of_one_name_are_told_apart(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    assert [each.name for each in given(["base", "some/Base", "other/base"])] == ["base", "Base-2", "base-3"]
+
+
+def test_findings_are_printed_as_the_report_says_them(tmp_path: Path) -> None:
+    """The first screen's, and all of them where that is asked for."""
+    found = [{"headline": True, "sentence": "Heads [of refits] agree."}, {"headline": False, "sentence": "The rest."}]
+    content = {"study": {"title": "A study", "name": "a"}, "findings": found}
+    (tmp_path / "results.json").write_text(json.dumps(content), encoding="utf-8")
+    short, whole, data = (headwise("findings", tmp_path, *more) for more in ((), ("--all",), ("--json",)))
+    assert short.stdout.splitlines() == ["A study", "- Heads [of refits] agree."]
+    assert "The rest." in whole.stdout
+    assert json.loads(data.stdout) == found
