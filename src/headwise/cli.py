@@ -4,7 +4,6 @@ Heavy libraries are imported inside the commands, so that help and errors come a
 """
 
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,12 +15,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from headwise.interface import SHIPPED_PROMPTS, results_file
 from headwise.runtime.terminal import accept_every_character
 
 if TYPE_CHECKING:
     from headwise.study.comparison import Comparison
-
-SHIPPED_PROMPTS = Path("prompts") / "headwise-120.jsonl"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -157,15 +155,96 @@ def extract(
     max_tokens: MaxTokens = 128,
 ) -> None:
     """Measure the attention of one checkpoint; write weights and statistics as Parquet."""
-    from headwise.study.extraction import Extraction
+    from headwise import interface
 
-    prompts = checked_prompts(prompts)
-    from headwise.pair import measure_checkpoint
-
-    extraction = Extraction(store=store, dtype=dtype, template=template, first_token=first_token, max_tokens=max_tokens)
-    measure_checkpoint(checkpoint, prompts, output, extraction)
+    interface.extract(
+        checkpoint,
+        output,
+        prompts,
+        store=store,
+        dtype=dtype,
+        template=template,
+        first_token=first_token,
+        max_tokens=max_tokens,
+    )
     for path in sorted(output.glob("*.parquet")):
         print(path)
+
+
+@app.command()
+@errors_as_sentences()
+def look(
+    checkpoint: Checkpoint,
+    layer: Annotated[int, typer.Argument(help="Layer, counted from 0")],
+    head: Annotated[int, typer.Argument(help="Head, counted from 0")],
+    text: Annotated[str, typer.Option(help="What the model reads")],
+    figure: Annotated[Path | None, typer.Option(help="Draw the head here: .svg, .pdf or .vl.json")] = None,
+    dtype: Dtype = "float32",
+    template: Template = "raw",
+    first_token: FirstToken = "tokenizer",
+    max_tokens: MaxTokens = 128,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all weights as JSON")] = False,
+) -> None:
+    """Look at one head: what each token of a text attends to."""
+    suffixes = (".svg", ".pdf", ".vl.json")
+    if figure is not None and not figure.name.endswith(suffixes):
+        raise ValueError(f"--figure: {figure} ends with none of {', '.join(suffixes)}: name it so.")
+    from headwise import interface
+
+    rows = interface.look(
+        checkpoint, text, layer, head, dtype=dtype, template=template, first_token=first_token, max_tokens=max_tokens
+    )
+    if figure is not None:
+        from headwise.report.figures import render
+        from headwise.report.head_chart import head_figure
+        from headwise.runtime.atomic import atomic
+
+        drawn = render(head_figure(rows, f"{checkpoint.name}, layer {layer}, head {head}"))
+        with atomic(figure) as temporary:
+            temporary.write_bytes(next(drawn[suffix] for suffix in suffixes if figure.name.endswith(suffix)))
+    if as_json:
+        print(rows.to_json(orient="records", force_ascii=False))
+        return
+    table = Table(title=f"{checkpoint}, layer {layer}, head {head}", box=box.SIMPLE_HEAD, show_edge=False)
+    for heading in ("token", "attends most to", "then", "then"):
+        table.add_column(heading, overflow="fold")
+    for _, own in rows.groupby("query"):
+        best = own.nlargest(3, "weight")
+        cells = [f"{token!r} {weight:.2f}" for token, weight in zip(best["key_token"], best["weight"], strict=True)]
+        table.add_row(repr(own["query_token"].iloc[0]), *cells)
+    terminal().print(table)
+
+
+@app.command()
+@errors_as_sentences()
+def stability(
+    refits: Annotated[list[Path], typer.Argument(metavar="REFIT...", help="Folders, one per refit; three or more")],
+    prompts: PromptFile = None,
+    dtype: Dtype = "float32",
+    template: Template = "raw",
+    first_token: FirstToken = "tokenizer",
+    max_tokens: MaxTokens = 128,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON")] = False,
+) -> None:
+    """Match the heads of refits: how far they agree above chance on where they look and what they write."""
+    from headwise import interface
+    from headwise.report.labels import number
+    from headwise.tables.frame import records
+
+    rows = interface.stability(
+        refits, prompts, dtype=dtype, template=template, first_token=first_token, max_tokens=max_tokens
+    )
+    if as_json:
+        print(rows.to_json(orient="records"))
+        return
+    table = Table(title=f"{len(refits)} refits", box=box.SIMPLE_HEAD, show_edge=False)
+    for heading in ("compared on", "layer", "matched heads", "chance", "of what chance leaves", "low", "high"):
+        table.add_column(heading, overflow="fold")
+    columns = ("value", "chance", "chance_corrected", "corrected_low", "corrected_high")
+    for row in records(rows):
+        layer = "all" if row["layer"] is None else f"{row['layer']:.0f}"
+        table.add_row(row["measure"], layer, *(number(row[name]) for name in columns))
+    terminal().print(table)
 
 
 @app.command()
@@ -184,9 +263,9 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON")] = False,
 ) -> None:
     """Compare how specialized the heads of two checkpoints are: every estimator, with test and interval."""
+    from headwise import interface
     from headwise.study.comparison import Comparison
-    from headwise.study.extraction import Extraction
-    from headwise.study.specialization import Specialization, known_estimators
+    from headwise.study.specialization import known_estimators
 
     known = known_estimators()
     chosen = list(dict.fromkeys(name.strip() for name in estimators.split(",") if name.strip())) or known
@@ -198,29 +277,27 @@ def compare(
         raise ValueError(
             f"--primary: '{primary}' is not among --estimators: add it there, or give --primary {' or '.join(chosen)}."
         )
-    comparison = Comparison.model_validate({"primary": primary})
-    extraction = Extraction(
-        store="statistics", dtype=dtype, template=template, first_token=first_token, max_tokens=max_tokens
+    frame = interface.compare(
+        base,
+        aligned,
+        prompts,
+        estimators=chosen,
+        primary=primary,
+        dtype=dtype,
+        template=template,
+        first_token=first_token,
+        max_tokens=max_tokens,
+        output=output,
     )
-    prompts = checked_prompts(prompts)
-    from headwise.pair import compare_checkpoints
     from headwise.runtime.json_files import json_text
+    from headwise.tables.frame import records
 
-    with tempfile.TemporaryDirectory(prefix="headwise-") as temporary:
-        rows = compare_checkpoints(
-            base,
-            aligned,
-            prompts,
-            output or Path(temporary),
-            extraction,
-            Specialization.model_validate({"estimators": chosen}),
-            comparison,
-        )
+    rows = records(frame)
     if as_json:
         print(json_text(rows, "rows", indent=2))
         return
     terminal().print(comparison_table(rows, f"{aligned} against {base}"))
-    print(primary_sentence(rows, comparison))
+    print(primary_sentence(rows, Comparison.model_validate({"primary": primary})))
 
 
 @app.command()
@@ -255,10 +332,7 @@ def findings(
     """Print what a study found, as its report says it."""
     from headwise.runtime.json_files import json_text, read_json
 
-    file = results / "results.json" if results.is_dir() else results
-    if not file.is_file():
-        raise ValueError(f"{file}: there are no results here yet: run the study (snakemake --cores all) first.")
-    found = read_json(file)
+    found = read_json(results_file(results))
     if as_json:
         print(json_text(found["findings"], "findings", indent=2))
         return
@@ -359,27 +433,6 @@ def cancel_orphans(
     print(f"{len(lost)} orphans among {len(jobs)} unfinished jobs of headwise.")
     if elsewhere:
         print(f"Jobs submitted from {', '.join(elsewhere)} were left alone: run this there, or give --host.")
-
-
-def checked_prompts(path: Path | None) -> Path:
-    """The prompt file given, which can be read; by default the set that ships, which has its digest.
-
-    Raises ValueError where there is neither.
-    """
-    from headwise.study.data import Prompts
-    from headwise.study.prompts import load_verified, read_prompts
-
-    if path is not None:
-        read_prompts(path)
-        return path
-    for folder in (Path.cwd(), *Path.cwd().parents):
-        if (folder / SHIPPED_PROMPTS).is_file():
-            load_verified(Prompts.model_validate({"path": str(SHIPPED_PROMPTS)}), folder)
-            return folder / SHIPPED_PROMPTS
-    raise ValueError(
-        "no prompt set: this is no checkout of headwise, so give one with --prompts FILE "
-        "(.jsonl with id, domain and text on each line, or .txt with lines '1. text')."
-    )
 
 
 def comparison_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:

@@ -1,8 +1,10 @@
-"""Two checkpoints measured and compared in one call, without a study file."""
+"""Checkpoints measured and compared in one call, without a study file."""
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headwise.models.checkpoint import checkpoint_folder
 from headwise.planning.feasibility import check_folder, check_pair
@@ -10,8 +12,13 @@ from headwise.runtime.parquet import read_arrow
 from headwise.runtime.provenance import file_digest
 from headwise.study.comparison import Comparison
 from headwise.study.extraction import Extraction
+from headwise.study.models import Loading
 from headwise.study.prompts import read_prompts
+from headwise.study.reading import Reading
 from headwise.study.specialization import PAIR_STATISTICS, Specialization
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Of the random tokens of the induction score and the random orders of heads; prompts do not depend on it.
 SEED = 1
@@ -98,3 +105,72 @@ def measure_checkpoint(
             settings=specialization,
             seed=SEED,
         )
+
+
+def match_refits(refits: Sequence[Path], prompts: Path, extraction: Extraction) -> "pd.DataFrame":
+    """Match the heads of refits: the rows of StabilityRow about whole layers and models, as corrected.
+
+    Raises StabilityError where the checkpoints are no refits of one architecture, or two have the same weights.
+    """
+    for refit in refits:
+        check_folder(checkpoint_folder(refit), read_prompts(prompts), extraction)
+    from headwise.analyses.stability.compare import compare_refits
+    from headwise.analyses.stability.group import GroupFiles
+    from headwise.analyses.stability.names import TRAINED, Analysis, Version
+    from headwise.analyses.stability.probe import Probes, probe_refits
+    from headwise.analyses.stability.settings import Stability
+    from headwise.analyses.stability.summarize import TABLES, summarize_stability
+
+    settings = Stability(words=[], random_refits=0, analyses=["heads", "writes"])
+    metadata = {"study": "stability", "group": "refits", "refits": [str(refit) for refit in refits]}
+    with tempfile.TemporaryDirectory(prefix="headwise-") as temporary:
+        folder = Path(temporary)
+        for number, refit in enumerate(refits):
+            measure_checkpoint(refit, prompts, folder / str(number), extraction)
+        files = GroupFiles(*(folder / f"{field.name}.parquet" for field in fields(GroupFiles)))
+        probes = Probes(
+            beginnings=folder / "beginnings.parquet",
+            similarities=folder / "similarities.parquet",
+            random=[],
+            **{name: getattr(files, name) for name in ("residual", "importance", "losses", "norms", "outputs")},
+        )
+        readings = [Reading(str(refit), refit, extraction, Loading()) for refit in refits]
+        probe_refits(readings, prompts, probes, settings, metadata)
+        compare_refits(
+            [folder / str(number) / "attention.parquet" for number in range(len(refits))],
+            [],
+            probes.beginnings,
+            probes.similarities,
+            pairs=files.pairs,
+            heads=files.heads,
+            origins=files.origins,
+            settings=settings,
+            metadata=metadata,
+        )
+        finished = {row.table: folder / f"{row.table}.parquet" for row in TABLES}
+        summarize_stability(
+            {field.name: [getattr(files, field.name)] for field in fields(GroupFiles)},
+            finished,
+            settings,
+            Comparison(),
+            metadata,
+        )
+        rows = read_arrow(finished["stability"]).to_pandas()
+    kept = (
+        rows["analysis"].eq(Analysis.HEAD_STABILITY)
+        & rows["version"].eq(Version.CORRECTED)
+        & rows["weights"].eq(TRAINED)
+        & rows["head"].isna()
+    )
+    columns = [
+        "measure",
+        "layer",
+        "value",
+        "chance",
+        "chance_corrected",
+        "corrected_low",
+        "corrected_high",
+        "n",
+        "reason",
+    ]
+    return rows.loc[kept, columns].reset_index(drop=True)

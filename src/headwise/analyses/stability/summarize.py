@@ -20,6 +20,8 @@ from headwise.tables.files import write_rows
 from headwise.tables.frame import frame_of, typed
 from headwise.tables.row import Row
 
+TABLES: tuple[type[Row], ...] = (StabilityRow, Origin, MappedHead, StabilityQuantity)
+
 
 def summarize_stability(
     inputs: Mapping[str, Sequence[Path]],
@@ -31,7 +33,7 @@ def summarize_stability(
     """Write the tables of all groups of a study.
 
     inputs   tables of the groups by the name that `GroupFiles` has for them, groups in the same order in each
-    outputs  by table: those of the row classes StabilityRow, Origin, MappedHead and StabilityQuantity
+    outputs  by table: those of the row classes TABLES
 
     Raises StabilityError where groups that are contrasted have different shapes.
     """
