@@ -51,6 +51,16 @@ def test_an_invalid_study_is_refused_with_its_field(
     assert not (tmp_path / "results").exists()
 
 
+def test_results_of_an_earlier_version_are_refused_in_a_sentence(tmp_path: Path, snakemake: Run) -> None:
+    study = write_study(tmp_path)
+    (tmp_path / "results" / "tiny" / "robustness").mkdir(parents=True)
+    refused = snakemake(tmp_path, "-n", "--configfile", study, check=False)
+    assert refused.returncode != 0
+    said = refused.stdout + refused.stderr
+    assert "results/tiny: an earlier version wrote robustness, which no rule reads now: move them" in said
+    assert "Traceback" not in said
+
+
 def with_changed_byte(prompts: Path) -> None:
     prompts.write_bytes(prompts.read_bytes().replace(b"domain1", b"domain9", 1))
 

@@ -174,7 +174,9 @@ def test_checkpoints_of_ones_own_are_measured_and_compared(finished: Project, tm
     assert not (own.folder / "results/own/attention").exists()
     columns = ["seed", "estimator", "sink", "scope", "level", "base_value", "aligned_value"]
     changes = pd.read_parquet(own.folder / "results/own/tables/comparisons.parquet")[columns]
-    made_here = pd.read_parquet(finished.folder / "results/tiny/comparison/multi_head-dpo.parquet")[columns]
+    made_here = pd.read_parquet(finished.folder / "results/tiny/specialization/multi_head-dpo/comparison.parquet")[
+        columns
+    ]
     chosen = [
         table[table["scope"] == "refit"].sort_values(columns).reset_index(drop=True) for table in (changes, made_here)
     ]

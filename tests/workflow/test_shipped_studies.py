@@ -192,7 +192,10 @@ def test_the_published_pairs_run_from_a_local_mirror(
     gemma = table.loc["gemma2-9b"]
     assert (gemma["window_tokens"], gemma["window_layers"], gemma["window_layers_acting"]) == (4096, 1, 0)
     assert gemma["longest_prompt_tokens"] < 4096
-    comparisons = {path.stem for path in (tmp_path / "results" / "delia2026" / "comparison").glob("*.parquet")}
+    comparisons = {
+        path.parent.name
+        for path in (tmp_path / "results" / "delia2026" / "specialization").glob("*/comparison.parquet")
+    }
     assert comparisons == {"llama2-7b-chat", "gemma2-9b-it"}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.io import contains_wildcard, sourcecache_entry
 
-from headwise.models.places import checkpoint_of, files_of, per_seed
+from headwise.models.places import check_places, checkpoint_of, files_of, per_seed
 from headwise.runtime.cluster import cluster_of_run
 from headwise.planning.feasibility import check_study
 from headwise.study.prompts import PromptError, is_url, load_verified
@@ -52,6 +52,7 @@ try:
     if workflow.is_main_process:
         # Jobs, each of which reads this file anew, need not do it again.
         check_study(study, [] if DOWNLOADED_PROMPTS else prompts, Path.cwd(), STUDY_FILE)
+        check_places(study)
     # Commits of branches are kept beside the study file; the configuration of a module may have no file.
     LOCKED_STUDY = near([f"{study.name}.yaml", *workflow.configfiles][-1])
     check_fetched(lock_path(Path(LOCKED_STUDY)), Path("results", study.name, "models"))

@@ -22,7 +22,7 @@ rule perturb_model:
         documents=rules.build_corpus.output.documents,
         library=library("perturb_model.py", *estimator_files()),
     output:
-        **{table: results(f"robustness/{{model}}/seed{{seed}}/{table}.parquet") for table in PERTURBED},
+        **{table: results(f"noise/{{model}}/seed{{seed}}/{table}.parquet") for table in PERTURBED},
     log:
         results("logs/perturb_model/{model}/seed{seed}.log"),
     benchmark:
@@ -44,7 +44,7 @@ rule summarize_perturbations:
     input:
         **{
             table: per_seed(
-                study, perturbed_bases(study), f"robustness/{{model}}/seed{{seed}}/{table}.parquet"
+                study, perturbed_bases(study), f"noise/{{model}}/seed{{seed}}/{table}.parquet"
             )
             for table in PERTURBED
         },

@@ -45,7 +45,7 @@ rule compare_pair:
         prompts=rules.verify_prompts.output.prompts,
         library=library("compare_pair.py", *estimator_files()),
     output:
-        table=results("comparison/{model}.parquet"),
+        table=results("specialization/{model}/comparison.parquet"),
     log:
         results("logs/compare_pair/{model}.log"),
     benchmark:
@@ -68,7 +68,7 @@ rule contrast_models:
         curves=per_seed(study, from_sources(study, "train"), "training/{model}/seed{seed}.parquet"),
         library=library("contrast_models.py"),
     output:
-        table=results("contrasts.parquet"),
+        table=results("specialization/contrasts.parquet"),
     log:
         results("logs/contrast_models.log"),
     benchmark:

@@ -22,6 +22,19 @@ from headwise.study.models import (
 from headwise.study.section import StudyError
 from headwise.study.study import Study
 
+# Of a folder of results, what earlier versions wrote in places that no rule reads now.
+FORMER_PLACES = ("comparison", "contrasts.parquet", "robustness")
+
+
+def check_places(study: Study) -> None:
+    """Refuse a folder of results of an earlier version. Raises StudyError."""
+    folder = Path("results", study.name)
+    if found := [place for place in FORMER_PLACES if (folder / place).exists()]:
+        raise StudyError(
+            f"{folder}: an earlier version wrote {', '.join(found)}, which no rule reads now: move them as "
+            "docs/data-formats.md says, or move the whole folder away"
+        )
+
 
 def results(study: Study, path: str) -> str:
     """A path below the folder of a study."""

@@ -163,7 +163,7 @@ def load_to_perturb(reading: Reading) -> tuple[PreTrainedModel, PreTrainedTokeni
     if model.config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and "ForCausalLM" not in type(model).__name__:
         raise PerturbationError(
             f"{reading.name}: model type '{model.config.model_type}' predicts masked tokens and no next one, so it "
-            "has no loss on held-out text: leave it out of robustness"
+            "has no loss on held-out text: leave it out of noise.models"
         )
     if attention_layers(model)[0].uses_interface:
         model.set_attn_implementation("eager")

@@ -1,4 +1,4 @@
-"""An aligned model against its base, refit by refit and over refits: comparison/*.parquet from features."""
+"""An aligned model against its base, refit by refit and over refits, from their features."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields

@@ -34,7 +34,7 @@ def aligned_features(study: Study, aligned: str) -> list[str]:
 
 def comparisons(study: Study) -> list[str]:
     """The comparison of every aligned model with its base."""
-    return [results(study, f"comparison/{model.name}.parquet") for model in study.descendants()]
+    return [results(study, f"specialization/{model.name}/comparison.parquet") for model in study.descendants()]
 
 
 def evaluation_arguments(study: Study) -> dict[str, Any]:

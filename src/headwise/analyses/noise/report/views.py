@@ -1,4 +1,4 @@
-"""What the section about robustness says: passages with tables for people."""
+"""What the page says about noise, duplicated heads and the probe: passages with tables for people."""
 
 from collections.abc import Iterator
 from functools import partial
