@@ -171,6 +171,12 @@ def _frame(table: "pyarrow.Table") -> "pandas.DataFrame":
     return table.cast(pyarrow.schema(decoded)).to_pandas(types_mapper=types.get, ignore_metadata=True)
 
 
+def shared_metadata(path: str | Path) -> dict[str, Any]:
+    """What a file says about all files of its study: study, prompts, corpus; None for what it does not say."""
+    metadata = read_metadata(path)
+    return {key: metadata.get(key) for key in ("study", "prompts_digest", "corpus_digest")}
+
+
 def read_metadata(path: str | Path) -> dict[str, Any]:
     """The provenance that a Parquet file of headwise carries. Raises ParquetError as `read_arrow` does."""
     with open_parquet(path) as file:

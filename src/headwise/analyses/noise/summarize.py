@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -40,7 +39,7 @@ from headwise.analyses.noise.summarize_responses import (
     selection_rows,
     specialization_response_rows,
 )
-from headwise.runtime.parquet import read_metadata
+from headwise.runtime.parquet import shared_metadata
 from headwise.study.comparison import Comparison
 from headwise.tables.files import write_rows
 from headwise.tables.row import Row
@@ -74,7 +73,7 @@ def summarize_perturbations(
     inputs: PerturbationFiles, settings: PerturbationSettings, outputs: Mapping[str, Path]
 ) -> None:
     """Write the tables of noise, duplicated heads and the probe; those without rows where not measured."""
-    shared = shared_metadata(inputs.losses)
+    shared = shared_metadata(inputs.losses[0])
     for row, rows in perturbation_rows(inputs, settings):
         write_rows(row, rows, outputs[row.table], shared)
 
@@ -101,9 +100,3 @@ def perturbation_rows(
     yield ProbeDiscrimination, discrimination_rows(probed, comparison)
     declared = (probe.site, probe.scale, probe.region, probe.sigma) if probe else None
     yield ProbeSelection, selection_rows(noise, declared, settings.primary, level)
-
-
-def shared_metadata(paths: Sequence[Path]) -> dict[str, Any]:
-    """What the metadata of the first of these files says about all of them: study, prompts, corpus."""
-    metadata = read_metadata(paths[0])
-    return {key: metadata.get(key) for key in ("study", "prompts_digest", "corpus_digest")}

@@ -13,8 +13,6 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from headwise.analyses.noise.response import Value
-from headwise.analyses.noise.response import specialization as specialization_of
 from headwise.analyses.recursion.degradation import (
     distinct,
     is_degraded,
@@ -24,6 +22,7 @@ from headwise.analyses.recursion.degradation import (
 )
 from headwise.analyses.recursion.rows import Generation, GenerationSpecialization
 from headwise.analyses.recursion.settings import Arm, Recursion
+from headwise.analyses.specialization.few_prompts import Value, specialization_of
 from headwise.models.checkpoint import weights_digest
 from headwise.models.encoding import Encoder, encode, limits_of
 from headwise.models.generation import GenerationError, Written, stop_tokens, write

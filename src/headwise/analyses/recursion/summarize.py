@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from headwise.analyses.noise.summarize import shared_metadata
 from headwise.analyses.recursion.rows import (
     Generation,
     GenerationSpecialization,
@@ -20,6 +19,7 @@ from headwise.analyses.recursion.summarize_chains import (
     read_arms,
     survival_rows,
 )
+from headwise.runtime.parquet import shared_metadata
 from headwise.study.comparison import Comparison
 from headwise.tables.files import write_rows
 
@@ -34,7 +34,7 @@ def summarize_recursion(
     """Write the tables of recursive generation: generations, estimators, survival curves and durations."""
     chains = read_arms(Generation, generations)
     times = onsets(chains, settings)
-    shared = shared_metadata(generations)
+    shared = shared_metadata(generations[0])
     write_rows(RecursionGeneration, generation_rows(chains), outputs[RecursionGeneration.table], shared)
     estimators = read_arms(GenerationSpecialization, specialization)
     write_rows(RecursionSpecialization, estimators, outputs[RecursionSpecialization.table], shared)

@@ -5,56 +5,23 @@ import math
 import numpy as np
 import pytest
 import torch
-from attention_examples import save_checkpoint, tiny_model, token_ids
+from attention_examples import tiny_model, token_ids
 from robustness_examples import subject
 
 from headwise.analyses.noise.dose import Dose, Subject
-from headwise.analyses.noise.response import responses, specialization
+from headwise.analyses.noise.response import responses
 from headwise.analyses.noise.rows import Experiment
-from headwise.analyses.noise.settings import SITES
-from headwise.analyses.specialization.evaluate import evaluate
-from headwise.attention.extract import extract_attention
+from headwise.analyses.noise.settings import SITES, Region, Scale, Site
+from headwise.analyses.specialization.few_prompts import specialization_of
 from headwise.models.finite import NotFiniteError
-from headwise.study.extraction import Extraction
 from headwise.study.prompts import EncodedPrompt
-from headwise.study.specialization import Specialization, known_estimators
 
 NOISE = Experiment.NOISE
-DOSE = Dose("attention_output", "absolute", "all", 0.5)
+DOSE = Dose(Site.ATTENTION_OUTPUT, Scale.ABSOLUTE, Region.ALL, 0.5)
 
 
 def prompts(count: int = 3) -> list[EncodedPrompt]:
     return [EncodedPrompt(f"p{number}", token_ids(8 + 3 * number, seed=number)[0].tolist()) for number in range(count)]
-
-
-def test_values_without_noise_are_those_that_a_study_computes(tmp_path):
-    import json
-
-    import pyarrow.parquet
-
-    model = tiny_model("llama", num_key_value_heads=2)
-    texts = tmp_path / "prompts.jsonl"
-    lines = [
-        {"id": each.id, "domain": "any", "text": " ".join(f"w{token}" for token in each.token_ids)}
-        for each in prompts()
-    ]
-    texts.write_text("\n".join(map(json.dumps, lines)))
-    heads, pairs, summary = (tmp_path / f"{name}.parquet" for name in ("heads", "pairs", "summary"))
-    settings = Specialization(head_permutations=1)
-    extract_attention(
-        save_checkpoint(model, tmp_path / "model"), texts, tensors=None, heads=heads, pairs=pairs,
-        descriptors=tmp_path / "descriptors.parquet", settings=Extraction(device="cpu"),
-        pair_statistics=settings.pair_statistics(), seed=1, metadata={},
-    )  # fmt: skip
-    evaluate(heads, pairs, tmp_path / "features.parquet", summary, settings, seed=1)
-    table = pyarrow.parquet.read_table(summary).to_pandas()
-    table = table[(table["scope"] == "model") & (table["sink"] == "kept")].set_index("estimator")["value"]
-    found = specialization(model, prompts(), known_estimators())
-    assert set(found) == set(table.index)
-    for name, (value, reason) in found.items():
-        assert reason is None
-        # A study rounds statistics to float32 in its files.
-        assert value == pytest.approx(table[name], rel=1e-5, abs=1e-6)
 
 
 def test_change_is_relative_to_the_size_of_the_clean_value():
@@ -71,18 +38,20 @@ def test_change_is_relative_to_the_size_of_the_clean_value():
 
 
 def test_no_noise_is_no_change_and_noise_in_late_layers_leaves_earlier_attention_alone():
-    (row,) = responses(subject(), prompts(), [Dose("residual", "absolute", "all", 0.0)], 1, ["hellinger"], NOISE)
+    (row,) = responses(
+        subject(), prompts(), [Dose(Site.RESIDUAL, Scale.ABSOLUTE, Region.ALL, 0.0)], 1, ["hellinger"], NOISE
+    )
     assert row.change_percent == 0
     # What is added to the last layer's output reaches no attention at all.
     (row,) = responses(
-        subject(), prompts(), [Dose("attention_output", "absolute", "late", 5.0)], 1, ["hellinger"], NOISE
+        subject(), prompts(), [Dose(Site.ATTENTION_OUTPUT, Scale.ABSOLUTE, Region.LATE, 5.0)], 1, ["hellinger"], NOISE
     )
     assert row.change_percent == 0
 
 
 def test_one_prompt_more_changes_nothing_about_the_others():
     """Each prompt has its own noise: the mean over two is the mean of the two alone (hellinger is linear)."""
-    dose = Dose("residual", "absolute", "all", 0.3)
+    dose = Dose(Site.RESIDUAL, Scale.ABSOLUTE, Region.ALL, 0.3)
     both = next(iter(responses(subject(), prompts(2), [dose], 1, ["hellinger"], NOISE)))
     alone = [next(iter(responses(subject(), [one], [dose], 1, ["hellinger"], NOISE))).value for one in prompts(2)]
     assert both.value == pytest.approx(np.mean(alone), rel=1e-6)
@@ -92,12 +61,12 @@ def test_one_prompt_more_changes_nothing_about_the_others():
 @pytest.mark.parametrize("site", SITES)
 def test_what_a_relative_dose_is_relative_to_is_no_prompt(site, texts):
     """Clean activations are measured on other texts, whose attention is none of the response."""
-    dose, model = Dose(site, "relative", "all", 0.5), tiny_model("llama", num_key_value_heads=2)
+    dose, model = Dose(site, Scale.RELATIVE, Region.ALL, 0.5), tiny_model("llama", num_key_value_heads=2)
     first, known = (Subject("tiny", model, 1, token_ids(12)[[0] * texts]) for _ in range(2))
     known.rms(site)
     found, expected = (list(responses(one, prompts(), [dose], 1, ["hellinger"], NOISE)) for one in (first, known))
     assert found == expected
-    assert found[0].clean == pytest.approx(specialization(model, prompts(), ["hellinger"])["hellinger"][0])
+    assert found[0].clean == pytest.approx(specialization_of(model, prompts(), ["hellinger"])["hellinger"][0])
 
 
 def test_undefined_values_have_a_reason():
@@ -108,7 +77,11 @@ def test_undefined_values_have_a_reason():
 
 
 def test_attention_that_is_not_finite_is_a_row_with_model_dose_and_draw():
-    rows = list(responses(subject(), prompts(), [Dose("residual", "absolute", "all", 1e38)], 1, ["hellinger"], NOISE))
+    rows = list(
+        responses(
+            subject(), prompts(), [Dose(Site.RESIDUAL, Scale.ABSOLUTE, Region.ALL, 1e38)], 1, ["hellinger"], NOISE
+        )
+    )
     assert (rows[0].value, rows[0].change_percent) == (None, None)
     assert rows[0].clean is not None
     for part in ("tiny", "σ 1e+38", "draw 0", "layer", "'p0'", "not finite"):

@@ -9,11 +9,11 @@ import torch
 from models_examples import decoder, write_corpus, write_tokenizer
 from tiny import write_prompts
 
-import headwise.analyses.noise.response as response
 import headwise.analyses.recursion.chain as recursion
 from headwise.analyses.recursion.degradation import distinct, repeated_share, similarity
 from headwise.analyses.recursion.settings import Arm, Recursion
 from headwise.analyses.recursion.summarize_chains import onsets
+from headwise.analyses.specialization.few_prompts import specialization_of
 from headwise.models.generation import GenerationError, write
 from headwise.models.load import load_checkpoint
 from headwise.models.save import save_checkpoint
@@ -115,7 +115,7 @@ def test_a_tokenizer_that_adds_no_first_token_gets_none(place, tmp_path):
         previous = expected.tokens
         read.append(previous)
     for text, value in zip(read, specialization["value"], strict=True):
-        assert value == response.specialization(model, [EncodedPrompt("p", text)], ["hellinger"])["hellinger"][0]
+        assert value == specialization_of(model, [EncodedPrompt("p", text)], ["hellinger"])["hellinger"][0]
     with_bos = tmp_path / "with_bos"
     settings = Extraction(device="cpu", first_token="bos")
     assert run(tmp_path / "bare", with_bos, settings=GREEDY, extraction=settings)[0]["text"].tolist() == (
