@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from headwise.analyses.dose.settings import Dose, descendants_of
 from headwise.analyses.noise.bases import probed_descendants
-from headwise.analyses.noise.settings import Noise, Probe, measured_bases
+from headwise.analyses.noise.settings import Noise, Probe, Scale, measured_bases
 from headwise.analyses.recursion.settings import Recursion
 from headwise.analyses.stability.jobs import refits_of
 from headwise.analyses.stability.settings import Stability
@@ -162,7 +162,7 @@ def _perturbation(plan: Plan, jobs: Jobs, gpus: int) -> float:
 
 
 def _noise(plan: Plan, name: str, noise: Noise, gpus: int) -> float:
-    sigmas = {"absolute": len(noise.sigmas("absolute")), "relative": len(noise.sigmas("relative"))}
+    sigmas = {scale: len(noise.sigmas(scale)) for scale in Scale}
     own, shape, tokens = noise.specialization, plan.shape(name), plan.tokens(name)
     losses = len(noise.sites) * sum(sigmas.values()) * len(noise.regions) * noise.draws
     read = noise.excerpts * noise.tokens

@@ -13,10 +13,8 @@ from headwise.analyses.noise.rows import (
     Kind,
     NoiseContrast,
     ProbeResponse,
-    Region,
-    Scale,
-    Site,
 )
+from headwise.analyses.noise.settings import Region, Scale, Site
 from headwise.statistics.ratio_verdict import RatioVerdict
 from headwise.statistics.result import joined
 from headwise.study.study import Study

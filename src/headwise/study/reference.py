@@ -41,6 +41,7 @@ def schema_text(schema: Mapping[str, Any]) -> str:
 def study_reference() -> str:
     """Every field of a study file in Markdown: one table per section, in the order of the models."""
     schema = study_schema()
+    schema = _with_choices(schema, schema["$defs"])
     return "\n\n".join(_section(schema, schema["$defs"], "", "Top level")) + "\n"
 
 
@@ -54,6 +55,18 @@ def with_reference(path: Path) -> str:
     if not begin or not end:
         raise ValueError(f"{path}: no place for the reference: add these two lines to it:\n{BEGIN}\n{END}")
     return f"{before}{BEGIN}\n\n{study_reference()}\n{END}{after}"
+
+
+def _with_choices(part: Any, definitions: Schema) -> Any:
+    """The schema, in which each list of values of an enum stands where it is used: only sections are referred to."""
+    if isinstance(part, list):
+        return [_with_choices(each, definitions) for each in part]
+    if not isinstance(part, Mapping):
+        return part
+    named = definitions.get(str(part.get("$ref", "")).split("/")[-1], {})
+    if "enum" in named:
+        return {**named, **{key: value for key, value in part.items() if key != "$ref"}}
+    return {key: _with_choices(value, definitions) for key, value in part.items()}
 
 
 def _section(section: Schema, definitions: Schema, path: str, heading: str) -> Iterator[str]:

@@ -29,8 +29,8 @@ def perturbation_settings(study: "Study", base: str) -> dict[str, Any]:
     and value heads are duplicated, and the names of estimators."""
     noise, probe = study.find(Noise), study.find(Probe)
     return {
-        "noise": noise.model_dump() if noise and base in measured_bases(study, noise) else None,
-        "probe": probe.model_dump() if probe and base in measured_bases(study, probe) else None,
+        "noise": noise.model_dump(mode="json") if noise and base in measured_bases(study, noise) else None,
+        "probe": probe.model_dump(mode="json") if probe and base in measured_bases(study, probe) else None,
         "duplicate": noise is not None and base in noise.duplicate,
         "estimators": study.specialization.estimators,
     }

@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from headwise.analyses.noise import rows
 from headwise.analyses.noise.draws import NoiseRow, standard_noise
-from headwise.analyses.noise.settings import NoiseSite, Region, Scale
+from headwise.analyses.noise.rows import Heads
+from headwise.analyses.noise.settings import Region, Scale, Site
 from headwise.analyses.noise.sites import clean_rms, perturbing, region_layers
 
 
@@ -18,7 +18,7 @@ from headwise.analyses.noise.sites import clean_rms, perturbing, region_layers
 class Dose:
     """Normal noise of standard deviation `sigma` at a site in a region; `scale` says in which unit sigma is."""
 
-    site: NoiseSite
+    site: Site
     scale: Scale
     region: Region
     sigma: float
@@ -28,12 +28,7 @@ class Dose:
 
     def columns(self) -> dict[str, Any]:
         """Site, scale, region and sigma as cells of a row (`rows.AtDose`)."""
-        return {
-            "site": rows.Site(self.site),
-            "scale": rows.Scale(self.scale),
-            "region": rows.Region(self.region),
-            "sigma": self.sigma,
-        }
+        return {"site": self.site, "scale": self.scale, "region": self.region, "sigma": self.sigma}
 
 
 @dataclass
@@ -48,8 +43,8 @@ class Subject:
     model: PreTrainedModel
     seed: int
     reference: Tensor
-    heads: rows.Heads = rows.Heads.AS_MADE
-    _rms: dict[NoiseSite, dict[int, float]] = field(default_factory=dict)
+    heads: Heads = Heads.AS_MADE
+    _rms: dict[Site, dict[int, float]] = field(default_factory=dict)
 
     @contextmanager
     def under(self, dose: Dose, rows: tuple[NoiseRow, ...]) -> Iterator[None]:
@@ -60,7 +55,7 @@ class Subject:
         the site cannot be reached or the region holds no layer.
         """
         layers = region_layers(self.model, dose.region)
-        factor = dict.fromkeys(layers, 1.0) if dose.scale == "absolute" else self.rms(dose.site)
+        factor = dict.fromkeys(layers, 1.0) if dose.scale == Scale.ABSOLUTE else self.rms(dose.site)
 
         def noise(layer: int, shape: tuple[int, ...]) -> Tensor:
             return dose.sigma * factor[layer] * standard_noise(self.seed, rows, layer, shape)
@@ -68,7 +63,7 @@ class Subject:
         with perturbing(self.model, dose.site, layers, noise):
             yield
 
-    def rms(self, site: NoiseSite) -> dict[int, float]:
+    def rms(self, site: Site) -> dict[int, float]:
         """RMS of the site's clean activations on the reference texts, by layer."""
         if site not in self._rms:
             self._rms[site] = clean_rms(self.model, site, self.reference)

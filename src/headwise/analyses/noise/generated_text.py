@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from headwise.analyses.noise.dose import Dose, Subject
 from headwise.analyses.noise.draws import NoiseRow
 from headwise.analyses.noise.rows import GeneratedText
+from headwise.analyses.noise.settings import Region, Scale, Site
 from headwise.models.generation import GenerationError, Written, write
 from headwise.models.load import input_device
 from headwise.study.prompts import EncodedPrompt
@@ -29,7 +30,7 @@ def generated_text(
 ) -> Iterator[GeneratedText]:
     """Text under noise after all output projections, greedily chosen: one row per σ, prompt and draw."""
     for sigma in sigmas:
-        dose = Dose("attention_output", "absolute", "all", sigma)
+        dose = Dose(Site.ATTENTION_OUTPUT, Scale.ABSOLUTE, Region.ALL, sigma)
         for prompt in prompts:
             rows = tuple(NoiseRow(draw, prompt.id) for draw in range(draws))
             inputs = torch.tensor([prompt.token_ids] * draws, device=input_device(subject.model))

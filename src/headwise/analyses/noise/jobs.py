@@ -50,7 +50,7 @@ def response_arguments(study: Study) -> dict[str, Any]:
             "bases": {model.name: getattr(model, "base", None) for model in study.models},
             "reference": study.reference(),
             "primary": study.comparison.primary,
-            "probe": probe.model_dump() if probe else None,
+            "probe": probe.model_dump(mode="json") if probe else None,
             "comparison": study.comparison.model_dump(),
         }
     }

@@ -15,13 +15,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from headwise.analyses.noise.dose import Dose, Subject
 from headwise.analyses.noise.draws import NoiseRow
 from headwise.analyses.noise.rows import LossUnderNoise
-from headwise.analyses.noise.settings import Noise, NoiseSite, Region, Scale
+from headwise.analyses.noise.settings import Noise, Region, Scale, Site
 from headwise.models.excerpts import held_out_excerpts, losses_per_excerpt, texts_per_pass
 from headwise.models.finite import NotFiniteError, why_not_finite
 from headwise.models.load import input_device
 from headwise.study.extraction import FirstToken
-
-SCALES: tuple[Scale, ...] = ("absolute", "relative")
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def held_out_text(
 
 def doses(settings: Noise) -> list[Dose]:
     """Every site × scale × region × σ above 0 whose loss is measured, in the order of the study file, σ ascending."""
-    return _grid(settings, settings.sites, SCALES, settings.regions)
+    return _grid(settings, settings.sites, tuple(Scale), settings.regions)
 
 
 def specialization_doses(settings: Noise) -> list[Dose]:
@@ -57,9 +55,7 @@ def specialization_doses(settings: Noise) -> list[Dose]:
     return _grid(settings, declared.sites, declared.scales, declared.regions)
 
 
-def _grid(
-    settings: Noise, sites: Sequence[NoiseSite], scales: Sequence[Scale], regions: Sequence[Region]
-) -> list[Dose]:
+def _grid(settings: Noise, sites: Sequence[Site], scales: Sequence[Scale], regions: Sequence[Region]) -> list[Dose]:
     return [
         Dose(site, scale, region, sigma)
         for site in sites

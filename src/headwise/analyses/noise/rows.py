@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
+from headwise.analyses.noise.settings import Region, Scale, Site
 from headwise.report.rows import IS_OUT_OF_BAND, REASON
 from headwise.statistics.procedures import Procedure
 from headwise.statistics.ratio_verdict import RatioVerdict
@@ -15,37 +16,6 @@ class Heads(StrEnum):
 
     AS_MADE = "as made"
     DUPLICATED = "duplicated"
-
-
-class Site(StrEnum):
-    """Where noise is added."""
-
-    ATTENTION_OUTPUT = "attention_output"
-    RESIDUAL = "residual"
-    ATTENTION_LOGITS = "attention_logits"
-    KEYS = "keys"
-    VALUES = "values"
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether heads of a group share what noise is added to."""
-        return self in (Site.KEYS, Site.VALUES)
-
-
-class Scale(StrEnum):
-    """Unit of σ: that of the activations, or the RMS of each layer's clean activations."""
-
-    ABSOLUTE = "absolute"
-    RELATIVE = "relative"
-
-
-class Region(StrEnum):
-    """Attention layers: all, or a third of them."""
-
-    ALL = "all"
-    EARLY = "early"
-    MIDDLE = "middle"
-    LATE = "late"
 
 
 class Experiment(StrEnum):

@@ -1,9 +1,10 @@
 """The sections about perturbed models: noise of several doses, and the probe of one declared dose."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from headwise.study.decoders import decoders
 from headwise.study.section import ONCE, Name, Positive, Rate, Section, Whole
@@ -11,12 +12,54 @@ from headwise.study.section import ONCE, Name, Positive, Rate, Section, Whole
 if TYPE_CHECKING:
     from headwise.study.study import Study
 
-Site = Literal["attention_output", "residual", "attention_logits"]
-# Of losses alone: keys and values are reached in the call of attention, which measuring estimators needs itself.
-NoiseSite = Literal[Site, "keys", "values"]
-Scale = Literal["absolute", "relative"]
-Region = Literal["all", "early", "middle", "late"]
-SITES: tuple[Site, ...] = get_args(Site)
+
+class Site(StrEnum):
+    """Where noise is added."""
+
+    ATTENTION_OUTPUT = "attention_output"
+    RESIDUAL = "residual"
+    ATTENTION_LOGITS = "attention_logits"
+    KEYS = "keys"
+    VALUES = "values"
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether heads of a group share what noise is added to."""
+        return self in (Site.KEYS, Site.VALUES)
+
+
+class Scale(StrEnum):
+    """Unit of σ: that of the activations, or the RMS of each layer's clean activations."""
+
+    ABSOLUTE = "absolute"
+    RELATIVE = "relative"
+
+
+class Region(StrEnum):
+    """Attention layers: all, or a third of them."""
+
+    ALL = "all"
+    EARLY = "early"
+    MIDDLE = "middle"
+    LATE = "late"
+
+
+# Where estimators can be measured under noise.
+SITES = (Site.ATTENTION_OUTPUT, Site.RESIDUAL, Site.ATTENTION_LOGITS)
+
+
+def _measurable(site: Site) -> Site:
+    if site not in SITES:
+        raise ValueError(
+            f"under noise in {site} only losses are measured: estimators need the call of attention themselves, in "
+            f"which keys and values are reached: choose from {', '.join(SITES)}"
+        )
+    return site
+
+
+EstimatorSite = Annotated[
+    Site, AfterValidator(_measurable), WithJsonSchema({"type": "string", "enum": [site.value for site in SITES]})
+]
 # Early and middle are a third of the attention layers each, rounded down: fewer layers leave them empty.
 LAYERS_FOR_THIRDS = 3
 Sigma = Annotated[float, Field(ge=0)]
@@ -25,9 +68,9 @@ Sigma = Annotated[float, Field(ge=0)]
 class NoiseSpecialization(Section):
     """Where in the noise experiment the response of the estimators is measured besides that of the loss."""
 
-    sites: Annotated[list[Site], ONCE] = Field(list(SITES), description="Sites; empty: at none")
-    scales: Annotated[list[Scale], ONCE] = Field(["absolute", "relative"], description="Scales")
-    regions: Annotated[list[Region], ONCE] = Field(["all"], description="Thirds of the attention layers, or all")
+    sites: Annotated[list[EstimatorSite], ONCE] = Field(list(SITES), description="Sites; empty: at none")
+    scales: Annotated[list[Scale], ONCE] = Field(list(Scale), description="Scales")
+    regions: Annotated[list[Region], ONCE] = Field([Region.ALL], description="Thirds of the attention layers, or all")
     prompts: Positive = Field(6, description="Prompts, spread evenly over the prompt set")
     draws: Positive = Field(1, description="Noise draws")
 
@@ -49,7 +92,7 @@ class Noise(Section):
     duplicate: Annotated[list[Name], ONCE] = Field(
         [], description="Of these, models that are measured a second time with key and value heads duplicated"
     )
-    sites: Annotated[list[NoiseSite], ONCE] = Field(
+    sites: Annotated[list[Site], ONCE] = Field(
         list(SITES),
         min_length=1,
         description="Where noise is added. keys, values: after their projection and position code, before query heads "
@@ -62,7 +105,7 @@ class Noise(Section):
         [0.1, 0.2, 0.5, 1.0], description="Standard deviations in units of the RMS of a layer's clean activations"
     )
     regions: Annotated[list[Region], ONCE] = Field(
-        ["all"], min_length=1, description="Thirds of the attention layers, or all"
+        [Region.ALL], min_length=1, description="Thirds of the attention layers, or all"
     )
     draws: Positive = Field(10, description="Draws of the noise; 20 or more where they are the units of replication")
     excerpts: Positive = Field(8, description="Excerpts of held-out text")
@@ -78,17 +121,17 @@ class Noise(Section):
 
     def sigmas(self, scale: Scale) -> list[float]:
         """The doses of a scale above 0, ascending; the clean model is always measured."""
-        return sorted(sigma for sigma in (self.absolute if scale == "absolute" else self.relative) if sigma > 0)
+        return sorted(sigma for sigma in (self.absolute if scale == Scale.ABSOLUTE else self.relative) if sigma > 0)
 
 
 class Probe(Section):
     """Response of the estimators to one declared dose, in bases and aligned models."""
 
     models: list[Name] | None = Field(None, description="Base models, each with its descendants; default: all")
-    site: Site = Field("attention_output", description="Where noise is added")
-    scale: Scale = Field("absolute", description="Unit of σ: absolute, or the RMS of a layer's clean activations")
+    site: EstimatorSite = Field(Site.ATTENTION_OUTPUT, description="Where noise is added")
+    scale: Scale = Field(Scale.ABSOLUTE, description="Unit of σ: absolute, or the RMS of a layer's clean activations")
     sigma: Rate = Field(0.05, description="Standard deviation of the noise")
-    region: Region = Field("all", description="A third of the attention layers, or all")
+    region: Region = Field(Region.ALL, description="A third of the attention layers, or all")
     prompts: Positive = Field(6, description="Prompts, spread evenly over the prompt set")
     draws: Positive = Field(1, description="Draws of the noise")
 
@@ -161,8 +204,8 @@ def _unknown_bases(study: "Study", field: str, names: list[str] | None) -> list[
     ]
 
 
-def _empty_regions(study: "Study", field: str, names: list[str], region: str) -> list[str]:
-    if region not in ("early", "middle"):
+def _empty_regions(study: "Study", field: str, names: list[str], region: Region) -> list[str]:
+    if region not in (Region.EARLY, Region.MIDDLE):
         return []
     shapes = decoders(study)
     return [

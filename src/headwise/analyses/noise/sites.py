@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from headwise.analyses.noise.rows import Site
-from headwise.analyses.noise.settings import NoiseSite, Region
+from headwise.analyses.noise.settings import Region, Site
 from headwise.analyses.specialization.estimators.entropy_profile import thirds
 from headwise.attention.capture import AttentionLayer, LayerAttention, attention_layers, capturing
 from headwise.attention.interface import EXACT, AttentionCall, intercepting
@@ -32,7 +31,7 @@ class PerturbationError(ValueError):
 def region_layers(model: PreTrainedModel, region: Region) -> list[int]:
     """Indices of the attention layers of a region of the depth. Raises PerturbationError where it holds none."""
     layers = [layer.index for layer in attention_layers(model)]
-    chosen = layers if region == "all" else layers[thirds(len(layers))[region]]
+    chosen = layers if region == Region.ALL else layers[thirds(len(layers))[region]]
     if not chosen:
         raise PerturbationError(
             f"model type '{model.config.model_type}': the region '{region}' of {len(layers)} attention layers holds no "
@@ -42,7 +41,7 @@ def region_layers(model: PreTrainedModel, region: Region) -> list[int]:
 
 
 @contextmanager
-def perturbing(model: PreTrainedModel, site: NoiseSite, layers: Sequence[int], noise: NoiseOf) -> Iterator[None]:
+def perturbing(model: PreTrainedModel, site: Site, layers: Sequence[int], noise: NoiseOf) -> Iterator[None]:
     """Within the block, `noise` is added to the site's activations in the layers with these indices.
 
     For attention_logits the model must attend eagerly within the block, by `model.set_attn_implementation("eager")`
@@ -50,18 +49,18 @@ def perturbing(model: PreTrainedModel, site: NoiseSite, layers: Sequence[int], n
     """
     chosen = [layer for layer in attention_layers(model) if layer.index in layers]
     with ExitStack() as undo:
-        if Site(site).is_shared:
+        if site.is_shared:
 
             def add(layer: int, values: Tensor) -> Tensor:
                 return values + noise(layer, tuple(values.shape[1:])).to(values)
 
             undo.enter_context(_changing_shared(model, site, chosen, add))
-        for layer in () if Site(site).is_shared else chosen:
+        for layer in () if site.is_shared else chosen:
             undo.callback(_add_noise(model, site, layer, noise).remove)
         yield
 
 
-def clean_rms(model: PreTrainedModel, site: NoiseSite, inputs: Tensor) -> dict[int, float]:
+def clean_rms(model: PreTrainedModel, site: Site, inputs: Tensor) -> dict[int, float]:
     """Root mean square of a site's activations by layer, over texts of equal length: token ids (texts, T).
 
     For attention_logits it is that of the scores less their mean over the keys that a query may attend to, since the
@@ -75,14 +74,14 @@ def clean_rms(model: PreTrainedModel, site: NoiseSite, inputs: Tensor) -> dict[i
         counts[layer] = counts.get(layer, 0) + values.numel()
 
     with torch.inference_mode(), ExitStack() as undo:
-        if site == "attention_logits":
+        if site == Site.ATTENTION_LOGITS:
             _check_interface(model, site)
             undo.enter_context(
                 capturing(model, lambda attention: count_in(attention.layer, _centred_logits(attention)))
             )
             for row in inputs:
                 model(input_ids=row[None], use_cache=False)
-        elif Site(site).is_shared:
+        elif site.is_shared:
 
             def seen(layer: int, values: Tensor) -> Tensor:
                 count_in(layer, values)
@@ -111,20 +110,22 @@ def _centred_logits(attention: LayerAttention) -> Tensor:
     return (logits - means)[seen]
 
 
-def _add_noise(model: PreTrainedModel, site: NoiseSite, layer: AttentionLayer, noise: NoiseOf) -> Any:
+def _add_noise(model: PreTrainedModel, site: Site, layer: AttentionLayer, noise: NoiseOf) -> Any:
     def add(module: nn.Module, values: Tensor) -> Tensor:
         drawn = noise(layer.index, tuple(values.shape[1:]))
         return values + drawn.to(values)
 
-    return _changing_logits(model, layer, noise) if site == "attention_logits" else _changing(model, site, layer, add)
+    return (
+        _changing_logits(model, layer, noise) if site == Site.ATTENTION_LOGITS else _changing(model, site, layer, add)
+    )
 
 
 def _changing(
-    model: PreTrainedModel, site: NoiseSite, layer: AttentionLayer, change: Callable[[nn.Module, Tensor], Tensor]
+    model: PreTrainedModel, site: Site, layer: AttentionLayer, change: Callable[[nn.Module, Tensor], Tensor]
 ) -> Any:
     """A hook that replaces the site's activations (batch, T, hidden) in one layer."""
     kind = model.config.model_type
-    if site == "attention_output":
+    if site == Site.ATTENTION_OUTPUT:
         if layer.projection is None:
             raise PerturbationError(
                 f"model type '{kind}', layer {layer.index}: the output projection is no plain matrix, so noise cannot "
@@ -147,7 +148,7 @@ def _changing(
 
 @contextmanager
 def _changing_shared(
-    model: PreTrainedModel, site: NoiseSite, layers: Sequence[AttentionLayer], change: Callable[[int, Tensor], Tensor]
+    model: PreTrainedModel, site: Site, layers: Sequence[AttentionLayer], change: Callable[[int, Tensor], Tensor]
 ) -> Iterator[None]:
     """Within the block, keys or values (batch, key-value heads, T, width) are changed before attention reads them."""
     _check_interface(model, site)
@@ -155,7 +156,7 @@ def _changing_shared(
 
     def attend(call: AttentionCall) -> Tensor:
         index = indices[call.module]
-        if site == "keys":
+        if site == Site.KEYS:
             call = replace(call, key=change(index, call.key))
         else:
             call = replace(call, value=change(index, call.value))
@@ -167,7 +168,7 @@ def _changing_shared(
 
 def _changing_logits(model: PreTrainedModel, layer: AttentionLayer, noise: NoiseOf) -> Any:
     """A hook that adds noise to the mask that eager attention adds to its scores right before the softmax."""
-    _check_interface(model, "attention_logits")
+    _check_interface(model, Site.ATTENTION_LOGITS)
     kind = model.config.model_type
     heads = model.config.get_text_config(decoder=True).num_attention_heads
 
@@ -189,7 +190,7 @@ def _changing_logits(model: PreTrainedModel, layer: AttentionLayer, noise: Noise
     return layer.module.register_forward_pre_hook(enter, with_kwargs=True)
 
 
-def _check_interface(model: PreTrainedModel, site: NoiseSite) -> None:
+def _check_interface(model: PreTrainedModel, site: Site) -> None:
     if not attention_layers(model)[0].uses_interface:
         raise PerturbationError(
             f"model type '{model.config.model_type}' computes attention outside of the attention interface of "

@@ -19,12 +19,10 @@ from headwise.analyses.noise.rows import (
     NoiseResponse,
     NoiseSensitivity,
     NoiseSharing,
-    Region,
-    Scale,
-    Site,
     Unit,
 )
 from headwise.analyses.noise.sensitivity import area, contrast, slope
+from headwise.analyses.noise.settings import Region, Scale, Site
 from headwise.runtime.parquet import read_metadata
 from headwise.statistics.generators import generator_for
 from headwise.statistics.intervals import t_interval

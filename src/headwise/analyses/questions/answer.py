@@ -12,7 +12,7 @@ from headwise.analyses.declaration.rows import DeclaredField
 from headwise.analyses.declaration.undeclared import why_undeclared
 from headwise.analyses.effects.rows import RefitEffect
 from headwise.analyses.noise.rows import NoiseContrast, NoiseSharing
-from headwise.analyses.questions.rows import Answer, AnswerRow, Claim, Scale
+from headwise.analyses.questions.rows import Answer, AnswerRow, Claim, Estimand
 from headwise.analyses.questions.settings import OF_PRIMARY, TESTED, Ask, Question
 from headwise.analyses.specialization.rows import ContrastRow, SpecializationRow
 from headwise.analyses.stability.rows import StabilityRow
@@ -194,7 +194,7 @@ def _evidence(
         site=question.site if question.ask in (Ask.NOISE, Ask.SHARING) else None,
         claim=Claim(question.claim),
         answer=Answer.UNDECIDED,
-        scale=Scale.ESTIMATOR if question.ask in OF_PRIMARY else Scale.LOG_RATIO,
+        estimand=Estimand.ESTIMATOR if question.ask in OF_PRIMARY else Estimand.LOG_RATIO,
         n=0,
         unit="refit",
         test="",
@@ -309,8 +309,8 @@ def _of_sharing(row: AnswerRow, sharing: pd.DataFrame, question: Question) -> An
 
 
 def _of_agreement(row: AnswerRow, stability: pd.DataFrame) -> AnswerRow:
-    row = replace(row, scale=Scale.AGREEMENT)
-    blank = ["part", "words", "refit", "layer", "head"]
+    row = replace(row, estimand=Estimand.AGREEMENT)
+    blank = ["taken_from", "words", "refit", "layer", "head"]
     own = stability[
         stability["group"].eq(str(row.group))
         & stability["analysis"].eq("head_stability")

@@ -12,7 +12,7 @@ from headwise.study.study import Study
 
 TABLES = (AnswerRow.table,)
 # The finished table that a question is answered from.
-NEEDED: dict[str, str] = {
+NEEDED: dict[Ask, str] = {
     Ask.EFFECT: "effect_refits",
     Ask.EFFECT_DIFFERENCE: "effect_refits",
     Ask.ARCHITECTURE: "specialization",

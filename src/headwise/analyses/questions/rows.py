@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from headwise.analyses.questions.settings import Ask
+from headwise.analyses.noise.settings import Site
+from headwise.analyses.questions.settings import Ask, Claim
 from headwise.report.rows import IS_OUT_OF_BAND, REASON
 from headwise.statistics.procedures import Procedure
 from headwise.tables.row import Row, column
@@ -19,15 +20,7 @@ class Answer(StrEnum):
     UNDECIDED = "undecided"
 
 
-class Claim(StrEnum):
-    """What yes means."""
-
-    DIFFERS = "differs"
-    RISES = "rises"
-    FALLS = "falls"
-
-
-class Scale(StrEnum):
+class Estimand(StrEnum):
     """What the estimate is."""
 
     ESTIMATOR = "estimator"
@@ -46,7 +39,7 @@ class Asked(Row):
     dose: int | None = column("Dose of the arm", default=None)
     group: str | None = column("Base model in question", default=None)
     reference: str | None = column("Base model that it is compared with", default=None)
-    site: str | None = column("Where noise is added", default=None)
+    site: Site | None = column("Where noise is added", default=None)
     claim: Claim = column("What yes means: any difference, or one of this sign")
 
 
@@ -59,7 +52,7 @@ class AnswerRow(Asked):
     answer: Answer = column(
         "yes; no: the other sign; equivalent to nothing: within the margin; undecided", heading="Answer"
     )
-    scale: Scale = column("What the estimate is: a change of the primary estimator, ln of a ratio, or a share")
+    estimand: Estimand = column("What the estimate is: a change of the primary estimator, ln of a ratio, or a share")
     estimate: float | None = column("Mean over refits, difference of means, or ln of a ratio", default=None)
     ci_low: float | None = column("Lower end of its interval, which covers 1 − level", default=None)
     ci_high: float | None = column("Upper end of it", default=None)

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
+from headwise.analyses.noise.settings import Scale, Site
 from headwise.statistics.attainable import of_sign_flips, of_splits
 from headwise.study.arms import arms
 from headwise.study.section import Name, Positive, Rate, Section
@@ -35,12 +36,20 @@ OF_METHOD = (Ask.EFFECT, Ask.EFFECT_DIFFERENCE, Ask.CHANGE)
 OF_PRIMARY = (Ask.EFFECT, Ask.EFFECT_DIFFERENCE, Ask.ARCHITECTURE, Ask.CHANGE)
 
 
+class Claim(StrEnum):
+    """What yes means."""
+
+    DIFFERS = "differs"
+    RISES = "rises"
+    FALLS = "falls"
+
+
 class Question(Section):
     """A question that the study answers: yes, no, equivalent to nothing, or undecided."""
 
     name: Name = Field(description="Short name, unique in the study")
     title: str = Field("", description="The question in words, as the page has it; default: made from the fields below")
-    ask: Literal["effect", "effect_difference", "architecture", "change", "noise", "sharing", "agreement"] = Field(
+    ask: Ask = Field(
         description="effect: alignment beyond its placebo, over refits of all bases; effect_difference: that of "
         "`group` against `reference`; architecture: the primary estimator of a base against the reference's; change: "
         "mean change under a method over families, without a placebo; noise: area under the loss against noise, of "
@@ -53,12 +62,10 @@ class Question(Section):
     reference: Name | None = Field(
         None, description="Base model that it is compared with; default: the study's reference"
     )
-    site: Literal["attention_output", "residual", "attention_logits", "keys", "values"] = Field(
-        "attention_output", description="Where noise is added (noise, sharing)"
-    )
-    scale: Literal["absolute", "relative"] = Field("relative", description="Unit of the noise (noise, sharing)")
-    claim: Literal["differs", "rises", "falls"] = Field(
-        "differs", description="What yes means: any difference, or one of this sign; no: the other sign"
+    site: Site = Field(Site.ATTENTION_OUTPUT, description="Where noise is added (noise, sharing)")
+    scale: Scale = Field(Scale.RELATIVE, description="Unit of the noise (noise, sharing)")
+    claim: Claim = Field(
+        Claim.DIFFERS, description="What yes means: any difference, or one of this sign; no: the other sign"
     )
     published: float | None = Field(
         None,

@@ -74,7 +74,9 @@ def _parity(name: str, without: Group, decayed: Group, margin: float, settings: 
     if not min(map(len, losses)):
         return
     interval = welch_interval(losses[0], losses[1], 2 * settings.level)
-    row = StabilityRow(name, Analysis.PARITY, CORRECTED, measure=Measure.LOSS, part=HELD_OUT).with_interval(interval)
+    row = StabilityRow(name, Analysis.PARITY, CORRECTED, measure=Measure.LOSS, taken_from=HELD_OUT).with_interval(
+        interval
+    )
     within = (
         interval.low is not None
         and interval.high is not None
@@ -83,7 +85,7 @@ def _parity(name: str, without: Group, decayed: Group, margin: float, settings: 
     yield replace(row, margin=margin, within_margin=within)
     ratio = np.exp(losses[0]).mean() - np.exp(losses[1]).mean()
     published = StabilityRow(
-        name, Analysis.PARITY, PUBLISHED, measure=Measure.PERPLEXITY, part=HELD_OUT, n=sum(map(len, losses))
+        name, Analysis.PARITY, PUBLISHED, measure=Measure.PERPLEXITY, taken_from=HELD_OUT, n=sum(map(len, losses))
     )
     yield published.with_value(float(ratio), "the loss is not finite")
 
@@ -98,7 +100,7 @@ def _norm_change(name: str, without: Group, decayed: Group, settings: Comparison
         scale = of_refits[1].mean()
         interval = welch_interval(of_refits[0] / scale, of_refits[1] / scale, settings.level)
         yield StabilityRow(
-            name, Analysis.NORM_CHANGE, CORRECTED, measure=Measure.RELATIVE_NORM, part=matrix
+            name, Analysis.NORM_CHANGE, CORRECTED, measure=Measure.RELATIVE_NORM, taken_from=matrix
         ).with_interval(interval)
 
 

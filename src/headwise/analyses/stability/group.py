@@ -8,7 +8,16 @@ import numpy as np
 import pandas as pd
 
 from headwise.analyses.stability.group_rows import COMPARED, PROBED, Beginning, HeadSimilarity
-from headwise.analyses.stability.names import TRAINED, Analysis, Measure, Pairing, Part, Replacement, Version, Weights
+from headwise.analyses.stability.names import (
+    TRAINED,
+    Analysis,
+    Measure,
+    Pairing,
+    Replacement,
+    TakenFrom,
+    Version,
+    Weights,
+)
 from headwise.runtime.parquet import read_metadata
 from headwise.statistics.arrays import FloatArray
 from headwise.tables.files import read_rows
@@ -67,7 +76,7 @@ class Group:
         ]
         return self._spread(rows, ["refit", "other", "layer"])
 
-    def residual_values(self, kernel: Measure, site: Part, weights: Weights = TRAINED) -> FloatArray:
+    def residual_values(self, kernel: Measure, site: TakenFrom, weights: Weights = TRAINED) -> FloatArray:
         """CKA of pairs of refits: (R, R, L), NaN on the diagonal; symmetric."""
         rows = self.residual[
             self.residual["weights"].eq(weights) & self.residual["kernel"].eq(kernel) & self.residual["site"].eq(site)
@@ -96,17 +105,17 @@ class Group:
         ]
         return self._spread(rows, ["refit", "layer", "head"])
 
-    def importance_values(self, column: str, text: Part, replacement: Replacement) -> FloatArray:
+    def importance_values(self, column: str, text: TakenFrom, replacement: Replacement) -> FloatArray:
         """What the loss of a head costs: (R, L, H), or (1, L, H) where one refit was measured."""
         rows = self.importance[self.importance["text"].eq(text) & self.importance["replacement"].eq(replacement)]
         return self._spread(rows.rename(columns={column: "value"}), ["refit", "layer", "head"])
 
-    def norm_values(self, matrix: Part, version: Version) -> FloatArray:
+    def norm_values(self, matrix: TakenFrom, version: Version) -> FloatArray:
         """Frobenius norms: (R, L); NaN where the matrix was not found."""
         rows = self.norms[self.norms["matrix"].eq(matrix) & self.norms["version"].eq(version)]
         return self._spread(rows.rename(columns={"norm": "value"}), ["refit", "layer"])
 
-    def held_out_losses(self, text: Part) -> FloatArray:
+    def held_out_losses(self, text: TakenFrom) -> FloatArray:
         """Loss of the whole models on a text, nats per token: (R,)."""
         rows = self.losses[self.losses["text"].eq(text)]
         return rows.sort_values("refit")["loss_nats"].to_numpy(np.float64)

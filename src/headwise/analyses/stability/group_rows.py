@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from headwise.analyses.stability.names import Analysis, Measure, Pairing, Part, Replacement, Version, Weights
+from headwise.analyses.stability.names import Analysis, Measure, Pairing, Replacement, TakenFrom, Version, Weights
 from headwise.tables.row import Row, column
 
 REFIT = "Position of the refit in its group"
@@ -30,7 +30,7 @@ class StreamSimilarity(Row):
     table: ClassVar[str] = "residual"
     weights: Weights = column("trained; random: models with random weights, the control")
     layer: int = column(LAYER)
-    site: Part = column("Where the stream is read")
+    site: TakenFrom = column("Where the stream is read")
     kernel: Measure = column("Kernel and estimate")
     refit: int = column(REFIT)
     other: int = column(OTHER_REFIT)
@@ -62,7 +62,7 @@ class HeadImportance(Row):
     refit: int = column(REFIT)
     layer: int = column(LAYER)
     head: int = column(HEAD)
-    text: Part = column("What the loss is measured on")
+    text: TakenFrom = column("What the loss is measured on")
     replacement: Replacement = column("What stands in place of the head's output")
     delta_perplexity: float | None = column("Change of perplexity; null beyond the largest number", default=None)
     delta_loss_nats: float = column("Change of the mean loss", unit="nats per token")
@@ -74,7 +74,7 @@ class ModelLoss(Row):
 
     table: ClassVar[str] = "losses"
     refit: int = column(REFIT)
-    text: Part = column("What the loss is measured on")
+    text: TakenFrom = column("What the loss is measured on")
     loss_nats: float = column("Mean loss", unit="nats per token")
     tokens: int = column("Tokens that were predicted")
 
@@ -86,7 +86,7 @@ class MatrixNorm(Row):
     table: ClassVar[str] = "norms"
     refit: int = column(REFIT)
     layer: int = column(LAYER)
-    matrix: Part = column("Which matrix")
+    matrix: TakenFrom = column("Which matrix")
     version: Version = column("published: as TransformerLens loads the matrix; corrected: as it is")
     norm: float | None = column("Its Frobenius norm", default=None)
 

@@ -19,7 +19,7 @@ from headwise.analyses.stability.ablation import (
 )
 from headwise.analyses.stability.functions import Texts, profiles
 from headwise.analyses.stability.group_rows import HeadImportance, ModelLoss
-from headwise.analyses.stability.names import HELD_OUT, Part, Replacement
+from headwise.analyses.stability.names import HELD_OUT, Replacement, TakenFrom
 from headwise.analyses.stability.settings import Stability
 from headwise.models.excerpts import EVALUATED_EXCERPTS, held_out_excerpts
 from headwise.models.resources import TEXTS_AT_ONCE
@@ -67,7 +67,7 @@ class Ablated:
     profiles: dict[int, Texts] = field(default_factory=dict)
 
 
-def head_importance(model: PreTrainedModel, batches: Sequence[Batch], text: Part, refit: int) -> Ablated:
+def head_importance(model: PreTrainedModel, batches: Sequence[Batch], text: TakenFrom, refit: int) -> Ablated:
     """The loss on a text, and what each head's ablation costs: zero and mean on held-out text, on prompts as published.
 
     Nothing without text.

@@ -63,7 +63,9 @@ def residual_rows(group: Group, settings: Comparison) -> Iterator[StabilityRow]:
             intervals = refit_intervals(pairs, outcomes, rng, settings.resamples, settings.level)
             for place, layer in enumerate([*group.layers, None]):
                 interval, corrected = intervals[place], intervals[place + pairs.shape[2] + 1]
-                row = StabilityRow(group.name, Analysis.RESIDUAL, CORRECTED, measure=kernel, part=site, layer=layer)
+                row = StabilityRow(
+                    group.name, Analysis.RESIDUAL, CORRECTED, measure=kernel, taken_from=site, layer=layer
+                )
                 row = (
                     row.with_interval(interval)
                     if interval.estimate is not None
@@ -86,7 +88,7 @@ def _published_residual(group: Group, pairs: FloatArray, chance: FloatArray) -> 
         value = values[place] if layer is not None else values.mean()
         level = chance[place] if layer is not None else chance.mean()
         row = StabilityRow(
-            group.name, Analysis.RESIDUAL, PUBLISHED, measure=RBF_BIASED, part=BEFORE, layer=layer, n=refits
+            group.name, Analysis.RESIDUAL, PUBLISHED, measure=RBF_BIASED, taken_from=BEFORE, layer=layer, n=refits
         )
         row = row.with_value(float(value), NO_VARIATION)
         yield row.with_chance(float(with_itself(level)), float(chance_corrected(value, with_itself(level))))
@@ -102,7 +104,7 @@ def importance_rows(group: Group, settings: Comparison) -> Iterator[StabilityRow
         (CORRECTED, "delta_loss_nats", HELD_OUT, Replacement.MEAN),
     ):
         values = group.importance_values(column, text, replacement)
-        row = StabilityRow(group.name, Analysis.IMPORTANCE, version, measure=ABLATION[replacement], part=text)
+        row = StabilityRow(group.name, Analysis.IMPORTANCE, version, measure=ABLATION[replacement], taken_from=text)
         for refit, place, head in np.ndindex(*values.shape):
             single = replace(row, refit=refit, layer=group.layers[place], head=head)
             yield single.with_value(float(values[refit, place, head]), "the loss is not finite")
@@ -131,7 +133,7 @@ def weight_rows(group: Group, settings: Comparison) -> Iterator[StabilityRow]:
         tests = []
         for matrix in MATRICES:
             norms = group.norm_values(matrix, version)
-            row = StabilityRow(group.name, Analysis.WEIGHT_NORM, version, measure=Measure.FROBENIUS, part=matrix)
+            row = StabilityRow(group.name, Analysis.WEIGHT_NORM, version, measure=Measure.FROBENIUS, taken_from=matrix)
             if not norms.size:
                 yield row.with_value(np.nan, NOT_FOUND)
                 continue

@@ -79,7 +79,7 @@ class Replacement(StrEnum):
     VALUE_BIAS = "value_bias"
 
 
-class Part(StrEnum):
+class TakenFrom(StrEnum):
     """Where the residual stream is read, a matrix of a layer, or the text that a loss is measured on."""
 
     BEFORE = "before_attention"
@@ -96,9 +96,9 @@ class Part(StrEnum):
 
 PUBLISHED, CORRECTED = Version.PUBLISHED, Version.CORRECTED
 TRAINED, RANDOM = Weights.TRAINED, Weights.RANDOM
-BEFORE, AFTER, HELD_OUT, PROMPTS = Part.BEFORE, Part.AFTER, Part.HELD_OUT, Part.PROMPTS
+BEFORE, AFTER, HELD_OUT, PROMPTS = TakenFrom.BEFORE, TakenFrom.AFTER, TakenFrom.HELD_OUT, TakenFrom.PROMPTS
 SITES = (BEFORE, AFTER)
-MATRICES = (Part.W_Q, Part.W_K, Part.W_V, Part.W_O, Part.W_IN, Part.W_OUT)
+MATRICES = (TakenFrom.W_Q, TakenFrom.W_K, TakenFrom.W_V, TakenFrom.W_O, TakenFrom.W_IN, TakenFrom.W_OUT)
 # What the ablation with each replacement is called.
 ABLATION = {
     Replacement.ZERO: Measure.ZERO_ABLATION,

@@ -156,7 +156,7 @@ def _importance(group: Group, version: Version, settings: Comparison) -> Iterato
 
 def _residual(rows: list[StabilityRow], group: Group, version: Version) -> Iterator[StabilityQuantity]:
     kernel = RBF_BIASED if version == PUBLISHED else LINEAR_DEBIASED
-    stream = _find(rows, analysis=Analysis.RESIDUAL, version=version, measure=kernel, part=BEFORE, layer=None)
+    stream = _find(rows, analysis=Analysis.RESIDUAL, version=version, measure=kernel, taken_from=BEFORE, layer=None)
     heads = _find(
         rows, analysis=Analysis.HEAD_STABILITY, version=version, measure=WHOLE.measure, layer=None, words=None
     )

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from headwise.analyses.stability.names import AFTER, BEFORE, Part
+from headwise.analyses.stability.names import AFTER, BEFORE, TakenFrom
 from headwise.attention.capture import AttentionLayer, attention_layers
 from headwise.study.prompts import EncodedPrompt
 
-Streams = dict[tuple[int, Part], Tensor]
+Streams = dict[tuple[int, TakenFrom], Tensor]
 
 
 @contextmanager
@@ -61,7 +61,7 @@ class _Reader:
         written = output[0] if isinstance(output, tuple | list) else output
         self._keep(AFTER, self.entered + written if self.adds else written)
 
-    def _keep(self, site: Part, stream: Tensor) -> None:
+    def _keep(self, site: TakenFrom, stream: Tensor) -> None:
         stream = stream[0].detach().double().cpu()
         self.streams[self.layer, site] = stream - stream.mean(-1, keepdim=True) if self.centre else stream
 

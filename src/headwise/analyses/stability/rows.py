@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from headwise.analyses.stability.names import Analysis, Measure, Part, Version, Weights
+from headwise.analyses.stability.names import Analysis, Measure, TakenFrom, Version, Weights
 from headwise.report.rows import IS_OUT_OF_BAND
 from headwise.statistics.intervals import Interval
 from headwise.statistics.multiplicity import benjamini_hochberg
@@ -30,7 +30,7 @@ class StabilityRow(Row):
     version: Version = column(VERSION)
     weights: Weights = column(WEIGHTS, default=Weights.TRAINED)
     measure: Measure = column("What is compared, or how", default=Measure.COSINE)
-    part: Part | None = column("Site of the residual stream, matrix, or text; null: attention", default=None)
+    taken_from: TakenFrom | None = column("Site of the residual stream, matrix, or text; null: attention", default=None)
     words: int | None = column("Prompts cut to their first words; null: whole prompts", default=None)
     refit: int | None = column("Position of the refit in its group; null: all of them", default=None)
     layer: int | None = column("Layer; null: the model, as the mean over layers", default=None)

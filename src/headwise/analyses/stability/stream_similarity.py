@@ -8,14 +8,14 @@ from transformers import PreTrainedModel
 
 from headwise.analyses.stability.cka import cka
 from headwise.analyses.stability.group_rows import StreamSimilarity
-from headwise.analyses.stability.names import SITES, TRAINED, Part, Weights
+from headwise.analyses.stability.names import SITES, TRAINED, TakenFrom, Weights
 from headwise.analyses.stability.residual import read_prompt, residual_streams
 from headwise.runtime.progress import track
 from headwise.statistics.arrays import FloatArray
 from headwise.study.prompts import EncodedPrompt
 
 # By weights, layer and site the stream of each refit: (tokens, hidden).
-RefitStreams = dict[tuple[Weights, int, Part], list[FloatArray]]
+RefitStreams = dict[tuple[Weights, int, TakenFrom], list[FloatArray]]
 
 
 def spread_over(prompts: Sequence[EncodedPrompt], most: int | None) -> list[EncodedPrompt]:
@@ -37,7 +37,7 @@ def read_streams(
 ) -> None:
     """Append the residual stream of a model on a selection of prompts: (tokens, hidden) for each layer and site."""
     chosen = spread_over(prompts, most)
-    parts: dict[tuple[int, Part], list[FloatArray]] = {}
+    parts: dict[tuple[int, TakenFrom], list[FloatArray]] = {}
     with residual_streams(model) as current:
         for prompt in track(chosen, "residual stream", len(chosen)):
             read_prompt(model, prompt)

@@ -9,19 +9,19 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from headwise.analyses.stability.group_rows import MatrixNorm
-from headwise.analyses.stability.names import MATRICES, Part, Version
+from headwise.analyses.stability.names import MATRICES, TakenFrom, Version
 from headwise.analyses.stability.residual import has_layer_norm, surroundings
 from headwise.attention.capture import AttentionLayer, attention_layers
 
 # What the modules of transformers call them.
 _QUERY_KEY_VALUE = {
-    **dict.fromkeys(("q_proj", "query", "q_lin"), Part.W_Q),
-    **dict.fromkeys(("k_proj", "key", "k_lin"), Part.W_K),
-    **dict.fromkeys(("v_proj", "value", "v_lin"), Part.W_V),
+    **dict.fromkeys(("q_proj", "query", "q_lin"), TakenFrom.W_Q),
+    **dict.fromkeys(("k_proj", "key", "k_lin"), TakenFrom.W_K),
+    **dict.fromkeys(("v_proj", "value", "v_lin"), TakenFrom.W_V),
 }
 _FEED_FORWARD = {
-    **dict.fromkeys(("gate_proj", "up_proj", "c_fc", "dense_h_to_4h", "fc1", "fc_in", "lin1"), Part.W_IN),
-    **dict.fromkeys(("down_proj", "c_proj", "dense_4h_to_h", "fc2", "fc_out", "lin2"), Part.W_OUT),
+    **dict.fromkeys(("gate_proj", "up_proj", "c_fc", "dense_h_to_4h", "fc1", "fc_in", "lin1"), TakenFrom.W_IN),
+    **dict.fromkeys(("down_proj", "c_proj", "dense_4h_to_h", "fc2", "fc_out", "lin2"), TakenFrom.W_OUT),
 }
 # One module for queries, keys and values: side by side, or head by head.
 _SIDE_BY_SIDE, _HEAD_BY_HEAD = ("c_attn",), ("query_key_value",)
@@ -44,7 +44,7 @@ def matrix_norms(model: PreTrainedModel, refit: int) -> Iterator[MatrixNorm]:
                 yield MatrixNorm(refit=refit, layer=layer, matrix=matrix, version=version, norm=norm)
 
 
-def layer_norms(model: PreTrainedModel, published: bool) -> dict[int, dict[Part, float]]:
+def layer_norms(model: PreTrainedModel, published: bool) -> dict[int, dict[TakenFrom, float]]:
     """Norms of MATRICES by layer index; a matrix that is not found is missing. Gates count as part of W_in.
 
     published: of matrices that write into the residual stream of a model with LayerNorm, the mean over hidden units is
@@ -54,23 +54,25 @@ def layer_norms(model: PreTrainedModel, published: bool) -> dict[int, dict[Part,
     return {layer.index: _norms(model, layer, centre) for layer in attention_layers(model)}
 
 
-def _norms(model: PreTrainedModel, layer: AttentionLayer, centre: bool) -> dict[Part, float]:
-    found: dict[Part, list[Tensor]] = {}
+def _norms(model: PreTrainedModel, layer: AttentionLayer, centre: bool) -> dict[TakenFrom, float]:
+    found: dict[TakenFrom, list[Tensor]] = {}
     attention = dict(layer.module.named_modules())
     for name, module in attention.items():
         last = name.rpartition(".")[2]
         if last in _QUERY_KEY_VALUE and isinstance(module, nn.Linear):
             found[_QUERY_KEY_VALUE[last]] = [_matrix(module)]
         elif last in _SIDE_BY_SIDE + _HEAD_BY_HEAD and isinstance(module, nn.Linear | Conv1D):
-            found |= dict(zip((Part.W_Q, Part.W_K, Part.W_V), _split(model, _matrix(module), last), strict=False))
+            found |= dict(
+                zip((TakenFrom.W_Q, TakenFrom.W_K, TakenFrom.W_V), _split(model, _matrix(module), last), strict=False)
+            )
     if layer.projection is not None:
-        found[Part.W_O] = [into_stream(layer.projection, centre)]
+        found[TakenFrom.W_O] = [into_stream(layer.projection, centre)]
     block, _, _ = surroundings(model, layer)
     inside = set(attention.values())
     for name, module in block.named_modules():
         kind = _FEED_FORWARD.get(name.rpartition(".")[2])
         if kind is not None and module not in inside and isinstance(module, nn.Linear | Conv1D):
-            matrix = into_stream(module, centre) if kind == Part.W_OUT else _matrix(module)
+            matrix = into_stream(module, centre) if kind == TakenFrom.W_OUT else _matrix(module)
             found.setdefault(kind, []).append(matrix)
     return {
         name: float(torch.stack([part.double().square().sum() for part in found[name]]).sum().sqrt())

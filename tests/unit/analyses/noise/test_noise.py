@@ -16,11 +16,15 @@ from headwise.analyses.noise.noise import (
     losses_under_noise,
     specialization_doses,
 )
-from headwise.analyses.noise.settings import Noise, NoiseSpecialization
+from headwise.analyses.noise.settings import Noise, NoiseSpecialization, Region, Scale, Site
 from headwise.models import resources
 from headwise.models.finite import NotFiniteError
 
-DOSES = [Dose(site, "absolute", "all", sigma) for site in ("attention_output", "residual") for sigma in (0.1, 1.0)]
+DOSES = [
+    Dose(site, Scale.ABSOLUTE, Region.ALL, sigma)
+    for site in (Site.ATTENTION_OUTPUT, Site.RESIDUAL)
+    for sigma in (0.1, 1.0)
+]
 
 
 def held_out() -> HeldOutText:
@@ -40,7 +44,7 @@ def test_the_clean_loss_is_the_mean_negative_log_probability_of_the_targets():
 def test_the_loss_under_noise_is_that_of_a_model_whose_projections_add_it():
     """The same noise, put in as the bias of a hand-made copy of every output projection, text by text."""
     one, text = subject(), held_out()
-    (row,) = losses_under_noise(one, text, [Dose("attention_output", "absolute", "all", 0.5)], 1)
+    (row,) = losses_under_noise(one, text, [Dose(Site.ATTENTION_OUTPUT, Scale.ABSOLUTE, Region.ALL, 0.5)], 1)
     total = 0.0
     for excerpt, name in enumerate(text.names):
         hooks = []
@@ -100,7 +104,9 @@ def test_excerpts_of_many_words_are_read_one_after_another_with_the_same_result(
 
 def test_a_loss_that_is_not_finite_is_a_row_with_model_dose_and_draw():
     text = held_out()
-    rows = list(losses_under_noise(subject(), text, [Dose("residual", "absolute", "late", 1e38), DOSES[0]], 1))
+    rows = list(
+        losses_under_noise(subject(), text, [Dose(Site.RESIDUAL, Scale.ABSOLUTE, Region.LATE, 1e38), DOSES[0]], 1)
+    )
     assert (rows[0].nll_nats, rows[0].delta_nll_nats) == (None, None)
     for part in ("tiny", "absolute σ 1e+38 at residual, region late", "draw 0", "excerpt 0", "not finite"):
         assert part in rows[0].reason
@@ -131,4 +137,4 @@ def test_doses_are_the_grid_of_the_study_without_zero():
         "relative σ 0.5 at residual, region all",
         "relative σ 0.5 at residual, region late",
     ]
-    assert specialization_doses(settings) == [Dose("attention_output", "relative", "early", 0.5)]
+    assert specialization_doses(settings) == [Dose(Site.ATTENTION_OUTPUT, Scale.RELATIVE, Region.EARLY, 0.5)]

@@ -7,8 +7,7 @@ import torch
 from attention_examples import tiny_model
 from scipy import stats
 
-from headwise.analyses.noise.rows import Site
-from headwise.analyses.noise.settings import Noise
+from headwise.analyses.noise.settings import Noise, Site
 from headwise.analyses.noise.sites import PerturbationError, clean_rms, perturbing
 from headwise.analyses.noise.summarize_losses import contrast_rows, per_unit, sharing_rows
 from headwise.models.surgery import duplicate_key_value_heads
@@ -16,7 +15,7 @@ from headwise.study.comparison import Comparison
 
 TOKENS = 6
 SHARED = 2
-SITES = ("keys", "values")
+SITES = (Site.KEYS, Site.VALUES)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +137,7 @@ def test_the_clean_rms_is_that_of_what_attention_reads(model, site):
 def test_a_model_outside_of_the_interface_is_refused():
     model = tiny_model("bloom")
     with pytest.raises(PerturbationError, match="the site keys cannot be reached"):
-        logits(model, "keys", drawn)
+        logits(model, Site.KEYS, drawn)
 
 
 def test_estimators_are_not_measured_under_noise_in_keys():

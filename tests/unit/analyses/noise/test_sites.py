@@ -9,7 +9,7 @@ from robustness_examples import subject, texts
 
 from headwise.analyses.noise.dose import Dose
 from headwise.analyses.noise.draws import NoiseRow, standard_noise
-from headwise.analyses.noise.settings import SITES
+from headwise.analyses.noise.settings import SITES, Region, Scale, Site
 from headwise.analyses.noise.sites import PerturbationError, clean_rms, perturbing, region_layers
 from headwise.attention.capture import attention_layers, capturing
 
@@ -53,7 +53,7 @@ def run(model, site=None, layers=(), noise=noise_of):
 @pytest.mark.parametrize("site", SITES)
 def test_no_noise_changes_nothing_and_hooks_are_gone_afterwards(name, site):
     model = model_of(name)
-    if site == "attention_logits" and name in OUTSIDE_INTERFACE:
+    if site == Site.ATTENTION_LOGITS and name in OUTSIDE_INTERFACE:
         pytest.skip("refused: tested below")
     clean, _, _ = run(model)
     zero, _, _ = run(model, site, [0, 1, 2], lambda layer, shape: torch.zeros(1, *shape))
@@ -68,7 +68,7 @@ def test_no_noise_changes_nothing_and_hooks_are_gone_afterwards(name, site):
 def test_noise_in_the_logits_multiplies_weights_by_its_exponential(name):
     model = model_of(name)
     _, _, clean = run(model)
-    _, _, noisy = run(model, "attention_logits", [0])
+    _, _, noisy = run(model, Site.ATTENTION_LOGITS, [0])
     factor = noise_of(0, (4, TOKENS, TOKENS))[0].exp()
     expected = clean[0] * factor
     torch.testing.assert_close(noisy[0], expected / expected.sum(-1, keepdim=True), rtol=1e-4, atol=1e-6)
@@ -78,7 +78,7 @@ def test_noise_in_the_logits_multiplies_weights_by_its_exponential(name):
 def test_logits_that_cannot_be_reached_are_refused_by_model_type(name):
     model = model_of(name)
     with pytest.raises(PerturbationError, match=f"'{ARCHITECTURES[name][0]}'.*attention_logits cannot be reached"):
-        run(model, "attention_logits", [0])
+        run(model, Site.ATTENTION_LOGITS, [0])
 
 
 @pytest.mark.parametrize("name", ["multi-head", "gpt2", "gemma2", "bert", "bloom", "falcon"])
@@ -88,11 +88,11 @@ def test_noise_after_the_output_projection_is_added_to_what_it_gives(name):
         model.config.slow_but_exact = False
     _, clean, _ = run(model)
     # The hook that records is older than the one that adds: what is added is seen by the layers that follow only.
-    _, noisy, _ = run(model, "attention_output", [2])
+    _, noisy, _ = run(model, Site.ATTENTION_OUTPUT, [2])
     assert torch.equal(clean["given", 0], noisy["given", 0])
     assert torch.equal(clean["given", 1], noisy["given", 1])
     projection = attention_layers(model)[0].projection
-    with torch.inference_mode(), perturbing(model, "attention_output", [0], noise_of):
+    with torch.inference_mode(), perturbing(model, Site.ATTENTION_OUTPUT, [0], noise_of):
         given = projection(torch.zeros(1, TOKENS, projection.weight.shape[1 if name != "gpt2" else 0]))
     without = projection(torch.zeros(1, TOKENS, projection.weight.shape[1 if name != "gpt2" else 0]))
     torch.testing.assert_close(given - without, noise_of(0, tuple(given.shape[1:])))
@@ -103,7 +103,7 @@ def test_noise_in_the_residual_stream_is_added_to_a_layers_input():
     inputs = []
     block = model.model.layers[1]
     with torch.inference_mode():
-        for site in (None, "residual"):
+        for site in (None, Site.RESIDUAL):
             # Hooks on what reads the input: its norm, and the sum after attention.
             hook = block.input_layernorm.register_forward_pre_hook(lambda module, args: inputs.append(args[0].clone()))
             if site:
@@ -135,10 +135,10 @@ def test_relative_doses_are_in_units_of_the_clean_rms():
     with torch.inference_mode():
         one.model(input_ids=texts(), use_cache=False)
     expected = {layer: float(output.double().square().mean().sqrt()) for layer, output in given.items()}
-    assert one.rms("attention_output") == pytest.approx(expected)
+    assert one.rms(Site.ATTENTION_OUTPUT) == pytest.approx(expected)
     rows = tuple(NoiseRow(0, str(text)) for text in range(3))
     clean = given[0].clone()
-    with torch.inference_mode(), one.under(Dose("attention_output", "relative", "early", 2.0), rows):
+    with torch.inference_mode(), one.under(Dose(Site.ATTENTION_OUTPUT, Scale.RELATIVE, Region.EARLY, 2.0), rows):
         added = one.model.model.layers[0].self_attn.o_proj(torch.zeros(3, 12, 32))
     torch.testing.assert_close(added, 2.0 * expected[0] * standard_noise(1, rows, 0, (12, 32)))
     assert clean.shape == added.shape
@@ -160,7 +160,7 @@ def test_rms_of_the_logits_is_that_of_scores_about_the_mean_of_their_row():
                     visible = scores[head, position, : position + 1]
                     total += float((visible - visible.mean()).square().sum())
                     count += position + 1
-    assert clean_rms(model, "attention_logits", texts())[0] == pytest.approx((total / count) ** 0.5, rel=1e-3)
+    assert clean_rms(model, Site.ATTENTION_LOGITS, texts())[0] == pytest.approx((total / count) ** 0.5, rel=1e-3)
 
 
 def test_noise_depends_on_seed_draw_text_and_layer_alone():

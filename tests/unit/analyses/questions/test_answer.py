@@ -143,7 +143,7 @@ def test_noise_is_a_ratio_and_agreement_an_interval() -> None:
     missing = one(asked(ask="noise", group="two", method=None, site="keys"), noise_contrasts=noise)
     assert missing.answer == Answer.UNDECIDED
     assert missing.reason
-    blank = dict.fromkeys(("part", "words", "refit", "layer", "head"))
+    blank = dict.fromkeys(("taken_from", "words", "refit", "layer", "head"))
     agreement = {"group": "two", "analysis": "head_stability", "version": "corrected", "weights": "trained", **blank}
     numbers = {"chance_corrected": 0.13, "corrected_low": 0.09, "corrected_high": 0.17, "chance": 0.8, "n": 5}
     table = pd.DataFrame(

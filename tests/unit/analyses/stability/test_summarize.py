@@ -327,7 +327,7 @@ def test_the_published_residual_stability_counts_every_refit_with_itself(summary
         analysis="residual_stability",
         version="corrected",
         measure="rbf_biased",
-        part="before_attention",
+        taken_from="before_attention",
         layer=0,
     ).iloc[0]
     assert published.value == pytest.approx((3 + 6 * ours.value) / 9)

@@ -7,7 +7,8 @@ import altair as alt
 import pandas as pd
 
 from headwise.analyses.noise.probe import STABLE_WITHIN, SUPPRESSED_ABOVE
-from headwise.analyses.noise.rows import Heads, NoiseResponse, ProbeResponse, Region
+from headwise.analyses.noise.rows import Heads, NoiseResponse, ProbeResponse
+from headwise.analyses.noise.settings import Region
 from headwise.report.chart_parts import (
     families,
     labelled,

@@ -12,9 +12,8 @@ from headwise.analyses.noise.rows import (
     NoiseSharing,
     ProbeDiscrimination,
     ProbeSelection,
-    Region,
-    Site,
 )
+from headwise.analyses.noise.settings import Region, Site
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
 from headwise.report.labels import (

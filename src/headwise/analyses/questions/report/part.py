@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from math import exp
 from typing import Any
 
-from headwise.analyses.questions.rows import Answer, AnswerRow, Claim, Scale
+from headwise.analyses.questions.rows import Answer, AnswerRow, Claim, Estimand
 from headwise.analyses.questions.settings import Ask
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding, units
@@ -53,14 +53,14 @@ def found_words(row: Row) -> str:
     """The estimate with its interval, in the units that people read."""
     if missing(row["estimate"]):
         return "undefined"
-    if row["scale"] == Scale.LOG_RATIO:
+    if row["estimand"] == Estimand.LOG_RATIO:
         middle = f"{number(exp(row['estimate']), 2)} times"
         return (
             middle
             if missing(row["ci_low"])
             else f"{middle} ({number(exp(row['ci_low']), 2)} to {number(exp(row['ci_high']), 2)})"
         )
-    if row["scale"] == Scale.AGREEMENT:
+    if row["estimand"] == Estimand.AGREEMENT:
         span = "" if missing(row["ci_low"]) else f" ({number(row['ci_low'], 2)} to {number(row['ci_high'], 2)})"
         return f"{number(row['estimate'], 2)}{span} of what chance leaves"
     span = "" if missing(row["ci_low"]) else f" ({interval(row['ci_low'], row['ci_high'])})"
@@ -80,7 +80,7 @@ def beside_words(row: Row) -> str:
     """What is there without what is asked."""
     if missing(row["alone"]):
         return ""
-    if row["scale"] == Scale.AGREEMENT:
+    if row["estimand"] == Estimand.AGREEMENT:
         return f"chance {number(row['alone'], 2)}"
     return f"placebo alone {signed(row['alone'])}"
 

@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from headwise.analyses.stability.names import Analysis, Measure, Part, Version, Weights
+from headwise.analyses.stability.names import Analysis, Measure, TakenFrom, Version, Weights
 from headwise.report.chart_parts import PANELS_PER_ROW, layer_axis, tooltip
 from headwise.report.columns import Tables
 from headwise.report.part import Chart
@@ -126,7 +126,9 @@ def function_chart(study: Study, tables: Tables) -> Any:
 def residual_chart(study: Study, tables: Tables) -> Any:
     """Lines of similarity over layers: a panel per group."""
     rows = tables["stability"]
-    rows = rows[rows["analysis"].eq(Analysis.RESIDUAL) & rows["part"].eq(Part.BEFORE) & rows["layer"].notna()]
+    rows = rows[
+        rows["analysis"].eq(Analysis.RESIDUAL) & rows["taken_from"].eq(TakenFrom.BEFORE) & rows["layer"].notna()
+    ]
     ours = rows["measure"].eq(Measure.LINEAR_DEBIASED) | rows["version"].eq(Version.PUBLISHED)
     return _panels(rows[ours & rows["value"].notna()], "Similarity (CKA)")
 

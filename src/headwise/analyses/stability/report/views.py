@@ -67,7 +67,11 @@ def contrast_view(rows: pd.DataFrame) -> View:
             ("Groups", lambda row: plain(row["group"]), NAME),
             ("What", lambda row: plain(row["analysis"]), NAME),
             ("Version", lambda row: row["version"], NAME),
-            ("Of", lambda row: " ".join(plain(part) for part in (row["measure"], row["part"] or "") if part), NAME),
+            (
+                "Of",
+                lambda row: " ".join(plain(part) for part in (row["measure"], row["taken_from"] or "") if part),
+                NAME,
+            ),
             ("Layer", lambda row: "all" if missing(row["layer"]) else str(row["layer"]), NUMBER),
             ("Difference", three_digits("value"), NUMBER),
             ("Interval", interval_text, NUMBER),
