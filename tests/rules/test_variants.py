@@ -15,7 +15,7 @@ from headwise.runtime.parquet import read_metadata
 from headwise.study.study import Study
 from rules.conftest import Measurement, RunScript
 
-PROTOCOLS = [
+VARIANTS = [
     {"name": "right", "padding": "right"},
     {"name": "right_unmasked", "padding": "right", "averaging": "unmasked", "reference": "right"},
     {"name": "chat", "template": "chat"},
@@ -30,7 +30,7 @@ def test_variants_of_a_trained_model_and_what_they_move(
     comparison: Path,
     run_script: RunScript,
 ) -> None:
-    study = study.model_copy(update={"variants": Variants(protocols=PROTOCOLS)})
+    study = study.model_copy(update={"variants": Variants(variants=VARIANTS)})
     parts = []
     for name in ("multi_head", "multi_head-sft"):
         made = measure(name, 1)

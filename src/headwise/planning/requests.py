@@ -87,7 +87,7 @@ def variants_request(study: Study, name: str, shape: Shape, prompts: int) -> Nee
         shape,
         study.extraction_of(model),
         study.loading_of(model),
-        study.section(Variants).protocols,
+        study.section(Variants).variants,
         prompts,
         study.specialization.pair_statistics(),
     )

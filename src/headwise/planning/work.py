@@ -141,7 +141,7 @@ def _variants(plan: Plan, jobs: Jobs, gpus: int) -> float:
     section, name = plan.study.section(Variants), jobs.subject
     chosen = spread(plan.tokens(name), section.prompts)
     seconds = _reading(plan, name) + _measured(plan, name, chosen, gpus)
-    for variant in section.protocols:
+    for variant in section.variants:
         lengths = chosen if variant.padding == "none" else [max(length, variant.pad_to) for length in chosen]
         seconds += _measured(plan, name, lengths, gpus, dtype=variant.dtype)
     return seconds

@@ -68,6 +68,8 @@ class Section(BaseModel):
     """A section of the study file. Unknown keys are errors: a misspelt option must not be ignored."""
 
     truth_values: ClassVar[frozenset[str]] = frozenset()
+    former: ClassVar[Mapping[str, str]] = {}
+    """Fields that there were once, and what to write now."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -75,3 +77,11 @@ class Section(BaseModel):
     @classmethod
     def _numbers_and_text(cls, section: Any) -> Any:
         return without_truth_values(section, cls.truth_values)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fields_of_today(cls, section: Any) -> Any:
+        for name in section if isinstance(section, Mapping) else ():
+            if name in cls.former:
+                raise ValueError(f"{name}: {cls.former[name]}")
+        return section

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cache, cached_property
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field, ModelWrapValidatorHandler, create_model, model_validator
 
@@ -26,12 +26,14 @@ from headwise.study.specialization import Specialization
 from headwise.study.training import Alignment, Decoder, Dpo, Sft, Training
 
 S = TypeVar("S", bound=Section)
-# Sections that had another name, and what to write now.
-FORMER = {"robustness": "its parts are sections of their own now: write noise, probe and recursion without it"}
 
 
 class Study(Section):
     """A study: models, prompts, seeds, analyses."""
+
+    former: ClassVar[Mapping[str, str]] = {
+        "robustness": "its parts are sections of their own now: write noise, probe and recursion without it"
+    }
 
     name: Name = Field(description="Folder under results/ that everything is written to")
     title: str = Field("", description="Headline of the report")
@@ -53,14 +55,6 @@ class Study(Section):
     def _with_sections_of_analyses(cls, content: Any, handler: ModelWrapValidatorHandler["Study"]) -> "Study":
         whole = cls is not Study or isinstance(content, Study)
         return handler(content) if whole else study_model().model_validate(content)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_today(cls, content: Any) -> Any:
-        for name in content if isinstance(content, Mapping) else ():
-            if name in FORMER:
-                raise ValueError(f"{name}: {FORMER[name]}")
-        return content
 
     @model_validator(mode="after")
     def _consistent(self) -> "Study":

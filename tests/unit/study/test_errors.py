@@ -127,8 +127,8 @@ MEANING_ERRORS = [  # content, field, problem and remedy; beyond what a schema c
         "300 tokens do not fit into the 256 positions of 'base': lower it, or raise decoder.positions",
     ),
     (
-        changed(variants={"models": ["tuned"], "protocols": [{"name": "v", "padding": "left", "pad_to": 257}]}),
-        "variants.protocols.0 ('v').pad_to",
+        changed(variants={"models": ["tuned"], "variants": [{"name": "v", "padding": "left", "pad_to": 257}]}),
+        "variants.variants.0 ('v').pad_to",
         "257 tokens do not fit into the 256 positions of 'tuned': lower it, or raise decoder.positions",
     ),
     (

@@ -40,8 +40,8 @@ COLLISIONS = [  # models that are added, or sections, then what is said
         "recursion.arms: the names 'a' and 'A' differ only in upper and lower case",
     ),
     (
-        changed(variants={"protocols": [{"name": name, "padding": "left"} for name in ("v", "V")]}),
-        "variants.protocols: the names 'v' and 'V' differ only in upper and lower case",
+        changed(variants={"variants": [{"name": name, "padding": "left"} for name in ("v", "V")]}),
+        "variants.variants: the names 'v' and 'V' differ only in upper and lower case",
     ),
 ]
 

@@ -63,6 +63,8 @@ EstimatorSite = Annotated[
 # Early and middle are a third of the attention layers each, rounded down: fewer layers leave them empty.
 LAYERS_FOR_THIRDS = 3
 Sigma = Annotated[float, Field(ge=0)]
+# Every prompt has noise of its own, so that one draw of it is a sample of as many as there are prompts.
+PROMPTS_OF_ESTIMATORS, DRAWS_OF_ESTIMATORS = 6, 1
 
 
 class NoiseSpecialization(Section):
@@ -71,8 +73,8 @@ class NoiseSpecialization(Section):
     sites: Annotated[list[EstimatorSite], ONCE] = Field(list(SITES), description="Sites; empty: at none")
     scales: Annotated[list[Scale], ONCE] = Field(list(Scale), description="Scales")
     regions: Annotated[list[Region], ONCE] = Field([Region.ALL], description="Thirds of the attention layers, or all")
-    prompts: Positive = Field(6, description="Prompts, spread evenly over the prompt set")
-    draws: Positive = Field(1, description="Noise draws")
+    prompts: Positive = Field(PROMPTS_OF_ESTIMATORS, description="Prompts, spread evenly over the prompt set")
+    draws: Positive = Field(DRAWS_OF_ESTIMATORS, description="Draws of the noise")
 
 
 class GeneratedText(Section):
@@ -107,6 +109,7 @@ class Noise(Section):
     regions: Annotated[list[Region], ONCE] = Field(
         [Region.ALL], min_length=1, description="Thirds of the attention layers, or all"
     )
+    # More than of estimators: a loss costs one pass, and where all seeds have the same weights draws are the units.
     draws: Positive = Field(10, description="Draws of the noise; 20 or more where they are the units of replication")
     excerpts: Positive = Field(8, description="Excerpts of held-out text")
     tokens: Whole = Field(64, ge=2, description="Tokens per excerpt")
@@ -132,8 +135,8 @@ class Probe(Section):
     scale: Scale = Field(Scale.ABSOLUTE, description="Unit of σ: absolute, or the RMS of a layer's clean activations")
     sigma: Rate = Field(0.05, description="Standard deviation of the noise")
     region: Region = Field(Region.ALL, description="A third of the attention layers, or all")
-    prompts: Positive = Field(6, description="Prompts, spread evenly over the prompt set")
-    draws: Positive = Field(1, description="Draws of the noise")
+    prompts: Positive = Field(PROMPTS_OF_ESTIMATORS, description="Prompts, spread evenly over the prompt set")
+    draws: Positive = Field(DRAWS_OF_ESTIMATORS, description="Draws of the noise")
 
 
 SECTIONS = {

@@ -16,7 +16,7 @@ TABLES = tuple(row.table for row in ROWS)
 
 def tables(study: Study) -> tuple[str, ...]:
     """Finished tables of this analysis; none where the study does not ask for it."""
-    return TABLES if study.section(Variants).protocols else ()
+    return TABLES if study.section(Variants).variants else ()
 
 
 def variant_arguments(study: Study, name: str, seed: int) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def measure_variants(
     Under a variant that the model does not allow, estimators are undefined, with the reason. Raises CaptureError for an
     architecture that cannot be captured.
     """
-    variants = {name: variant.resolved(extraction) for name, variant in own_and(settings.protocols).items()}
+    variants = {name: variant.resolved(extraction) for name, variant in own_and(settings.variants).items()}
     chosen = spread(prompts_by_id(prompts), settings.prompts)
     statistics = specialization.pair_statistics()
     outcomes: dict[str, Outcome] = {}

@@ -1,7 +1,8 @@
 """The section about variants: other ways to extract attention, and how far each moves every estimator."""
 
 from collections import Counter
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -91,20 +92,22 @@ class Variant(Section):
 class Variants(Section):
     """Which variants of the extraction are measured, on which models and prompts."""
 
+    former: ClassVar[Mapping[str, str]] = {"protocols": "its name is `variants` now: rename it"}
+
     models: list[Name] | None = Field(None, min_length=1, description="Names of models; default: all of the study")
     seeds: list[Seed] | None = Field(None, min_length=1, description="Default: the first seed of each model")
     prompts: Positive | None = Field(
         None, description="Number of prompts, spread evenly over the prompt set in the order of ids; default: all"
     )
-    protocols: list[Variant] = Field([], description="The variants; default: none, and nothing is measured")
+    variants: list[Variant] = Field([], description="The variants; default: none, and nothing is measured")
 
-    @field_validator("protocols")
+    @field_validator("variants")
     @classmethod
-    def _comparable(cls, protocols: list[Variant]) -> list[Variant]:
-        known = own_and(protocols)
-        if repeated := [name for name, count in Counter(variant.name for variant in protocols).items() if count > 1]:
+    def _comparable(cls, variants: list[Variant]) -> list[Variant]:
+        known = own_and(variants)
+        if repeated := [name for name, count in Counter(variant.name for variant in variants).items() if count > 1]:
             raise ValueError(f"variant '{repeated[0]}' is defined twice: give each its own name")
-        for variant in protocols:
+        for variant in variants:
             if variant.name == STUDY:
                 raise ValueError(f"'{STUDY}' is the study's own extraction: give the variant another name")
             if variant.reference not in known:
@@ -117,12 +120,12 @@ class Variants(Section):
                     f"variant '{variant.name}' differs in nothing from its reference '{variant.reference}': "
                     "change one of its fields, or remove it"
                 )
-        return protocols
+        return variants
 
 
-def own_and(protocols: list[Variant]) -> dict[str, Variant]:
+def own_and(variants: list[Variant]) -> dict[str, Variant]:
     """The study's own extraction and these variants, by name."""
-    return {variant.name: variant for variant in (Variant(name=STUDY), *protocols)}
+    return {variant.name: variant for variant in (Variant(name=STUDY), *variants)}
 
 
 SECTIONS = {"variants": (Variants, Variants())}
@@ -140,17 +143,17 @@ def problems(study: "Study") -> list[str]:
     """Sentences about variants that contradict the models, each naming the field."""
     settings = study.section(Variants)
     names = [model.name for model in study.models]
-    found = alike("variants.protocols", "names", (variant.name for variant in settings.protocols))
+    found = alike("variants.variants", "names", (variant.name for variant in settings.variants))
     if missing := [name for name in settings.models or [] if name not in names]:
         return [*found, f"variants.models: there is no model '{missing[0]}': add it to models, or correct the name"]
     measured = dict.fromkeys(model.name for model, _ in measured_with_variants(study))
-    if settings.protocols and not measured:
+    if settings.variants and not measured:
         return [*found, "variants.seeds: none of the models has one of these seeds: name seeds that they have"]
     positions = {name: shape.positions for name, shape in decoders(study).items() if name in measured}
     return found + [
-        f"variants.protocols.{position} ('{variant.name}').pad_to: {variant.pad_to} tokens do not fit into the "
+        f"variants.variants.{position} ('{variant.name}').pad_to: {variant.pad_to} tokens do not fit into the "
         f"{positions[name]} positions of '{name}': lower it, or raise decoder.positions"
-        for position, variant in enumerate(settings.protocols)
+        for position, variant in enumerate(settings.variants)
         for name in positions
         if variant.padding != "none" and variant.pad_to > positions[name]
     ]

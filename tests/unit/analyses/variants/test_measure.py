@@ -25,7 +25,7 @@ from headwise.study.specialization import PAIR_STATISTICS, Specialization, known
 LENGTHS = (5, 9, 17)
 PAD_TO = 128  # the unit of normalized_entropy is ln 128
 METADATA = {"study": "tiny", "model": "base", "family": "base", "base": None, "method": None, "seed": 3}
-PROTOCOLS: list[dict[str, Any]] = [
+VARIANTS: list[dict[str, Any]] = [
     {"name": "masked", "padding": "tokenizer", "position_ids": "model"},
     {"name": "unmasked", "padding": "tokenizer", "position_ids": "model", "averaging": "unmasked"},
     {"name": "leading", "padding": "tokenizer", "position_ids": "model", "averaging": "leading"},
@@ -69,7 +69,7 @@ def measured(checkpoint: Path, prompts: Path) -> pd.DataFrame:
         checkpoint,
         prompts,
         output,
-        settings=Variants(protocols=PROTOCOLS),
+        settings=Variants(variants=VARIANTS),
         extraction=Extraction(device="cpu"),
         specialization=Specialization(),
         metadata=METADATA,
@@ -247,7 +247,7 @@ def test_a_half_precision_that_overflows_is_null_with_a_reason(prompts: Path, tm
         tmp_path / "model",
         prompts,
         tmp_path / "variants.parquet",
-        settings=Variants(protocols=[{"name": "half", "dtype": "float16"}]),
+        settings=Variants(variants=[{"name": "half", "dtype": "float16"}]),
         extraction=Extraction(device="cpu"),
         specialization=Specialization(estimators=["hellinger"]),
         metadata=METADATA,

@@ -37,18 +37,19 @@ LEFT = {"name": "left", "padding": "left"}
 @pytest.mark.parametrize(
     ("variants", "problem"),
     [
-        ({"protocols": [LEFT, LEFT]}, "variants.protocols: variant 'left' is defined twice: give each its own name"),
-        ({"protocols": [{"name": "study", "padding": "left"}]}, "give the variant another name"),
-        ({"protocols": [LEFT | {"reference": "rihgt"}]}, "there is no variant 'rihgt' to compare with"),
-        ({"protocols": [{"name": "same"}]}, "variant 'same' differs in nothing from its reference 'study'"),
-        ({"protocols": [{"name": "a", "averaging": "unmasked"}]}, "averaging acts on padded prompts alone"),
-        ({"protocols": [{"name": "a", "special_tokens": "twice"}]}, "special_tokens 'twice' needs a chat template"),
-        ({"protocols": [{"name": "a", "template": "chat", "first_token": "none"}]}, "first_token acts on raw text"),
-        ({"protocols": [{"name": "a", "first_token": "eos"}]}, "variants.protocols.0.first_token: "),
-        ({"protocols": [LEFT | {"pad_too": 3}]}, "variants.protocols.0.pad_too: unknown key"),
-        ({"protocols": [LEFT | {"pad_to": 1}]}, "variants.protocols.0.pad_to: "),
+        ({"protocols": [LEFT]}, "variants: protocols: its name is `variants` now: rename it"),
+        ({"variants": [LEFT, LEFT]}, "variants.variants: variant 'left' is defined twice: give each its own name"),
+        ({"variants": [{"name": "study", "padding": "left"}]}, "give the variant another name"),
+        ({"variants": [LEFT | {"reference": "rihgt"}]}, "there is no variant 'rihgt' to compare with"),
+        ({"variants": [{"name": "same"}]}, "variant 'same' differs in nothing from its reference 'study'"),
+        ({"variants": [{"name": "a", "averaging": "unmasked"}]}, "averaging acts on padded prompts alone"),
+        ({"variants": [{"name": "a", "special_tokens": "twice"}]}, "special_tokens 'twice' needs a chat template"),
+        ({"variants": [{"name": "a", "template": "chat", "first_token": "none"}]}, "first_token acts on raw text"),
+        ({"variants": [{"name": "a", "first_token": "eos"}]}, "variants.variants.0.first_token: "),
+        ({"variants": [LEFT | {"pad_too": 3}]}, "variants.variants.0.pad_too: unknown key"),
+        ({"variants": [LEFT | {"pad_to": 1}]}, "variants.variants.0.pad_to: "),
         ({"models": ["bse"]}, "variants.models: there is no model 'bse'"),
-        ({"seeds": [9], "protocols": [LEFT]}, "variants.seeds: none of the models has one of these seeds"),
+        ({"seeds": [9], "variants": [LEFT]}, "variants.seeds: none of the models has one of these seeds"),
     ],
 )
 def test_a_wrong_field_is_named_before_any_job(variants: dict[str, Any], problem: str) -> None:
@@ -59,7 +60,7 @@ def test_a_wrong_field_is_named_before_any_job(variants: dict[str, Any], problem
 
 def test_models_and_seeds_that_are_measured() -> None:
     def measured(**variants: Any) -> list[tuple[str, int]]:
-        return [(model.name, seed) for model, seed in measured_with_variants(study(protocols=[LEFT], **variants))]
+        return [(model.name, seed) for model, seed in measured_with_variants(study(variants=[LEFT], **variants))]
 
     assert measured() == [("base", 4), ("one", 5), ("base-sft", 4)]
     assert measured(seeds=[5, 4]) == [("base", 4), ("base", 5), ("one", 5), ("base-sft", 4), ("base-sft", 5)]
@@ -90,8 +91,8 @@ def test_what_a_variant_leaves_open_is_as_in_the_study() -> None:
     )
 
 
-def test_the_documented_protocols_are_valid() -> None:
+def test_the_documented_variants_are_valid() -> None:
     text = (ROOT / "docs" / "variants.md").read_text(encoding="utf-8")
     blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
     assert len(blocks) == 2
-    assert all(Variants(**block["variants"]).protocols for block in blocks)
+    assert all(Variants(**block["variants"]).variants for block in blocks)
