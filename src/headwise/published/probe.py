@@ -24,7 +24,7 @@ GRID = np.linspace(-10.0, 10.0, 20001)  # standard deviations, for the mean of t
 
 
 @dataclass(frozen=True)
-class _Cell:
+class Cell:
     region: str
     dose: float
     changes: tuple[float, ...]  # per cent, by seed
@@ -39,15 +39,15 @@ class _Probe:
     """Its cells with noise, and how many there are with those without."""
 
     place: Place
-    cells: tuple[_Cell, ...]
+    cells: tuple[Cell, ...]
     total: int
 
     @property
-    def rise(self) -> _Cell:
+    def rise(self) -> Cell:
         return max(self.cells, key=lambda cell: cell.mean)
 
     @property
-    def fall(self) -> _Cell:
+    def fall(self) -> Cell:
         return min(self.cells, key=lambda cell: cell.mean)
 
 
@@ -114,7 +114,7 @@ def _probes(regions: Sequence[ProbedRegion]) -> Iterator[_Probe]:
             yield _Probe(place, with_noise, len(cells))
 
 
-def _cells(group: Sequence[ProbedRegion]) -> list[_Cell]:
+def _cells(group: Sequence[ProbedRegion]) -> list[Cell]:
     by_cell: dict[tuple[str, float], list[float]] = {}
     clean = {(each.region, seed): index for each in group for dose, seed, index in each.points if dose == 0}
     for each in group:
@@ -122,7 +122,7 @@ def _cells(group: Sequence[ProbedRegion]) -> list[_Cell]:
             base = clean.get((each.region, seed))
             if base:  # neither missing nor 0
                 by_cell.setdefault((each.region, dose), []).append(100 * (index / base - 1))
-    return [_Cell(region, dose, tuple(changes)) for (region, dose), changes in by_cell.items()]
+    return [Cell(region, dose, tuple(changes)) for (region, dose), changes in by_cell.items()]
 
 
 def _of_one(probe: _Probe, effects: Sequence[ProbeEffect]) -> Iterator[Row]:
@@ -153,7 +153,7 @@ def _of_one(probe: _Probe, effects: Sequence[ProbeEffect]) -> Iterator[Row]:
         )  # fmt: skip
 
 
-def by_coin(cells: Sequence[_Cell], sign: int) -> tuple[float, float, float]:
+def by_coin(cells: Sequence[Cell], sign: int) -> tuple[float, float, float]:
     """Mean largest response in the direction of `sign`, were the sign of each region's responses a coin's.
 
     Then how often it is at least as large as with the signs found, and how often it is at the least. All cells of a

@@ -1,6 +1,6 @@
 """Statistics from tiles are those of whole attention, whatever the tiles, the masks and the model."""
 
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import numpy as np
 import pytest
@@ -130,14 +130,15 @@ def test_compiled_code_lets_through_what_is_not_a_number():
 
 def test_long_prompts_are_added_up_by_compiled_code_where_there_is_any():
     tile = torch.full((2, 1, 200), 0.005)
-    with patch("headwise.attention.compiled_tile_sums._sum_tile") as compiled:
+    compiled = Mock(wraps=sum_tile_compiled)
+    with patch("headwise.attention.layer_sums.compiled_sums", lambda: compiled):
         LayerSums(200, ()).add(199, tile)
         assert compiled.call_count == 1
         LayerSums(100, ()).add(99, tile[..., :100])
         LayerSums(200, ()).add(199, tile.double())
-        with patch("headwise.attention.layer_sums.compiled_sums", lambda: None):
-            LayerSums(200, ()).add(199, tile)
         assert compiled.call_count == 1
+    with patch("headwise.attention.layer_sums.compiled_sums", lambda: None):
+        LayerSums(200, ()).add(199, tile)
 
 
 @settings(max_examples=60, deadline=None)

@@ -254,7 +254,11 @@ def test_the_model_is_not_read_before_its_tokenizer(tmp_path, monkeypatch):
     short = Extraction(max_tokens=64)
     assert encode(PROMPTS[:1], tokenizer, short, limits_of(loaded)) == encode_from_files(tmp_path, PROMPTS[:1], short)
     (tmp_path / "tokenizer.json").write_bytes(POINTER)
-    monkeypatch.setattr("headwise.models.load._loaded", lambda *_: pytest.fail("the model was asked for"))
+
+    def asked(*_, **__):
+        pytest.fail("the model was asked for")
+
+    monkeypatch.setattr("transformers.PreTrainedModel.from_pretrained", asked)
     with pytest.raises(CheckpointError, match="a pointer of git-LFS"):
         load_checkpoint(tmp_path)
 

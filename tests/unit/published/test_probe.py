@@ -7,7 +7,7 @@ import pytest
 from published_examples import written
 
 from headwise.published.findings import findings
-from headwise.published.probe import _Cell, by_coin, largest_of_normal
+from headwise.published.probe import Cell, by_coin, largest_of_normal
 from headwise.published.reanalyse import reanalyse
 from headwise.published.row import Row
 
@@ -139,7 +139,7 @@ def test_the_largest_of_normal_numbers_against_known_values():
 
 
 def test_one_region_alone_turns_half_the_time():
-    assert by_coin([_Cell("all", 0.1, (4.0,)), _Cell("all", 0.2, (-1.0,))], 1) == (pytest.approx(2.5), 0.5, 0.5)
+    assert by_coin([Cell("all", 0.1, (4.0,)), Cell("all", 0.2, (-1.0,))], 1) == (pytest.approx(2.5), 0.5, 0.5)
 
 
 def test_sentences_name_the_cell_its_chance_and_its_file(table):

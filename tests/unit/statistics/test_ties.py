@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from headwise.analyses.noise.probe import ProbedPair, suppressed_against_others
 from headwise.analyses.noise.response import relative_change
-from headwise.analyses.specialization.agreement import _rank_correlation
+from headwise.analyses.specialization.agreement import rank_correlation
 from headwise.analyses.specialization.change import Change, changes_over_refits
 from headwise.analyses.specialization.contrast import architecture_contrasts
 from headwise.analyses.stability.matching import best_match
@@ -338,8 +338,8 @@ def test_refits_that_differ_by_rounding_are_paired_as_equal():
 def test_ranks_of_models_take_rounding_for_ties():
     pair = pd.DataFrame({"one": [0.3, 0.1 + 0.2, 0.5, 0.1], "two": [0.2, 0.9, 0.4, 0.1]})
     exact = pd.DataFrame({"one": [3, 3, 5, 1], "two": [2, 9, 4, 1]})
-    assert _rank_correlation(pair)[0] == pytest.approx(exact.corr(method="spearman").to_numpy()[0, 1])
-    assert _rank_correlation(pair.assign(two=[0.3, 0.1 + 0.2, 0.3, 0.3])) == (None, "all values are equal")
+    assert rank_correlation(pair)[0] == pytest.approx(exact.corr(method="spearman").to_numpy()[0, 1])
+    assert rank_correlation(pair.assign(two=[0.3, 0.1 + 0.2, 0.3, 0.3])) == (None, "all values are equal")
 
 
 def test_the_first_of_equally_similar_heads_is_the_best_match():

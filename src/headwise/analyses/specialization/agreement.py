@@ -38,7 +38,7 @@ def agreement_table(
         if (estimator, sink) == reference:
             continue
         both = levels[[reference, (estimator, sink)]].dropna()
-        correlation, reason = _rank_correlation(both)
+        correlation, reason = rank_correlation(both)
         moved = deltas[[reference, (estimator, sink)]].dropna()
         same = sum(sign(one) * sign(other) > 0 for one, other in moved.itertuples(index=False, name=None))
         rows.append(
@@ -62,7 +62,8 @@ def _wide(rows: pd.DataFrame, index: list[str], value: str) -> pd.DataFrame:
     return wide.reindex(columns=order).astype("float64")
 
 
-def _rank_correlation(pair: pd.DataFrame) -> tuple[float | None, str | None]:
+def rank_correlation(pair: pd.DataFrame) -> tuple[float | None, str | None]:
+    """Spearman's correlation of two columns, in which values that differ by rounding are ties; or why there is none."""
     if len(pair) < SMALLEST_FOR_RANKS:
         return None, f"only {len(pair)} models have both values; ranks need {SMALLEST_FOR_RANKS}"
     pair = pair.apply(lambda values: merged(values.to_numpy(dtype=np.float64)))
