@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from headwise.analyses.effects.rows import COLUMNS, EffectRow, Quantity, RefitEffect
+from headwise.analyses.specialization.refits import differences
 from headwise.analyses.specialization.rows import SpecializationRow
 from headwise.report.gather import repeated_refits
 from headwise.runtime.parquet import read_metadata
@@ -75,9 +76,10 @@ def refit_effects(
     for arm in arms:
         names = (arm.base, arm.arm, arm.placebo)
         base, aligned, placebo = (values.get(name, {}) for name in names)
-        for key, value in aligned.items():
+        changes, placebo_changes = differences(aligned, base), differences(placebo, base)
+        for key, effect in differences(aligned, placebo).items():
             seed, estimator, sink = key
-            if key not in base or key not in placebo or any((name, seed) in repeats for name in names):
+            if key not in changes or any((name, seed) in repeats for name in names):
                 continue
             found.append(
                 RefitEffect(
@@ -90,9 +92,9 @@ def refit_effects(
                     placebo=arm.placebo,
                     seed=seed,
                     base_value=finite_or_none(base[key]),
-                    arm_change=finite_or_none(value - base[key]),
-                    placebo_change=finite_or_none(placebo[key] - base[key]),
-                    effect=finite_or_none(value - placebo[key]),
+                    arm_change=finite_or_none(changes[key]),
+                    placebo_change=finite_or_none(placebo_changes[key]),
+                    effect=finite_or_none(effect),
                 )
             )
     return found

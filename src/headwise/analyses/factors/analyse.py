@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from headwise.analyses.factors.rows import Design, FactorRow, Outcome, Quantity
+from headwise.analyses.specialization.refits import differences, own_refits
 from headwise.runtime.parquet import read_arrow, read_metadata
 from headwise.statistics.arrays import FloatArray
 from headwise.statistics.decomposition import decompose
@@ -69,7 +70,7 @@ def analyse_factors(
     outcome    what such a difference is
     """
     measured = read_units(summaries)
-    samples = {outcome: differences(measured, changes), Outcome.LEVEL: by_estimator(measured.values())}
+    samples = {outcome: by_estimator(changed_units(measured, changes)), Outcome.LEVEL: by_estimator(measured.values())}
     rows = [
         row
         for kind, of_kind in samples.items()
@@ -87,13 +88,9 @@ def read_units(summaries: Sequence[Path]) -> Measured:
     field = pyarrow.compute.field
     chosen = (field("scope") == "model") & (field("sink") == "kept")
     measured: Measured = {}
-    seen = set()
-    for path in summaries:
-        metadata = read_metadata(path)
-        weights = (metadata["model"], metadata.get("weights_digest", str(path)))
-        if weights in seen or not metadata.get("architecture"):
+    for path, metadata in own_refits(summaries).items():
+        if not metadata.get("architecture"):
             continue
-        seen.add(weights)
         levels = levels_of(metadata)
         cluster = f"{metadata['base'] or metadata['model']} seed {metadata['seed']}"
         measured[metadata["model"], metadata["seed"]] = {
@@ -114,18 +111,17 @@ def by_estimator(measured: Iterable[Mapping[tuple[str, str], Unit]]) -> Samples:
     return samples
 
 
-def differences(measured: Measured, changes: Iterable[Change]) -> Samples:
-    """Model less what it is set against, in every refit of which both were measured."""
+def changed_units(measured: Measured, changes: Iterable[Change]) -> Iterator[dict[tuple[str, str], Unit]]:
+    """Each model less what it is set against, in every refit of which both were measured."""
     against = {change.model: change.against for change in changes}
-    return by_estimator(
-        {
-            key: replace(unit, value=unit.value - measured[against[model], seed][key].value)
-            for key, unit in units.items()
-            if key in measured[against[model], seed]
-        }
-        for (model, seed), units in measured.items()
-        if model in against and (against[model], seed) in measured
-    )
+    for (model, seed), units in measured.items():
+        if model in against:
+            found = differences(_values(units), _values(measured.get((against[model], seed), {})))
+            yield {key: replace(units[key], value=value) for key, value in found.items()}
+
+
+def _values(units: Mapping[tuple[str, str], Unit]) -> dict[tuple[str, str], float]:
+    return {key: unit.value for key, unit in units.items()}
 
 
 def levels_of(metadata: Mapping[str, Any]) -> dict[str, str | float]:

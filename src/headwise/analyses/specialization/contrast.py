@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from headwise.analyses.specialization.refits import own_refits
 from headwise.runtime.parquet import read_arrow, read_metadata, read_table, write_table
 from headwise.statistics.covariate import difference_at_equal
 from headwise.statistics.effects import family_effects, random_effects
@@ -143,17 +144,13 @@ def base_values(summaries: Sequence[Path]) -> Values:
     import pyarrow.compute
 
     values: Values = {}
-    seen = set()
-    for path in summaries:
-        metadata = read_metadata(path)
-        model, weights = metadata["model"], metadata.get("weights_digest", str(path))
-        if metadata.get("base") is not None or (model, weights) in seen:
+    for path, metadata in own_refits(summaries).items():
+        if metadata.get("base") is not None:
             continue
-        seen.add((model, weights))
         table = read_arrow(path, ["estimator", "sink", "scope", "value"])
         for row in table.filter(pyarrow.compute.field("scope") == "model").to_pylist():
             by_base = values.setdefault((row["estimator"], row["sink"]), {})
-            by_base.setdefault(model, {})[metadata["seed"]] = _or_nan(row["value"])
+            by_base.setdefault(metadata["model"], {})[metadata["seed"]] = _or_nan(row["value"])
     return values
 
 
