@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 
 from headwise.report.columns import is_primary
-from headwise.report.labels import BASE, method_labels, plain, short_labels
+from headwise.report.labels import BASE, arm_labels, method_labels, plain, short_labels
 from headwise.report.style import GREY, PLAIN_LABEL
 from headwise.study.study import Study
 
@@ -41,7 +41,7 @@ def model_labels(study: Study) -> dict[str, str]:
 def _methods(study: Study) -> dict[str, str]:
     """By model: the label of its method of alignment; "base" where it descends from no other model."""
     aligned = {model.name: study.method_of(model) for model in study.descendants()}
-    labels = method_labels(aligned.values())
+    labels = method_labels(aligned.values(), arm_labels(study))
     return {model.name: labels[aligned[model.name]] if model.name in aligned else BASE for model in study.models}
 
 

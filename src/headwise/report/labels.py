@@ -8,7 +8,9 @@ from typing import Any
 import pandas as pd
 
 from headwise.report.columns import ROUNDING, Tables
+from headwise.study.models import AlignedModel
 from headwise.study.name_consistency import UNALIGNED, UNNAMED
+from headwise.study.study import Study
 
 ESTIMATORS = {
     "hellinger": "Hellinger distance between heads",
@@ -27,8 +29,7 @@ DESCRIPTORS = {
     "induction": "Induction score on repeated tokens (share)",
 }
 LEFT_OUT = "Rows with nothing beside the first token (share)"
-METHODS = {"sft": "SFT", "dpo": "DPO", "sft_placebo": "SFT placebo", "dpo_placebo": "DPO placebo"}
-DOSE = "_x"  # as `AlignedModel.arm` writes it
+METHODS = {"sft": "SFT", "dpo": "DPO"}
 BASE = UNALIGNED
 LONGEST_LABEL = 48  # characters
 MINUS = "−"
@@ -65,15 +66,19 @@ def sink_label(sink: str) -> str:
 
 def method_label(method: object) -> str:
     """How an aligned model was made."""
-    if missing(method):
-        return UNNAMED
-    name, _, dose = str(method).partition(DOSE)
-    return arm_label(name, int(dose)) if dose and name in METHODS else METHODS.get(str(method), plain(str(method)))
+    return UNNAMED if missing(method) else METHODS.get(str(method), plain(str(method)))
 
 
-def arm_label(method: str, dose: int) -> str:
-    """A method with its dose, where that is not 1."""
-    return method_label(method) if dose == 1 else f"{method_label(method)} × {dose}"
+def arm_label(method: object, dose: object, placebo: bool = False) -> str:
+    """A method, whether it is the placebo of it, and the dose where it is not 1; models made elsewhere have none."""
+    label = method_label(method) + (" placebo" if placebo else "")
+    return label if missing(dose) or dose == 1 else f"{label} × {dose}"
+
+
+def arm_labels(study: Study) -> dict[str, str]:
+    """Labels of the arms that a study makes, by what its tables call each."""
+    made = [model for model in study.models if isinstance(model, AlignedModel)]
+    return {model.arm: arm_label(model.method, model.dose, model.placebo) for model in made}
 
 
 def same(values: "pd.Series[Any]", value: Any) -> "pd.Series[bool]":
@@ -97,10 +102,10 @@ def short_labels(names: Iterable[str]) -> dict[str, str]:
     return labels
 
 
-def labels_of_methods(tables: Tables) -> dict[str | None, str]:
+def labels_of_methods(study: Study, tables: Tables) -> dict[str | None, str]:
     """Labels of all methods that a study's tables name."""
     columns = [tables[name]["method"] for name in ("models", "comparisons", "contrasts")]
-    return method_labels([None, *(method for column in columns for method in column)])
+    return method_labels([None, *(method for column in columns for method in column)], arm_labels(study))
 
 
 def _without_middle(text: str, length: int) -> str:
@@ -109,11 +114,11 @@ def _without_middle(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[:head]}…{text[len(text) - (length - head - 1) :]}"
 
 
-def method_labels(methods: Iterable[object]) -> dict[str | None, str]:
-    """A label for each method of alignment, None for one without name; methods that would share one, or be called as
-    bases are, add their names: no two labels are the same."""
+def method_labels(methods: Iterable[object], arms: Mapping[str, str]) -> dict[str | None, str]:
+    """A label for each method of alignment, None for one without name; those of `arms` are given. Methods that would
+    share one, or be called as bases are, add their names: no two labels are the same."""
     names = list(dict.fromkeys(None if missing(method) else str(method) for method in methods))
-    labels = {name: method_label(name) for name in names}
+    labels = {name: arms.get(str(name)) or method_label(name) for name in names}
     shared = Counter([*labels.values(), BASE])
     return {name: f"{label} ({name})" if name and shared[label] > 1 else label for name, label in labels.items()}
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from headwise.models.windows import windows_act
 from headwise.runtime.parquet import table_of
+from headwise.study.models import AlignedModel, Model
 from headwise.study.study import Study
 
 ARCHITECTURE = (
@@ -66,6 +67,7 @@ def models_table(
                     "method": study.method_of(model),
                     "seed": seed,
                     "source": model.source,
+                    **_arm(model),
                     **{key: architecture.get(key) for key in ARCHITECTURE},
                     "layers": len(architecture.get("attention_layers", ())) or architecture.get("layers"),
                     **_windows(architecture.get("windows"), metadata.get("longest_prompt_tokens")),
@@ -76,6 +78,17 @@ def models_table(
                 }
             )
     return table_of(rows)
+
+
+def _arm(model: Model) -> dict[str, Any]:
+    """How the study itself aligned a model; all null where it did not."""
+    made = model if isinstance(model, AlignedModel) else None
+    return {
+        "alignment": made.method if made else None,
+        "placebo": made.placebo if made else None,
+        "dose": made.dose if made else None,
+        "coin": made.coin if made and made.placebo and made.method == "dpo" else None,
+    }
 
 
 def _windows(windows: Sequence[int | None] | None, longest: int | None) -> dict[str, Any]:

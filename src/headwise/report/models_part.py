@@ -34,7 +34,7 @@ SOURCES = {
 def findings(study: Study, tables: Tables) -> Iterator[Finding]:
     """Whether training worked, and which seeds changed nothing."""
     yield from _training(tables)
-    yield from _preferences(tables)
+    yield from _preferences(study, tables)
     yield from _repeats(tables)
 
 
@@ -62,12 +62,12 @@ def _training(tables: Tables) -> Iterator[Finding]:
     )
 
 
-def _preferences(tables: Tables) -> Iterator[Finding]:
+def _preferences(study: Study, tables: Tables) -> Iterator[Finding]:
     """Whether alignment taught the preference; if not, that heads stay as they are says nothing."""
     models = tables["models"]
     aligned = models[models["preference_accuracy_after"].notna()]
     aligned = aligned[aligned["preference_accuracy_before"].notna()]
-    labels = labels_of_methods(tables)
+    labels = labels_of_methods(study, tables)
     for method in records(aligned[["method"]].drop_duplicates()):
         rows = aligned[same(aligned["method"], method["method"])]
         before, after = rows["preference_accuracy_before"], rows["preference_accuracy_after"]
@@ -147,7 +147,7 @@ def _stage(study: Study, method: str, rows: pd.DataFrame, models: pd.DataFrame) 
     return by_family(study, chart, columns=4).properties(title=title)
 
 
-def models_view(tables: Tables) -> View:
+def models_view(study: Study, tables: Tables) -> View:
     """One row per model; numbers of training are means over its refits."""
     numbers = ["held_out_loss_nats", "corpus_loss_nats_before", "corpus_loss_nats_after"]
     numbers += ["preference_accuracy_before", "preference_accuracy_after"]
@@ -160,7 +160,7 @@ def models_view(tables: Tables) -> View:
         rows.reset_index(),
         [
             ("Model", lambda row: plain(row["model"]), NAME),
-            ("Made", partial(_made, labels_of_methods(tables)), NAME),
+            ("Made", partial(_made, labels_of_methods(study, tables)), NAME),
             ("Refits", lambda row: str(row["refits"]), NUMBER),
             ("Attention", lambda row: cell(row["attention"]), NAME),
             ("Layers", lambda row: cell(row["layers"]), NUMBER),
@@ -219,7 +219,7 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
         ),
         [
             (
-                models_view(tables),
+                models_view(study, tables),
                 "What the models are, read from their configurations; losses and accuracies are means over refits, "
                 "before → after alignment",
             )

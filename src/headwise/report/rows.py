@@ -83,6 +83,10 @@ class ModelRow(OfModel):
     table: ClassVar[str] = "models"
     in_results: ClassVar[bool] = True
     source: str = column("train: from scratch by the study; align: from a base by the study; folder: from disk")
+    alignment: str | None = column("sft or dpo, where the study aligned it; `method` names its arm", default=None)
+    placebo: bool | None = column("Whether its arm is a placebo; null where the study did not align it", default=None)
+    dose: int | None = column("Steps of its arm, in multiples of those of the method; null: likewise", default=None)
+    coin: int | None = column("Which coin a placebo of DPO has; null for all others", default=None)
     attention: str | None = column("multi-head, grouped-query, multi-query or multi-head latent", default=None)
     layers: int | None = column("Attention layers", default=None)
     hidden: int | None = column("Width of the residual stream", default=None)

@@ -76,7 +76,7 @@ def test_a_label_is_shortened_in_its_middle_and_no_further_than_names_differ() -
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.none() | st.sampled_from(["sft", "SFT", "Sft", "base", "a_b", "a.b", "unnamed_alignment", "dpo"])))
 def test_different_methods_have_different_labels_and_none_is_that_of_bases(names: list[str | None]) -> None:
-    labels = method_labels(names)
+    labels = method_labels(names, {})
     assert len(set(labels.values())) == len(set(names))
     assert BASE not in labels.values()
     assert labels.get(None, "unnamed alignment") == "unnamed alignment"
@@ -95,7 +95,7 @@ def test_methods_that_differ_in_case_are_told_apart_in_sentences_tables_and_figu
         assert sentences[f"{topic}:SFT"] == plain[f"{topic}:dpo"].sentence.replace("DPO", "SFT (SFT)")
     cells = [row[0] for row in contrasts_view(STUDY, renamed, confirmatory=True).rows]
     assert len(set(cells)) == len(cells)
-    assert [row[1] for row in models_view(renamed).rows if "SFT" in row[1]] == [
+    assert [row[1] for row in models_view(STUDY, renamed).rows if "SFT" in row[1]] == [
         "SFT (sft) of multi head",
         "SFT (SFT) of multi head",
         "SFT (sft) of grouped query",
@@ -106,7 +106,7 @@ def test_methods_that_differ_in_case_are_told_apart_in_sentences_tables_and_figu
 @pytest.mark.parametrize("name", ["base", None])
 def test_a_model_is_a_base_by_what_it_descends_from_not_by_a_label(tables: Tables, name: str | None) -> None:
     renamed = with_methods(tables, {"dpo": name})
-    label = labels_of_methods(renamed)[name]
+    label = labels_of_methods(STUDY, renamed)[name]
     assert label != BASE
     sentences = [finding.sentence for finding in findings(STUDY, renamed) if finding.topic == "method"]
     assert sum(f"Under {label} the" in sentence for sentence in sentences) == 1

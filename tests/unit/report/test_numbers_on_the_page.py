@@ -182,7 +182,7 @@ def test_means_over_refits_leave_out_those_that_repeat_another(tables: Tables) -
     trained = models["model"].eq("multi_head")
     models.loc[trained, "held_out_loss_nats"] = [2.0, 5.0]
     models.loc[trained & models["seed"].eq(2), "repeats_seed"] = 1
-    (row,) = [row for row in models_view({**tables, "models": models}).rows if row[0] == "multi head"]
+    (row,) = [row for row in models_view(STUDY, {**tables, "models": models}).rows if row[0] == "multi head"]
     assert row[2] == "1"
     assert row[-2] == "2.00"
 

@@ -49,7 +49,7 @@ def dose_arguments(study: Study, base: str) -> dict[str, Any]:
             {
                 "seed": seed,
                 "base": base,
-                "method": study.method_of(model),
+                "method": getattr(model, "method", None),
                 "placebo": isinstance(model, AlignedModel) and model.placebo,
                 "dose": model.dose if isinstance(model, AlignedModel) else None,
             }

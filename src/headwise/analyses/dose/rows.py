@@ -15,7 +15,7 @@ class AlignmentDose(Row):
     in_results: ClassVar[bool] = True
     model: str = column("Name of the model in the study file", heading="Model")
     base: str = column("Model that it was made from", heading="Base")
-    method: str | None = column("How it was aligned; null where the study does not say", default=None)
+    method: str | None = column("Method of its alignment; null where the study does not say", default=None)
     placebo: bool = column("Whether it takes the steps of its method without what the method teaches")
     dose: int | None = column(
         "Multiple of the optimiser steps of its method; null for a model made elsewhere", default=None

@@ -2,15 +2,12 @@
 
 import pandas as pd
 
-from headwise.report.labels import DOSE
-
-REFIT = ["base", "dose", "seed"]
-PLACEBO = "_placebo"
+MADE = ["base", "method", "dose", "seed"]
 
 
 def compared_with_placebos(doses: pd.DataFrame) -> pd.DataFrame:
-    """A row per arm and refit that has a placebo, the first where there are several, of the table `dose`: base, method
-    (the arm), seed, and
+    """A row per arm and refit that has a placebo, the first where there are several, of the table `dose`: base, method,
+    dose, seed, and
 
     accuracy_more  rise of the preference accuracy under the arm less that under the placebo
     loss_less      fall of the answer loss under the arm less that under the placebo, nats per token
@@ -21,23 +18,15 @@ def compared_with_placebos(doses: pd.DataFrame) -> pd.DataFrame:
     rows = doses.assign(
         accuracy=doses["accuracy_after"] - doses["accuracy_before"],
         loss=doses["answer_loss_after"] - doses["answer_loss_before"],
-        way=doses["method"].astype("object").map(made_as),
     )
     is_placebo = rows["placebo"].astype(bool)
-    first = rows[is_placebo].drop_duplicates([*REFIT, "way"])
-    pairs = rows[~is_placebo].merge(first, on=[*REFIT, "way"], suffixes=("", "_of_placebo"))
+    first = rows[is_placebo].drop_duplicates(MADE)
+    pairs = rows[~is_placebo].merge(first, on=MADE, suffixes=("", "_of_placebo"))
     return pd.DataFrame(
         {
-            "base": pairs["base"],
-            "method": pairs["method"],
-            "seed": pairs["seed"],
+            **{name: pairs[name] for name in MADE},
             "accuracy_more": pairs["accuracy"] - pairs["accuracy_of_placebo"],
             "loss_less": pairs["loss_of_placebo"] - pairs["loss"],
             "kl_ratio": pairs["kl_nats"] / pairs["kl_nats_of_placebo"],
         }
     )
-
-
-def made_as(arm: object) -> str:
-    """The method of an arm, whatever its dose, and of a placebo that of its arm."""
-    return str(arm).partition(DOSE)[0].removesuffix(PLACEBO)

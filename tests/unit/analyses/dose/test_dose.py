@@ -86,7 +86,7 @@ def doses(**changes: object) -> pd.DataFrame:
         {
             "model": ["b-dpo", "b-coin", "b-dpo3", "b-coin3", "b-public"],
             "base": "b",
-            "method": ["dpo", "dpo_placebo", "dpo_x3", "dpo_placebo_x3", "instruct"],
+            "method": ["dpo", "dpo", "dpo", "dpo", "instruct"],
             "placebo": [False, True, False, True, False],
             "dose": pd.array([1, 1, 3, 3, None], dtype="Int64"),
             "seed": 1,
@@ -101,7 +101,7 @@ def doses(**changes: object) -> pd.DataFrame:
 
 def test_an_arm_is_compared_with_the_placebo_of_its_own_dose() -> None:
     found = compared_with_placebos(doses())
-    assert list(found["method"]) == ["dpo", "dpo_x3"]
+    assert found[["method", "dose"]].to_numpy().tolist() == [["dpo", 1], ["dpo", 3]]
     assert found["accuracy_more"].tolist() == pytest.approx([0.2, -0.2])
     assert found["loss_less"].tolist() == pytest.approx([0.7, -0.1])
     assert found["kl_ratio"].tolist() == pytest.approx([2.0, 3.0])

@@ -33,7 +33,7 @@ def test_every_descendant_stands_beside_its_base_of_the_same_refit() -> None:
     ]
     assert base_checkpoints(found, "plain") == [f"results/s/models/plain/seed{seed}" for seed in (1, 1, 2, 2)]
     assert [(arm["seed"], arm["method"], arm["placebo"]) for arm in arguments["arms"]] == [
-        (seed, *made) for seed in (1, 2) for made in (("dpo", False), ("dpo_placebo", True))
+        (seed, *made) for seed in (1, 2) for made in (("dpo", False), ("dpo", True))
     ]
 
 
@@ -56,7 +56,7 @@ def doses() -> pd.DataFrame:
             AlignmentDose(
                 model=name,
                 base="plain",
-                method="dpo" if name == "dpo" else "dpo_placebo",
+                method="dpo",
                 placebo=name == "coin",
                 dose=1,
                 steps=40,

@@ -7,17 +7,18 @@ import altair as alt
 import pandas as pd
 
 from headwise.analyses.dose.rows import TABLES, AlignmentDose
-from headwise.analyses.dose.taught import compared_with_placebos, made_as
+from headwise.analyses.dose.taught import compared_with_placebos
 from headwise.report.chart_parts import families, model_labels, tooltip
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
-from headwise.report.labels import amount, ends, method_label, missing, number, share, signed
+from headwise.report.labels import amount, arm_label, ends, method_label, missing, number, share, signed
 from headwise.report.part import Chart, Part, Passage
 from headwise.report.style import family_colour
 from headwise.report.view import NAME, NUMBER, TEXT, view
 from headwise.study.study import Study
 
 ARM, PLACEBO = "arm", "placebo"
+ARM_OF = ["method", "dose"]  # columns that tell arms of a base apart
 
 
 def chart(study: Study, tables: Tables) -> Any:
@@ -32,7 +33,7 @@ def chart(study: Study, tables: Tables) -> Any:
             "label": [labels[name] for name in rows["model"]],
             "family": [study.family_of(study.model(name)) for name in rows["model"]],
             "kind": [PLACEBO if placebo else ARM for placebo in rows["placebo"]],
-            "method": [method_label(made_as(row.method)) for row in rows.itertuples()],
+            "method": [method_label(row.method) for row in rows.itertuples()],
             "line": [f"{row.base} {row.seed}" for row in rows.itertuples()],
             "seed": list(rows["seed"]),
             "steps": list(rows["steps"]),
@@ -68,16 +69,16 @@ def _panel(study: Study, points: pd.DataFrame, title: str) -> Any:
 
 def findings(study: Study, tables: Tables) -> Iterator[Finding]:
     """Of each arm with a placebo: in how many refits it taught more."""
-    for made, of_arm in compared_with_placebos(tables[AlignmentDose.table]).groupby("method", sort=False):
+    for (method, dose), of_arm in compared_with_placebos(tables[AlignmentDose.table]).groupby(ARM_OF, sort=False):
         accuracy, loss = (int(of_arm[name].gt(0).sum()) for name in ("accuracy_more", "loss_less"))
         n = len(of_arm)
         yield described(
             "a count of refits",
-            id=f"dose:{made}",
+            id=f"dose:{method}:{dose}",
             topic="training",
             headline=False,
             sentence=(
-                f"{method_label(made)} raised held-out preference accuracy more than its placebo in {accuracy} of "
+                f"{arm_label(method, dose)} raised held-out preference accuracy more than its placebo in {accuracy} of "
                 f"{amount(n, 'refit')}, and lowered answer loss more in {loss}."
             ),
             n=n,
@@ -93,7 +94,7 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
     compared = compared_with_placebos(rows)
     if not compared.empty:
         summaries = (
-            compared.groupby(["base", "method"], sort=False)
+            compared.groupby(["base", *ARM_OF], sort=False)
             .agg(
                 n=("seed", "size"),
                 **{
@@ -116,7 +117,7 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
                         summaries,
                         [
                             ("Base", lambda row: row["base"], NAME),
-                            ("Arm", lambda row: method_label(row["method"]), NAME),
+                            ("Arm", lambda row: arm_label(row["method"], row["dose"]), NAME),
                             ("Refits", lambda row: str(row["n"]), NUMBER),
                             ("Accuracy", lambda row: _signed_ends(row, "accuracy_more"), NUMBER),
                             ("Fall of answer loss (nats)", lambda row: _signed_ends(row, "loss_less"), NUMBER),
@@ -135,7 +136,7 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
         rows,
         [
             ("Model", lambda row: row["model"], NAME),
-            ("Arm", lambda row: method_label(row["method"]), NAME),
+            ("Arm", lambda row: arm_label(row["method"], row["dose"], row["placebo"]), NAME),
             ("Refit", lambda row: str(row["seed"]), NUMBER),
             ("Steps", lambda row: _whole(row["steps"]), NUMBER),
             ("KL (nats per token)", lambda row: number(row["kl_nats"], 4), NUMBER),

@@ -10,6 +10,7 @@ from headwise.report.columns import Tables
 from headwise.report.finding import Finding, units
 from headwise.report.labels import (
     amount,
+    arm_labels,
     estimator_label,
     interval,
     marked_p,
@@ -37,7 +38,7 @@ def question_words(study: Study, row: Row) -> str:
     index = estimator_label(study.comparison.primary)
     claim = {Claim.DIFFERS: "change", Claim.RISES: "raise", Claim.FALLS: "lower"}[Claim(row["claim"])]
     group, reference = plain(row["group"] or ""), plain(row["reference"] or "")
-    method = method_label(row["method"])
+    method = arm_labels(study).get(row["method"]) or method_label(row["method"])
     return {
         Ask.EFFECT: f"Does {method} {claim} the {index} beyond its placebo?",
         Ask.EFFECT_DIFFERENCE: f"Does {method} {claim} the {index} of {group} more than that of {reference}?",

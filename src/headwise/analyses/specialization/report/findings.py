@@ -104,7 +104,7 @@ def _methods(study: Study, tables: Tables) -> Iterator[Finding]:
     pooled = _contrasts(study, tables, "alignment_pooled")
     tests = within_refits(study, tables)
     tests = tests.assign(estimate=tests["delta_absolute"])
-    labels = labels_of_methods(tables)
+    labels = labels_of_methods(study, tables)
     for row in records(pooled[pooled["unit"] == "family"]):
         method = labels[row["method"]]
         own = records(tests[same(tests["method"], row["method"])])
@@ -147,7 +147,7 @@ def _further_families(study: Study, tables: Tables, method: str | None) -> Itera
             topic="method",
             headline=False,
             sentence=(
-                f"Under {labels_of_methods(tables)[method]}, families weighted by their errors, the "
+                f"Under {labels_of_methods(study, tables)[method]}, families weighted by their errors, the "
                 f"{estimator_label(row['estimator'])} changes by {signed(row['estimate'])}: {said(row)}. {ahead} "
                 f"Leaving out one family, the mean change lies between {ends[0]} and {ends[1]}."
             ),
@@ -181,7 +181,7 @@ def _at_equal_loss(row: Mapping[str, Any]) -> str:
 
 def _interactions(study: Study, tables: Tables) -> Iterator[Finding]:
     """Whether a method changes a base more than the reference."""
-    labels = labels_of_methods(tables)
+    labels = labels_of_methods(study, tables)
     for row in records(_contrasts(study, tables, "alignment_difference")):
         yield tested(
             row,

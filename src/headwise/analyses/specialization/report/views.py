@@ -71,7 +71,7 @@ def contrasts_view(study: Study, tables: Tables, confirmatory: bool) -> View:
     return view(
         rows,
         [
-            ("Contrast", partial(_contrast, labels_of_methods(tables)), NAME),
+            ("Contrast", partial(_contrast, labels_of_methods(study, tables)), NAME),
             *([] if confirmatory else which),
             ("Estimate", lambda row: signed(row["estimate"]), NUMBER),
             (_interval_head(study), lambda row: interval(row["ci_low"], row["ci_high"]), NUMBER),
