@@ -43,9 +43,7 @@ rule summarize_perturbations:
     """Gather responses to noise into tables, contrast architectures, judge the probe, list published values."""
     input:
         **{
-            table: per_seed(
-                study, perturbed_bases(study), f"noise/{{model}}/seed{{seed}}/{table}.parquet"
-            )
+            table: per_seed(study, perturbed_bases(study), f"noise/{{model}}/seed{{seed}}/{table}.parquet")
             for table in PERTURBED
         },
         library=library("summarize_perturbations.py"),
