@@ -1,11 +1,11 @@
 """headwise: a census of attention heads, as a workflow that anyone can rerun.
 
-For Python: `compare`, `extract`, `look`, `stability` and `findings` (`headwise.interface`).
+For Python: `compare`, `extract`, `look`, `noise`, `stability` and `findings` (`headwise.interface`).
 """
 
 from typing import Any
 
-__all__ = ["compare", "extract", "findings", "look", "stability"]
+__all__ = ["compare", "extract", "findings", "look", "noise", "stability"]
 
 
 def __getattr__(name: str) -> Any:

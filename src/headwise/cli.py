@@ -302,6 +302,50 @@ def compare(
 
 @app.command()
 @errors_as_sentences()
+def noise(
+    checkpoint: Checkpoint,
+    text: Annotated[Path, typer.Argument(help="Plain text that the model was not trained on")],
+    sites: Annotated[
+        str, typer.Option(help="attention_output, residual, attention_logits, keys, values; separated by commas")
+    ] = "attention_output,keys,values",
+    sigmas: Annotated[str, typer.Option(help="In units of the RMS of each layer's clean activations")] = "0.1,0.3,1",
+    draws: Annotated[int, typer.Option(min=2, help="Draws of the noise, which the interval is over")] = 20,
+    excerpts: Annotated[int, typer.Option(min=1, help="Excerpts of the text, evenly spread")] = 8,
+    tokens: Annotated[int, typer.Option(min=2, help="Tokens per excerpt")] = 64,
+    dtype: Dtype = "float32",
+    first_token: FirstToken = "tokenizer",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON")] = False,
+) -> None:
+    """Measure how much a model loses on a text under noise in its activations."""
+    from headwise import interface
+    from headwise.report.labels import number, signed
+    from headwise.tables.frame import records
+
+    rows = interface.noise(
+        checkpoint,
+        text,
+        sites=[site.strip() for site in sites.split(",")],
+        sigmas=[float(sigma) for sigma in sigmas.split(",")],
+        draws=draws,
+        excerpts=excerpts,
+        tokens=tokens,
+        dtype=dtype,
+        first_token=first_token,
+    )
+    if as_json:
+        print(rows.to_json(orient="records"))
+        return
+    table = Table(title=f"{checkpoint} under noise", box=box.SIMPLE_HEAD, show_edge=False)
+    for heading in ("noise in", "σ", "rise of the loss, nats per token", "low", "high"):
+        table.add_column(heading, overflow="fold")
+    for row in records(rows):
+        numbers = (signed(row[name]) for name in ("delta_nll_nats", "ci_low", "ci_high"))
+        table.add_row(row["site"], number(row["sigma"]), *numbers)
+    terminal().print(table)
+
+
+@app.command()
+@errors_as_sentences()
 def new_study(
     models: Annotated[
         list[str],

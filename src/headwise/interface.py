@@ -131,6 +131,47 @@ def stability(
     return match_refits([Path(refit) for refit in refits], prompt_file(prompts), extraction)
 
 
+def noise(
+    checkpoint: PathLike,
+    text: PathLike,
+    *,
+    sites: Sequence[str] = ("attention_output", "keys", "values"),
+    sigmas: Sequence[float] = (0.1, 0.3, 1.0),
+    draws: int = 20,
+    excerpts: int = 8,
+    tokens: int = 64,
+    dtype: Dtype = "float32",
+    first_token: FirstToken = "tokenizer",
+) -> "pd.DataFrame":
+    """How much a language model loses on a text under Gaussian noise in its activations.
+
+    text              file of plain text that the model was not trained on
+    sites             attention_output, residual, attention_logits, keys, values
+    sigmas            standard deviations, in units of the RMS of each layer's clean activations
+    excerpts, tokens  of the text, evenly spread, and how long each is
+
+    Returns a row per site and sigma: delta_nll_nats, the rise of the loss per token, with Student's interval over the
+    draws.
+    """
+    from headwise.analyses.noise.settings import Noise
+
+    settings = Noise.model_validate(
+        {
+            "sites": list(sites),
+            "absolute": [],
+            "relative": list(sigmas),
+            "draws": draws,
+            "excerpts": excerpts,
+            "tokens": tokens,
+            "specialization": {"sites": []},
+        }
+    )
+    extraction = _extraction("statistics", dtype, "raw", first_token, max(2, tokens))
+    from headwise.pair import response_to_noise
+
+    return response_to_noise(Path(checkpoint), Path(text), extraction, settings)
+
+
 def findings(results: PathLike) -> "pd.DataFrame":
     """What a study found: a row per sentence of its report, with estimate, interval, p and units.
 

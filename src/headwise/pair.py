@@ -1,8 +1,9 @@
 """Checkpoints measured and compared in one call, without a study file."""
 
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from headwise.study.specialization import PAIR_STATISTICS, Specialization
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from headwise.analyses.noise.settings import Noise
 
 # Of the random tokens of the induction score and the random orders of heads; prompts do not depend on it.
 SEED = 1
@@ -174,3 +177,37 @@ def match_refits(refits: Sequence[Path], prompts: Path, extraction: Extraction) 
         "reason",
     ]
     return rows.loc[kept, columns].reset_index(drop=True)
+
+
+def response_to_noise(checkpoint: Path, text: Path, extraction: Extraction, settings: "Noise") -> "pd.DataFrame":
+    """How much the loss on a text rises under noise: the rows of NoiseResponse, whose units are draws of the noise.
+
+    Raises CorpusError where the text is shorter than one excerpt, PerturbationError where a site cannot be reached.
+    """
+    check_folder(checkpoint_folder(checkpoint), [], extraction)
+    passage = text.read_text(encoding="utf-8")
+    from headwise.analyses.noise.dose import Subject
+    from headwise.analyses.noise.experiment import load_to_perturb
+    from headwise.analyses.noise.noise import doses, held_out_text, losses_under_noise
+    from headwise.analyses.noise.rows import Heads, LossUnderNoise, NoiseResponse, Unit
+    from headwise.analyses.noise.summarize_losses import per_unit, response_rows
+    from headwise.models.corpus import Document
+    from headwise.models.load import input_device
+    from headwise.runtime.progress import track
+    from headwise.tables.frame import frame_of
+
+    model, tokenizer = load_to_perturb(Reading(str(checkpoint), checkpoint, extraction, Loading()))
+    with tempfile.TemporaryDirectory(prefix="headwise-") as folder:
+        documents = Path(folder) / "documents.jsonl"
+        document = asdict(Document(id=text.name, title=text.name, text=passage, split="held_out"))
+        documents.write_text(json.dumps(document) + "\n", encoding="utf-8")
+        held_out = held_out_text(
+            documents, model, tokenizer, extraction.first_token, settings.excerpts, settings.tokens
+        )
+    subject = Subject(str(checkpoint), model, SEED, held_out.inputs.to(input_device(model)), Heads.AS_MADE)
+    chosen = doses(settings)
+    rows = track(
+        losses_under_noise(subject, held_out, chosen, settings.draws), "loss under noise", len(chosen) * settings.draws
+    )
+    losses = frame_of(LossUnderNoise, rows).assign(seed=SEED, unit=Unit.DRAW)
+    return frame_of(NoiseResponse, response_rows(per_unit(losses), Comparison().level))

@@ -33,7 +33,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_package_offers_these_functions_and_no_others() -> None:
-    assert library.__all__ == ["compare", "extract", "findings", "look", "stability"]
+    assert library.__all__ == ["compare", "extract", "findings", "look", "noise", "stability"]
     with pytest.raises(AttributeError, match="has no attribute 'absent'"):
         library.absent  # noqa: B018
 
@@ -93,3 +93,21 @@ def test_heads_in_another_order_are_matched_and_those_of_another_refit_less(work
     assert centred < 0.9
     with pytest.raises(ValueError, match="have the same weights"):
         library.stability([workplace / "one", workplace / "one"], prompts)
+
+
+@torch.no_grad()
+def test_noise_raises_the_loss_on_a_text_and_none_would_not(workplace: Path) -> None:
+    """Noise of nearly no size changes rounding alone."""
+    text = workplace / "text.txt"
+    text.write_text("Some words that go on and on, and then some more of them. " * 20)
+    frame = library.noise(workplace / "one", text, sites=["keys"], sigmas=[1e-6, 3.0], draws=3, excerpts=2, tokens=16)
+    rises = frame.set_index("sigma")["delta_nll_nats"]
+    assert abs(rises[1e-6]) < 1e-5
+    assert abs(rises[3.0]) > 1e-5
+    assert set(frame["unit"]) == {"draw"}
+    done = headwise("noise", workplace / "one", text, "--sites", "keys", "--draws", "2", "--tokens", "16")
+    assert done.exit_code == 0, done.output
+    assert "keys" in done.stdout
+    refused = headwise("noise", workplace / "one", text, "--sites", "nowhere")
+    assert refused.exit_code == 2
+    assert "nowhere" in refused.stderr or "sites" in refused.stderr
