@@ -35,10 +35,10 @@ from attention_examples import peak_of  # noqa: E402, found above
 
 from headwise.attention.capture import LayerAttention, capturing  # noqa: E402, keeps imports sorted
 from headwise.attention.layer_statistics import LayerStatistics, statistics_of  # noqa: E402, keeps imports sorted
+from headwise.attention.pair_statistics import PAIR_STATISTICS  # noqa: E402, keeps imports sorted
 from headwise.attention.sinks import SINKS  # noqa: E402, keeps imports sorted
 from headwise.attention.statistics_capture import CapturedStatistics, capturing_statistics  # noqa: E402, keeps imports sorted
 from headwise.attention.store import Packing, TensorWriter  # noqa: E402, keeps imports sorted
-from headwise.study.specialization import PAIR_STATISTICS  # noqa: E402, keeps imports sorted
 
 TOKENS = (128, 512, 1024, 2048)
 NAMES = ("hellinger", "pattern_correlation", "output_cka")

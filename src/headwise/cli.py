@@ -68,6 +68,7 @@ def before_every_command() -> None:
 @errors_as_sentences()
 def verify(study_files: StudyFiles, config: Changes = None) -> None:
     """Check a study file and its prompts, and show what would run. Paths start from the current folder."""
+    from headwise.analyses.specialization.settings import Specialization
     from headwise.planning.feasibility import check_study
     from headwise.study.parse import check_paths, load_study
     from headwise.study.prompts import declared_in, load_verified
@@ -94,7 +95,7 @@ def verify(study_files: StudyFiles, config: Changes = None) -> None:
     facts.add_row("prompts", f"{len(prompts)}: " + ", ".join(f"{count} {name}" for name, count in domains.items()))
     facts.add_row("SHA-256", digest)
     facts.add_row("declared in", declared_in(study.prompts, Path()))
-    facts.add_row("estimators", ", ".join(study.specialization.estimators))
+    facts.add_row("estimators", ", ".join(study.section(Specialization).estimators))
     facts.add_row("primary", study.comparison.primary)
     facts.add_row("output", f"results/{study.name}/")
     terminal().print(models, facts)
@@ -264,8 +265,8 @@ def compare(
 ) -> None:
     """Compare how specialized the heads of two checkpoints are: every estimator, with test and interval."""
     from headwise import interface
+    from headwise.analyses.specialization.settings import known_estimators
     from headwise.study.comparison import Comparison
-    from headwise.study.specialization import known_estimators
 
     known = known_estimators()
     chosen = list(dict.fromkeys(name.strip() for name in estimators.split(",") if name.strip())) or known

@@ -47,8 +47,8 @@ def compare(
     Returns a row per estimator and treatment of the first key: base_value, aligned_value, delta_absolute, its interval,
     p and the smallest p attainable; docs/data-formats.md, table comparisons.
     """
+    from headwise.analyses.specialization.settings import Specialization, known_estimators
     from headwise.study.comparison import Comparison
-    from headwise.study.specialization import Specialization, known_estimators
 
     file = prompt_file(prompts)
     extraction = _extraction("statistics", dtype, template, first_token, max_tokens)

@@ -7,6 +7,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headwise.analyses.specialization.settings import Specialization
+from headwise.attention.pair_statistics import PAIR_STATISTICS
 from headwise.models.checkpoint import checkpoint_folder
 from headwise.planning.feasibility import check_folder, check_pair
 from headwise.runtime.parquet import read_arrow
@@ -16,7 +18,6 @@ from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
 from headwise.study.prompts import read_prompts
 from headwise.study.reading import Reading
-from headwise.study.specialization import PAIR_STATISTICS, Specialization
 
 if TYPE_CHECKING:
     import pandas as pd

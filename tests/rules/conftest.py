@@ -8,10 +8,11 @@ import pytest
 from tiny import write_study
 
 from headwise.analyses.specialization.jobs import contrast_arguments, evaluation_arguments, pair_arguments
-from headwise.attention.jobs import extraction_arguments, pair_statistics
+from headwise.attention.jobs import extraction_arguments
 from headwise.models.jobs import alignment_arguments, corpus_arguments, tokenizer_arguments, training_arguments
 from headwise.study.jobs import prompts_arguments
 from headwise.study.parse import load_study
+from headwise.study.sections import pair_statistics
 from headwise.study.study import Study
 
 RunScript = Callable[..., None]

@@ -13,13 +13,14 @@ from mirror import build_mirror, byte_tokenizer
 from tiny import SUBJECTS
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoXConfig
 
-from headwise.attention.jobs import extraction_arguments, pair_statistics
+from headwise.attention.jobs import extraction_arguments
 from headwise.models.hooked import HookedGPT2Config, HookedGPT2LMHeadModel
 from headwise.models.hub import fetched_folder
 from headwise.models.jobs import conversion_arguments, fetching_arguments
 from headwise.runtime.parquet import read_metadata
 from headwise.runtime.provenance import file_digest
 from headwise.study.models import HubModel, TransformerLensModel
+from headwise.study.sections import pair_statistics
 from headwise.study.study import Study, study_model
 
 RunScript = Callable[..., None]

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from headwise.analyses.specialization.settings import Specialization
 from headwise.study.study import Study
 from rules.conftest import Measurement
 
@@ -52,7 +53,7 @@ def test_the_primary_estimator_equals_plain_loops_over_stored_attention(measure:
 def test_every_estimator_is_evaluated(measure: Measure, study: Study) -> None:
     table = pd.read_parquet(measure("multi_head", 1).summary)
     values = table[(table["scope"] == "model") & (table["sink"] == "kept")].set_index("estimator")["value"]
-    assert set(values.index) == set(study.specialization.estimators)
+    assert set(values.index) == set(study.section(Specialization).estimators)
     assert values.notna().all()
 
 

@@ -11,6 +11,7 @@ from headwise.analyses.calibration.jobs import calibration_arguments
 from headwise.analyses.calibration.settings import Calibration
 from headwise.analyses.controls.jobs import control_arguments
 from headwise.analyses.declaration.jobs import check_arguments, declaration_arguments
+from headwise.analyses.specialization.settings import Specialization
 from headwise.runtime.json_files import read_json
 from headwise.runtime.parquet import read_metadata
 from headwise.study.study import Study
@@ -73,7 +74,7 @@ def test_all_controls_pass_on_the_tiny_study(
     left_out = ["published indices from released matrices", "a learned circuit"]
     assert rows.index[rows["outcome"] != "pass"].tolist() == left_out
     assert set(rows.loc[left_out, "outcome"]) == {"not run"}
-    for name in study.specialization.pair_statistics():
+    for name in study.section(Specialization).pair_statistics():
         assert rows.loc[f"cloned heads, {name}", "outcome"] == "pass"
     assert rows.loc["a sliding window wider than the prompt", "found"] == 0
     assert rows.loc["captured attention against the library's eager attention", "found"] == 0

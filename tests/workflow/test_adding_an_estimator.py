@@ -56,7 +56,7 @@ def test_the_tests_of_estimators_hold_for_it(project: Project) -> None:
     )
     assert done.returncode == 0, done.stdout
     values = subprocess.run(
-        [sys.executable, "-c", "from headwise.study.specialization import *; print(*known_estimators())"],
+        [sys.executable, "-c", "from headwise.analyses.specialization.settings import *; print(*known_estimators())"],
         env=project.environment,
         capture_output=True,
         text=True,

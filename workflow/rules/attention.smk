@@ -1,6 +1,7 @@
 # From a checkpoint to its attention: one forward pass per prompt, without padding.
-from headwise.attention.jobs import extraction_arguments, pair_statistics
+from headwise.attention.jobs import extraction_arguments
 from headwise.planning.needed import extraction
+from headwise.study.sections import pair_statistics
 
 KEPT = study.extraction.store == "tensors"
 TENSORS = {"tensors": results("attention/{model}/seed{seed}.parquet")} if KEPT else {}

@@ -16,7 +16,7 @@ from headwise.study.lock import check_fetched, lock_path
 from headwise.study.merging import check_study_file
 from headwise.study.parse import check_paths, parse_study
 from headwise.study.section import StudyError
-from headwise.study.specialization import ESTIMATOR_FOLDER
+from headwise.analyses.specialization.settings import ESTIMATOR_FOLDER, Specialization
 from headwise.runtime.watch import attend
 
 # The checkout, also where another workflow uses this one as a module: this file's own place, not the main Snakefile's.
@@ -97,7 +97,7 @@ def library(script, *more):
 
 def estimator_files():
     """Modules of the selected estimators; they are loaded by name, so the import closure does not see them."""
-    return [ESTIMATOR_FOLDER / f"{name}.py" for name in study.specialization.estimators]
+    return [ESTIMATOR_FOLDER / f"{name}.py" for name in study.section(Specialization).estimators]
 
 
 def inputs_of(files):

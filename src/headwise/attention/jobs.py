@@ -9,11 +9,6 @@ from headwise.study.jobs import model_metadata
 from headwise.study.study import Study
 
 
-def pair_statistics(study: Study) -> list[str]:
-    """What extraction computes of pairs of heads; the rule has a mark for each, and no other record of them."""
-    return study.specialization.pair_statistics()
-
-
 def extraction_arguments(study: Study, name: str, seed: int) -> dict[str, Any]:
     """Of rule extract_attention."""
     model = study.model(name)

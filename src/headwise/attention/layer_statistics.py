@@ -20,9 +20,9 @@ from torch import Tensor
 from headwise.attention.capture import LayerAttention, Support
 from headwise.attention.cka import SMALLEST_VARIANCE, output_cka, upper
 from headwise.attention.layer_sums import LayerSums, Pairs, Sums
+from headwise.attention.pair_statistics import PAIR_STATISTICS
 from headwise.attention.row_tiles import row_tiles
 from headwise.attention.sinks import SINKS, Sink
-from headwise.study.specialization import PAIR_STATISTICS
 
 # Where squares were summed in float32, a correlation is off by up to 1.6e-7 over the share of variance in the mean
 # square (measured on random attention): by less than 1e-4 from this share on.

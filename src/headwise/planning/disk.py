@@ -1,11 +1,13 @@
 """The bytes that jobs leave on disk. What a value of a table takes was measured on `benchmarks/pilot.yaml`."""
 
+from headwise.analyses.specialization.settings import Specialization
 from headwise.analyses.stability.jobs import random_refits, refits_of
 from headwise.models.files import corpus_files
 from headwise.models.resources import corpus_bytes
 from headwise.planning.jobs import Jobs
 from headwise.planning.plan import Plan
 from headwise.study.models import TrainedModel
+from headwise.study.sections import pair_statistics
 
 # Attention weights, per entry of the lower triangle: float16, compressed. 1.3 where prompts are long (docs/scale.md).
 PER_ENTRY = 1.8
@@ -40,7 +42,8 @@ def bytes_left(plan: Plan, jobs: Jobs) -> float:
     if rule == "extract_attention":
         return _extraction(plan, name)
     if rule == "evaluate_specialization":
-        return PER_FEATURE * len(study.specialization.estimators) * len(plan.characters) * plan.shape(name).layers
+        estimators = study.section(Specialization).estimators
+        return PER_FEATURE * len(estimators) * len(plan.characters) * plan.shape(name).layers
     if rule == "probe_refits":
         return _probing(plan, name)
     if rule == "build_corpus":
@@ -58,7 +61,7 @@ def _attention(plan: Plan, name: str) -> float:
 def _extraction(plan: Plan, name: str) -> float:
     shape, tokens = plan.shape(name), plan.tokens(name)
     heads = PER_TOKEN_OF_A_HEAD * shape.layers * shape.heads * sum(tokens)
-    pairs = PER_PAIR * len(plan.study.specialization.pair_statistics()) * len(tokens) * shape.layers * shape.heads**2
+    pairs = PER_PAIR * len(pair_statistics(plan.study)) * len(tokens) * shape.layers * shape.heads**2
     return heads + pairs + (_attention(plan, name) if plan.study.extraction.store == "tensors" else 0)
 
 

@@ -34,6 +34,7 @@ from headwise.models.resources import (
 )
 from headwise.models.shape import Shape, shape_of, shape_of_facts
 from headwise.study.models import AlignedModel, TrainedModel
+from headwise.study.sections import pair_statistics
 from headwise.study.study import Study
 
 
@@ -71,7 +72,7 @@ def fetching_request(study: Study, name: str) -> Needs:
 def extraction_request(study: Study, name: str, shape: Shape, prompts: int) -> Needs:
     """For one forward pass per prompt."""
     model = study.model(name)
-    statistics = study.specialization.pair_statistics()
+    statistics = pair_statistics(study)
     return extraction_needs(shape, study.extraction_of(model), study.loading_of(model), prompts, statistics)
 
 
@@ -89,7 +90,7 @@ def variants_request(study: Study, name: str, shape: Shape, prompts: int) -> Nee
         study.loading_of(model),
         study.section(Variants).variants,
         prompts,
-        study.specialization.pair_statistics(),
+        pair_statistics(study),
     )
 
 

@@ -12,6 +12,7 @@ from headwise.analyses.dose.settings import Dose, descendants_of
 from headwise.analyses.noise.bases import probed_descendants
 from headwise.analyses.noise.settings import Noise, Probe, Scale, measured_bases
 from headwise.analyses.recursion.settings import Recursion
+from headwise.analyses.specialization.settings import Specialization
 from headwise.analyses.stability.jobs import refits_of
 from headwise.analyses.stability.settings import Stability
 from headwise.analyses.variants.settings import Variants
@@ -85,7 +86,7 @@ def _measured(plan: Plan, name: str, tokens: list[int], gpus: int, *, dtype: str
     low = (dtype or study.extraction_of(study.model(name)).dtype) != "float32" and not gpus
     entries = shape.layers * shape.heads * sum(length**2 for length in tokens)
     statistics = entries * ENTRY
-    if "js_divergence" in study.specialization.estimators:
+    if "js_divergence" in study.section(Specialization).estimators:
         statistics += entries * (shape.heads - 1) / 2 * PAIR_ENTRY
     passes = sum(_forward(shape, length, gpus) for length in tokens) * (LOW_PRECISION if low else 1)
     return len(tokens) * shape.layers * MEASURED_LAYER + passes + statistics / (GPU_SPEEDUP if gpus else 1)

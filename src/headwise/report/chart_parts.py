@@ -55,13 +55,6 @@ def methods(study: Study) -> list[str]:
     return list(dict.fromkeys(_methods(study).values()))
 
 
-def estimators(study: Study, rows: pd.DataFrame) -> list[str]:
-    """Estimators that the rows have, the primary one first."""
-    present = set(rows["estimator"])
-    names = [study.comparison.primary, *study.specialization.estimators]
-    return [name for name in dict.fromkeys(names) if name in present]
-
-
 def layer_axis() -> alt.X:
     """Layers, counted from 0."""
     axis = alt.Axis(tickMinStep=1, format="d")

@@ -152,7 +152,7 @@ def _measured(study: Study, tables: Tables, prompts: Mapping[str, Any]) -> dict[
         "checkpoints": int(models["repeats_seed"].isna().sum()),
         "prompts": prompts["count"],
         "prompt_domains": len(prompts["domains"]),
-        "estimators": study.specialization.estimators,
+        "estimators": list(tables["estimators"]["estimator"]),
         "confirmatory_tests": int((tested == CONFIRMATORY).sum()) + _answered(tables),
         "exploratory_tests": int((tested == EXPLORATORY).sum()),
     }

@@ -49,11 +49,6 @@ def _model_problems(study: "Study") -> list[str]:
                 for seed in study.seeds_of(model)
                 if seed not in model.repositories
             ]
-        if isinstance(model, LoadedModel) and model.quantization and "output_cka" in study.specialization.estimators:
-            problems.append(
-                f"{field}.quantization: output_cka reads output projections, which quantized weights do not show: "
-                "leave output_cka out of specialization.estimators, or the quantization out"
-            )
         base = getattr(model, "base", None)
         if base is None:
             continue
@@ -114,12 +109,7 @@ def _prompt_problems(study: "Study") -> list[str]:
 
 
 def _comparison_problems(study: "Study") -> list[str]:
-    problems = []
-    if study.comparison.primary not in study.specialization.estimators:
-        problems.append(
-            f"comparison.primary: '{study.comparison.primary}' is not among specialization.estimators: add it there"
-        )
     reference = study.comparison.reference
-    if reference is not None and reference not in [model.name for model in study.bases()]:
-        problems.append(f"comparison.reference: there is no base model '{reference}': name one of models")
-    return problems
+    if reference is None or reference in [model.name for model in study.bases()]:
+        return []
+    return [f"comparison.reference: there is no base model '{reference}': name one of models"]

@@ -6,6 +6,7 @@ The module `settings` of an analysis has
     problems(study)                     what contradicts the rest of the study, as sentences that name the field
     length_problems(study, positions)   where it reads or writes text: what is too long for a model, whose positions
                                         stand by its name; a model that is not named has enough
+    pair_statistics(study)              the statistics of pairs of heads that it reads, which extraction then computes
     folders(study)                      where it reads folders: the field that names each, and the folder
 
 and all but SECTIONS may be left out.
@@ -53,6 +54,11 @@ def length_problems(study: "Study", positions: Mapping[str, int]) -> list[str]:
 def folders(study: "Study") -> list[tuple[str, str]]:
     """The fields that name folders which analyses read, and the folders."""
     return [named for function in _functions("folders") for named in function(study)]
+
+
+def pair_statistics(study: "Study") -> list[str]:
+    """The statistics of pairs of heads that analyses read: extraction computes no others."""
+    return list(dict.fromkeys(name for function in _functions("pair_statistics") for name in function(study)))
 
 
 def _functions(name: str) -> Iterator[Any]:

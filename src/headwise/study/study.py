@@ -22,7 +22,6 @@ from headwise.study.models import (
 )
 from headwise.study.section import Name, Section, Seed
 from headwise.study.sections import section_fields
-from headwise.study.specialization import Specialization
 from headwise.study.training import Alignment, Decoder, Dpo, Sft, Training
 
 S = TypeVar("S", bound=Section)
@@ -46,8 +45,6 @@ class Study(Section):
     alignment: Alignment = Alignment()
     models: list[StudyModel] = Field(min_length=1)
     extraction: Extraction = Extraction()
-    # A factory keeps the names of today's estimators out of the published schema: a new one is one new file.
-    specialization: Specialization = Field(default_factory=Specialization)
     comparison: Comparison = Comparison()
 
     @model_validator(mode="wrap")

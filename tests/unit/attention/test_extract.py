@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel
 from headwise.attention.descriptors import DESCRIPTORS
 from headwise.attention.extract import ExtractionError, extract_attention
 from headwise.attention.layer_statistics import head_statistics
+from headwise.attention.pair_statistics import PAIR_STATISTICS
 from headwise.attention.sinks import SINKS
 from headwise.attention.store import read_layer
 from headwise.models.checkpoint import weights_digest
@@ -25,7 +26,6 @@ from headwise.runtime.parquet import read_metadata
 from headwise.runtime.provenance import json_digest
 from headwise.study.extraction import DATE, Extraction
 from headwise.study.prompts import PromptError
-from headwise.study.specialization import PAIR_STATISTICS
 
 # Not in the order of their ids; one of a single token.
 LENGTHS = {"c": 6, "a": 12, "b": 1}

@@ -21,12 +21,12 @@ from headwise.attention.compiled_tile_sums import sum_tile_compiled
 from headwise.attention.interface import AttentionCall
 from headwise.attention.layer_statistics import LayerStatistics, statistics_from, statistics_of
 from headwise.attention.layer_sums import LayerSums
+from headwise.attention.pair_statistics import PAIR_STATISTICS
 from headwise.attention.scratch import Scratch
 from headwise.attention.sinks import SINKS
 from headwise.attention.statistics_capture import CapturedStatistics, capturing_statistics, way_of
 from headwise.attention.tile_sums import sum_tile_plainly
 from headwise.attention.tiled_attention import attend_in_tiles, can_tile, kind_of
-from headwise.study.specialization import PAIR_STATISTICS
 
 TOKENS = 13
 TILE = "headwise.attention.row_tiles.ENTRIES_AT_ONCE"

@@ -17,6 +17,7 @@ from transformers import (
     Mistral3ForConditionalGeneration,
 )
 
+from headwise.analyses.specialization.settings import Specialization
 from headwise.attention.layers import CaptureError
 from headwise.models.architecture import language_model_class
 from headwise.models.checks import check_config
@@ -25,7 +26,6 @@ from headwise.models.load import load_checkpoint
 from headwise.pair import compare_checkpoints
 from headwise.study.comparison import Comparison
 from headwise.study.extraction import Extraction
-from headwise.study.specialization import Specialization
 
 CONFIG = Path("model/config.json")
 SMALL = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32}

@@ -17,6 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from headwise.analyses.noise.bases import perturbation_settings
 from headwise.analyses.recursion.settings import Recursion
 from headwise.analyses.stability.settings import Stability
+from headwise.attention.pair_statistics import PAIR_STATISTICS
 from headwise.models.resources import Needs, alignment_needs, extraction_needs, training_needs
 from headwise.models.shape import shape_of_decoder, shape_of_folder
 from headwise.planning.plan import Plan
@@ -24,7 +25,6 @@ from headwise.runtime.provenance import file_digest
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
 from headwise.study.reading import reading
-from headwise.study.specialization import PAIR_STATISTICS
 from headwise.study.training import Decoder, Dpo, Training
 
 pytestmark = [

@@ -8,11 +8,11 @@ import pytest
 import yaml
 from study_examples import DEFAULT, MINIMAL, changed, with_base, with_hub, with_models
 
+from headwise.analyses.specialization.settings import ESTIMATOR_FOLDER, Specialization, known_estimators
 from headwise.study.arms import arms
 from headwise.study.extraction import Extraction
 from headwise.study.parse import load_study, parse_study
 from headwise.study.section import StudyError
-from headwise.study.specialization import ESTIMATOR_FOLDER, known_estimators
 from headwise.study.study import study_model
 
 
@@ -116,7 +116,7 @@ def test_pair_statistics_are_those_of_selected_estimators() -> None:
     study = parse_study(
         changed(specialization={"estimators": ["output_cka", "entropy_profile", "hellinger"]}), "s.yaml"
     )
-    assert study.specialization.pair_statistics() == ["hellinger", "output_cka"]
+    assert study.section(Specialization).pair_statistics() == ["hellinger", "output_cka"]
 
 
 def test_estimators_are_the_modules_of_their_folder() -> None:

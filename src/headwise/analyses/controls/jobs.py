@@ -9,6 +9,7 @@ from typing import Any
 
 from headwise.analyses.controls.control import Control
 from headwise.analyses.controls.settings import Controls
+from headwise.analyses.specialization.settings import Specialization
 from headwise.models.places import checkpoint_of
 from headwise.study.models import Model, TrainedModel
 from headwise.study.study import Study
@@ -53,7 +54,7 @@ def control_arguments(study: Study) -> dict[str, Any]:
     controlled = controlled_model(study)
     return {
         "study": study.name,
-        "estimators": study.specialization.estimators,
+        "estimators": study.section(Specialization).estimators,
         "comparison": study.comparison.model_dump(mode="json"),
         "settings": study.section(Controls).model_dump(mode="json"),
         "measured": measured_model(study).name,

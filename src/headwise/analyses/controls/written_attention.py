@@ -7,7 +7,7 @@ import torch
 from headwise.analyses.controls.control import Control, within
 from headwise.attention.capture import LayerAttention
 from headwise.attention.layer_statistics import pair_statistics
-from headwise.study.specialization import PAIR_STATISTICS
+from headwise.attention.pair_statistics import PAIR_STATISTICS
 
 BASIS = "made-up attention"
 HEADS, TOKENS, WIDTH = 6, 24, 8

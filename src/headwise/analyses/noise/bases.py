@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from headwise.analyses.noise.settings import Noise, Probe, measured_bases
+from headwise.analyses.specialization.settings import Specialization
 from headwise.study.models import Model
 
 if TYPE_CHECKING:
@@ -32,5 +33,5 @@ def perturbation_settings(study: "Study", base: str) -> dict[str, Any]:
         "noise": noise.model_dump(mode="json") if noise and base in measured_bases(study, noise) else None,
         "probe": probe.model_dump(mode="json") if probe and base in measured_bases(study, probe) else None,
         "duplicate": noise is not None and base in noise.duplicate,
-        "estimators": study.specialization.estimators,
+        "estimators": study.section(Specialization).estimators,
     }

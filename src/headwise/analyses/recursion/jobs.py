@@ -7,6 +7,7 @@ from typing import Any
 
 from headwise.analyses.recursion.rows import TABLES as ROWS
 from headwise.analyses.recursion.settings import Arm, Recursion
+from headwise.analyses.specialization.settings import Specialization
 from headwise.models.places import checkpoint_of, files_of, results
 from headwise.study.jobs import model_metadata
 from headwise.study.study import Study
@@ -54,7 +55,7 @@ def chain_arguments(study: Study, arm: str, seed: int) -> dict[str, Any]:
         "settings": study.section(Recursion).model_dump(),
         "extraction": study.extraction_of(writer).model_dump(),
         "loading": study.loading_of(writer).model_dump(),
-        "estimators": study.specialization.estimators,
+        "estimators": study.section(Specialization).estimators,
         "metadata": {**model_metadata(study, writer.name, seed), "arm": arm},
     }
 

@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from headwise.analyses.specialization.measured import Measured, defined_mean, load_measured
 from headwise.analyses.specialization.registry import Estimator, estimator
+from headwise.analyses.specialization.settings import Specialization
 from headwise.runtime.parquet import read_arrow, write_table
 from headwise.runtime.progress import track
 from headwise.statistics.arrays import FloatArray
 from headwise.statistics.generators import generator_for
-from headwise.study.specialization import Specialization
 
 if TYPE_CHECKING:
     import pyarrow

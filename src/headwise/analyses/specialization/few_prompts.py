@@ -14,12 +14,12 @@ from headwise.analyses.specialization.measured import Measured, defined_mean
 from headwise.analyses.specialization.registry import estimator
 from headwise.attention.capture import LayerAttention, capturing
 from headwise.attention.layer_statistics import statistics_of
+from headwise.attention.pair_statistics import PAIR_STATISTICS
 from headwise.attention.sinks import Sink
 from headwise.models.finite import NotFiniteError
 from headwise.models.load import input_device
 from headwise.statistics.result import finite_or_none
 from headwise.study.prompts import EncodedPrompt
-from headwise.study.specialization import PAIR_STATISTICS
 
 SINK: Sink = "kept"
 # A number, or None with the reason.

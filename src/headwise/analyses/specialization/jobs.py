@@ -6,6 +6,7 @@ Imported by the Snakefile: nothing heavy is imported here.
 from typing import Any
 
 from headwise.analyses.specialization.rows import TABLES as ROWS
+from headwise.analyses.specialization.settings import Specialization
 from headwise.models.places import per_seed, results
 from headwise.study.study import Study
 
@@ -39,7 +40,7 @@ def comparisons(study: Study) -> list[str]:
 
 def evaluation_arguments(study: Study) -> dict[str, Any]:
     """Of rule evaluate_specialization."""
-    return {"settings": study.specialization.model_dump()}
+    return {"settings": study.section(Specialization).model_dump()}
 
 
 def pair_arguments(study: Study, name: str) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from importlib import import_module
 import numpy.typing as npt
 
 from headwise.analyses.specialization.measured import Measured, defined_mean
+from headwise.analyses.specialization.settings import known_estimators
 from headwise.statistics.arrays import FloatArray
-from headwise.study.specialization import known_estimators
 
 NO_VALUE = "undefined in every prompt"
 

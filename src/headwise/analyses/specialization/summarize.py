@@ -19,6 +19,7 @@ from headwise.analyses.specialization.rows import (
     EstimatorRow,
     SpecializationRow,
 )
+from headwise.analyses.specialization.settings import Specialization
 from headwise.analyses.specialization.tested import tested_tables
 from headwise.report.gather import check_prompts, gather, repeated_refits
 from headwise.runtime.parquet import read_metadata
@@ -73,7 +74,7 @@ def estimators_table(study: Study, measured: Iterable[tuple[Path, Mapping[str, A
     for _, metadata in measured:
         described |= metadata.get("estimators", {})
     rows = []
-    for name in study.specialization.estimators:
+    for name in study.section(Specialization).estimators:
         role = "primary" if name == study.comparison.primary else "secondary"
         facts = described.get(name, {})
         rows.append(

@@ -5,6 +5,7 @@ Imported by the Snakefile: nothing heavy is imported here.
 
 from typing import Any
 
+from headwise.analyses.specialization.settings import Specialization
 from headwise.analyses.variants.rows import TABLES as ROWS
 from headwise.analyses.variants.settings import Variants, measured_with_variants
 from headwise.models.places import results
@@ -26,7 +27,7 @@ def variant_arguments(study: Study, name: str, seed: int) -> dict[str, Any]:
         "settings": study.section(Variants).model_dump(),
         "extraction": study.extraction_of(model).model_dump(),
         "loading": study.loading_of(model).model_dump(),
-        "specialization": study.specialization.model_dump(),
+        "specialization": study.section(Specialization).model_dump(),
         "metadata": model_metadata(study, name, seed),
     }
 

@@ -13,6 +13,7 @@ from headwise.analyses.specialization.collect import Collector
 from headwise.analyses.specialization.evaluate import Summary, profile
 from headwise.analyses.specialization.measured import Measured
 from headwise.analyses.specialization.registry import estimator
+from headwise.analyses.specialization.settings import Specialization
 from headwise.analyses.variants.inputs import ImpossibleVariant, Inputs, prepare
 from headwise.analyses.variants.rows import Shift, VariantRow
 from headwise.analyses.variants.settings import STUDY, Variant, Variants, own_and
@@ -25,7 +26,6 @@ from headwise.runtime.progress import track
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
 from headwise.study.prompts import Prompt, prompts_by_id, spread
-from headwise.study.specialization import Specialization
 from headwise.tables.files import write_rows
 from headwise.tables.row import columns_of
 

@@ -17,6 +17,7 @@ from headwise.analyses.calibration.settings import Calibration
 from headwise.analyses.calibration.shape import Shape, shape_of, units_of
 from headwise.analyses.calibration.within import swap_p
 from headwise.analyses.specialization.report.views import comparisons_view
+from headwise.analyses.specialization.settings import Specialization
 from headwise.report.findings import findings
 from headwise.report.labels import DAGGER, OUT_OF_BAND, marked_p
 from headwise.report.parts import TABLES
@@ -76,7 +77,7 @@ def test_the_shape_of_a_study():
 
 def test_other_estimators_and_budgets_calibrate_nothing_anew():
     study = example_study()
-    specialization = study.specialization.model_copy(update={"estimators": ["hellinger"]})
+    specialization = study.section(Specialization).model_copy(update={"estimators": ["hellinger"]})
     training = study.training.model_copy(update={"steps": 7})
     changed = study.model_copy(update={"title": "Another", "specialization": specialization, "training": training})
     assert calibration_arguments(changed) == calibration_arguments(study)

@@ -18,16 +18,16 @@ from specialization_examples import (
 )
 
 from headwise.analyses.specialization import estimators
+from headwise.analyses.specialization import settings as specialization
 from headwise.analyses.specialization.estimators import entropy_profile
 from headwise.analyses.specialization.evaluate import evaluate, read_features
 from headwise.analyses.specialization.measured import defined_mean, load_measured
 from headwise.analyses.specialization.registry import Estimator, estimator
-from headwise.study import specialization
+from headwise.attention.pair_statistics import PAIR_STATISTICS
 
 pytestmark = pytest.mark.filterwarnings("error")
 
 NAMES = specialization.known_estimators()
-PAIRWISE = specialization.PAIR_STATISTICS
 PROFILES = hnp.arrays(np.float64, st.tuples(st.integers(2, 6), st.integers(2, 5)), elements=st.floats(0, 1))
 
 
@@ -51,7 +51,7 @@ def disjoint(prompts=3, layers=2, tokens=7):
     return [np.tile(np.stack([own, first]), (layers, 1, 1, 1)) for _ in range(prompts)]
 
 
-@pytest.mark.parametrize(("name", "sink"), [(name, sink) for name in PAIRWISE for sink in estimator(name).sinks])
+@pytest.mark.parametrize(("name", "sink"), [(name, sink) for name in PAIR_STATISTICS for sink in estimator(name).sinks])
 def test_pairwise_estimators_follow_their_definition(tmp_path, name, sink):
     rng = np.random.default_rng(1)
     attention = random_attention(rng)
@@ -102,7 +102,7 @@ def test_entropy_profile_follows_its_definition(tmp_path, sink):
     np.testing.assert_allclose(mean, profile, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", [*PAIRWISE, "entropy_profile"])
+@pytest.mark.parametrize("name", [*PAIR_STATISTICS, "entropy_profile"])
 def test_identical_heads_are_not_specialized(tmp_path, name):
     attention = cloned(random_attention(np.random.default_rng(4)))
     writes = cloned(random_writes(np.random.default_rng(5), attention))
@@ -114,7 +114,7 @@ def test_disjoint_heads_are_maximally_specialized(tmp_path, name):
     assert value_of(name, measure(tmp_path, disjoint())) == 1
 
 
-@pytest.mark.parametrize("name", [*PAIRWISE, "normalized_entropy"])
+@pytest.mark.parametrize("name", [*PAIR_STATISTICS, "normalized_entropy"])
 def test_the_order_of_heads_within_layers_changes_no_within_layer_estimator(tmp_path, name):
     rng = np.random.default_rng(6)
     attention = random_attention(rng)
@@ -149,7 +149,7 @@ def test_estimators_with_values_of_layers_are_linear(name):
 
 def test_one_head_is_undefined_where_heads_are_compared(tmp_path):
     measured = measure(tmp_path, random_attention(np.random.default_rng(9), heads=1))
-    for name in (*PAIRWISE, "entropy_profile", "normalized_entropy"):
+    for name in (*PAIR_STATISTICS, "entropy_profile", "normalized_entropy"):
         each = estimator(name)
         reason = each.undefined_because(measured.heads, len(measured.layers))
         assert reason == (None if name == "normalized_entropy" else "too few heads per layer: 1, at least 2 needed")

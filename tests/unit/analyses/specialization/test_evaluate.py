@@ -11,9 +11,9 @@ from specialization_examples import METADATA, PAIR_STATISTICS, random_attention,
 from headwise.analyses.specialization.estimators import entropy_profile
 from headwise.analyses.specialization.evaluate import evaluate, read_features, shuffled
 from headwise.analyses.specialization.registry import estimator
+from headwise.analyses.specialization.settings import Specialization, known_estimators
 from headwise.runtime.parquet import read_metadata, write_table
 from headwise.statistics.generators import generator_for
-from headwise.study.specialization import Specialization, known_estimators
 
 pytestmark = pytest.mark.filterwarnings("error")
 

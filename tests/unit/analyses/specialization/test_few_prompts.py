@@ -8,10 +8,10 @@ from attention_examples import save_checkpoint, tiny_model, token_ids
 
 from headwise.analyses.specialization.evaluate import evaluate
 from headwise.analyses.specialization.few_prompts import specialization_of
+from headwise.analyses.specialization.settings import Specialization, known_estimators
 from headwise.attention.extract import extract_attention
 from headwise.study.extraction import Extraction
 from headwise.study.prompts import EncodedPrompt
-from headwise.study.specialization import Specialization, known_estimators
 
 
 def prompts(count: int = 3) -> list[EncodedPrompt]:

@@ -15,12 +15,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from headwise.analyses.specialization.evaluate import evaluate
 from headwise.analyses.specialization.registry import estimator
+from headwise.analyses.specialization.settings import Specialization, known_estimators
 from headwise.analyses.variants.measure import measure_variants
 from headwise.analyses.variants.settings import Variants
 from headwise.attention.extract import extract_attention
+from headwise.attention.pair_statistics import PAIR_STATISTICS
 from headwise.runtime.parquet import read_metadata
 from headwise.study.extraction import DATE, Extraction
-from headwise.study.specialization import PAIR_STATISTICS, Specialization, known_estimators
 
 LENGTHS = (5, 9, 17)
 PAD_TO = 128  # the unit of normalized_entropy is ln 128

@@ -9,11 +9,11 @@ from headwise.analyses.declaration.undeclared import why_undeclared
 from headwise.analyses.specialization.report import charts, control_charts, views
 from headwise.analyses.specialization.report.findings import findings
 from headwise.analyses.specialization.rows import TABLES
+from headwise.attention.pair_statistics import PAIR_STATISTICS
 from headwise.report.columns import Tables
 from headwise.report.labels import amount, estimator_label, estimator_title, missing, p_value
 from headwise.report.part import Chart, Part, Passage
 from headwise.report.view import NAME, NUMBER, View, view
-from headwise.study.specialization import PAIR_STATISTICS
 from headwise.study.study import Study
 
 
