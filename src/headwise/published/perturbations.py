@@ -80,10 +80,10 @@ PUBLISHED = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class PublishedRobustness(Row):
+class PublishedPerturbation(Row):
     """A published number, and beside it what this study found of the same quantity."""
 
-    table: ClassVar[str] = "published_robustness"
+    table: ClassVar[str] = "published_perturbations"
     in_results: ClassVar[bool] = True
     experiment: str = column("noise, duplication or probe")
     quantity: str = column("What was published", heading="Quantity")
@@ -113,7 +113,7 @@ def beside_ours(study: Study, tables: Tables) -> dict[str, pd.DataFrame]:
     for each in PUBLISHED:
         ours, subject, reason = _ours(each, study.reference(), tables)
         rows.append(
-            PublishedRobustness(
+            PublishedPerturbation(
                 experiment=each.experiment,
                 quantity=each.quantity,
                 subject=each.subject,
@@ -125,7 +125,7 @@ def beside_ours(study: Study, tables: Tables) -> dict[str, pd.DataFrame]:
                 reason=reason,
             )
         )
-    return {PublishedRobustness.table: frame_of(PublishedRobustness, rows)}
+    return {PublishedPerturbation.table: frame_of(PublishedPerturbation, rows)}
 
 
 def _ours(each: PublishedValue, reference: str, tables: Tables) -> Ours:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from attention_examples import ARCHITECTURES, save_checkpoint, tiny_model, token_ids
-from robustness_examples import subject, texts
+from noise_examples import subject, texts
 
 from headwise.analyses.noise.dose import Dose
 from headwise.analyses.noise.draws import NoiseRow

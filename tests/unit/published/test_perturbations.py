@@ -69,7 +69,7 @@ def test_published_values_stand_beside_ours_with_their_source():
             {"model": study.reference(), "heads": ["as made", "as made", "duplicated"], "slope": [2.0, 4.0, 9.0]}
         )
     )
-    rows = beside_ours(study, tables)["published_robustness"]
+    rows = beside_ours(study, tables)["published_perturbations"]
     assert rows["source"].str.len().gt(10).all()
     ours = rows.groupby("quantity")["ours"].first()
     assert ours["perplexity slope"] == 3

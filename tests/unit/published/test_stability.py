@@ -7,7 +7,7 @@ from report_examples import example_study
 
 from headwise.analyses.stability.quantities import Quantity, StabilityQuantity
 from headwise.analyses.stability.uncertainty import inner_dip
-from headwise.published.perturbations import PublishedRobustness
+from headwise.published.perturbations import PublishedPerturbation
 from headwise.published.report.part import PART
 from headwise.published.stability import CLAIMS, Verdict, judged_claims, verdict
 from headwise.tables.frame import frame_of
@@ -64,7 +64,7 @@ def test_claims_are_judged_from_the_quantities_of_a_study():
 def test_the_page_says_how_many_claims_hold_and_each_of_them():
     study = example_study()
     tables = judged_claims(study, {"stability_quantities": quantities()})
-    tables |= {"published_robustness": frame_of(PublishedRobustness, [])}
+    tables |= {"published_perturbations": frame_of(PublishedPerturbation, [])}
     tally, published, corrected = (finding.sentence for finding in PART.findings(study, tables))
     assert "1 reading of 1 hold with the published estimators, and of these 0 with" in tally
     assert published.startswith("Weight decay makes heads more stable, in decayed − shallow, published estimator: supp")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from headwise.published.perturbations import PublishedRobustness, beside_ours
+from headwise.published.perturbations import PublishedPerturbation, beside_ours
 from headwise.published.report import claims, perturbations
 from headwise.published.stability import StabilityClaim, judged_claims
 from headwise.report.columns import Tables
@@ -23,13 +23,13 @@ def derived(study: Study, tables: Tables) -> dict[str, pd.DataFrame]:
 
 def findings(study: Study, tables: Tables) -> Iterator[Finding]:
     """What becomes of published numbers and claims."""
-    yield from perturbations.ratio_finding(tables[PublishedRobustness.table], study.comparison.level)
+    yield from perturbations.ratio_finding(tables[PublishedPerturbation.table], study.comparison.level)
     yield from claims.claim_findings(tables[StabilityClaim.table])
 
 
 def passages(study: Study, tables: Tables) -> Iterator[Passage]:
     """Published numbers with their sources, and claims with their verdicts."""
-    if len(rows := tables[PublishedRobustness.table]):
+    if len(rows := tables[PublishedPerturbation.table]):
         yield perturbations.passage(rows)
     if len(rows := tables[StabilityClaim.table]):
         yield claims.passage(rows)
@@ -38,7 +38,7 @@ def passages(study: Study, tables: Tables) -> Iterator[Passage]:
 PART = Part(
     name="published",
     title="What was published",
-    tables=(PublishedRobustness, StabilityClaim),
+    tables=(PublishedPerturbation, StabilityClaim),
     derived=derived,
     findings=findings,
     passages=passages,

@@ -69,7 +69,7 @@ def test_padding_is_read_from_the_variants(difference, outcome):
 
 
 @pytest.mark.parametrize(("difference", "outcome"), [(1e-6, "pass"), (0.3, "fail")])
-def test_duplicated_heads_are_read_from_the_robustness_tables(difference, outcome):
+def test_duplicated_heads_are_read_from_the_tables_of_noise(difference, outcome):
     rows = panel(
         key_value_duplication={
             "largest_relative_logit_difference": [difference],

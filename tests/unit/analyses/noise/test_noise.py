@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from attention_examples import tiny_model
-from robustness_examples import subject, texts
+from noise_examples import subject, texts
 
 from headwise.analyses.noise.dose import Dose
 from headwise.analyses.noise.draws import NoiseRow, standard_noise

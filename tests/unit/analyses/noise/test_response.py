@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from attention_examples import tiny_model, token_ids
-from robustness_examples import subject
+from noise_examples import subject
 
 from headwise.analyses.noise.dose import Dose, Subject
 from headwise.analyses.noise.response import responses

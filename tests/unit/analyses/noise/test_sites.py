@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 from attention_examples import ARCHITECTURES, tiny_model, token_ids
-from robustness_examples import subject, texts
+from noise_examples import subject, texts
 
 from headwise.analyses.noise.dose import Dose
 from headwise.analyses.noise.draws import NoiseRow, standard_noise

@@ -1,8 +1,8 @@
-"""How often each test of the robustness experiments rejects where there is nothing to find.
+"""How often each test of noise, probe and recursion rejects where there is nothing to find.
 
-2,000 simulations per row at a level of 5 %; prints the table of docs/robustness.md. Run from the checkout:
+2,000 simulations per row at a level of 5 %; prints the table of docs/noise-and-recursion.md. Run from the checkout:
 
-    python benchmarks/robustness_error_rates.py
+    python benchmarks/noise_and_recursion_error_rates.py
 """
 
 import sys

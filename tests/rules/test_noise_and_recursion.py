@@ -55,8 +55,8 @@ pytestmark = pytest.mark.slow
 
 
 @dataclass(frozen=True)
-class Robustness:
-    """The study with its robustness section, the files of each refit by table, and the tables of the report."""
+class Experiments:
+    """The study with noise, probe and recursion, the files of each refit by table, and the tables of the report."""
 
     study: Study
     refits: dict[tuple[str, int], dict[str, Path]]
@@ -64,14 +64,14 @@ class Robustness:
 
 
 @pytest.fixture(scope="module")
-def robust_study() -> Study:
+def perturbed_study() -> Study:
     return study_model()(**tiny_content(), **SECTIONS)
 
 
 @pytest.fixture(scope="module")
 def perturb(
     tmp_path_factory: pytest.TempPathFactory,
-    robust_study: Study,
+    perturbed_study: Study,
     measure: Callable[[str, int], Measurement],
     documents: Path,
     prompts: tuple[Path, Path],
@@ -82,7 +82,7 @@ def perturb(
     def run(model: str, seed: int, place: str) -> dict[str, Path]:
         folder = tmp_path_factory.mktemp(place)
         output = {name: folder / f"{name}.parquet" for name in PERTURBED}
-        aligned = probed_descendants(robust_study, model, seed)
+        aligned = probed_descendants(perturbed_study, model, seed)
         run_script(
             "perturb_model",
             input={
@@ -93,7 +93,7 @@ def perturb(
                 "facts": prompts[1],
             },
             output=output,
-            arguments=perturbation_arguments(robust_study, model, seed),
+            arguments=perturbation_arguments(perturbed_study, model, seed),
             wildcards={"model": model, "seed": str(seed)},
         )
         return output
@@ -102,16 +102,16 @@ def perturb(
 
 
 @pytest.fixture(scope="module")
-def robustness(
+def experiments(
     tmp_path_factory: pytest.TempPathFactory,
-    robust_study: Study,
+    perturbed_study: Study,
     perturb: Callable[[str, int, str], dict[str, Path]],
     measure: Callable[[str, int], Measurement],
     prompts: tuple[Path, Path],
     run_script: RunScript,
-) -> Robustness:
-    """All experiments of the section, and the tables that the report reads."""
-    study, folder = robust_study, tmp_path_factory.mktemp("robustness")
+) -> Experiments:
+    """All experiments, and the tables that the report reads."""
+    study, folder = perturbed_study, tmp_path_factory.mktemp("experiments")
     refits = {refit: perturb(*refit, f"{refit[0]}-{refit[1]}") for refit in REFITS}
     analyses = {name: folder / "analyses" / f"{name}.parquet" for name in (*NOISE_TABLES, *RECURSION_TABLES)}
     run_script(
@@ -142,44 +142,44 @@ def robustness(
         arguments=survival_arguments(study),
     )
     tables = {name: typed_columns(name, TABLES[name], analysis_table(study, path)) for name, path in analyses.items()}
-    return Robustness(study, refits, tables)
+    return Experiments(study, refits, tables)
 
 
-def test_a_refit_is_measured_alike_twice(robustness, perturb):
+def test_a_refit_is_measured_alike_twice(experiments, perturb):
     again = perturb("grouped_query", 1, "again")
     for name, path in again.items():
-        assert path.read_bytes() == robustness.refits["grouped_query", 1][name].read_bytes(), name
+        assert path.read_bytes() == experiments.refits["grouped_query", 1][name].read_bytes(), name
 
 
-def test_losses_cover_every_dose_and_draw_of_the_model_and_its_twin(robustness):
-    losses = pd.read_parquet(robustness.refits["grouped_query", 1]["losses"])
+def test_losses_cover_every_dose_and_draw_of_the_model_and_its_twin(experiments):
+    losses = pd.read_parquet(experiments.refits["grouped_query", 1]["losses"])
     assert len(losses) == 2 * 3 * 3 * 2  # heads × sites × doses × draws
     assert losses["nll_nats"].notna().all()
     twin, made = (losses[losses["heads"] == heads].reset_index() for heads in (Heads.DUPLICATED, Heads.AS_MADE))
     assert (twin["delta_nll_nats"] - made["delta_nll_nats"]).abs().max() < 1e-5
-    metadata = read_metadata(robustness.refits["multi_head", 1]["losses"])
+    metadata = read_metadata(experiments.refits["multi_head", 1]["losses"])
     assert set(metadata["weights_digests"]) == {"multi_head", "multi_head-sft", "multi_head-dpo"}
 
 
-def test_duplicated_heads_change_nothing_but_rounding(robustness):
-    (row,) = robustness.tables["key_value_duplication"].to_dict("records")
+def test_duplicated_heads_change_nothing_but_rounding(experiments):
+    (row,) = experiments.tables["key_value_duplication"].to_dict("records")
     assert row["largest_relative_logit_difference"] < 1e-5
     assert row["largest_attention_difference"] < 1e-5
     assert row["largest_delta_nll_difference"] < 1e-5
     assert row["largest_specialization_difference"] < 1e-5
     assert row["perplexity_ratio"] == pytest.approx(1, abs=1e-5)
-    contrasts = robustness.tables["noise_contrasts"]
+    contrasts = experiments.tables["noise_contrasts"]
     own = contrasts[contrasts["kind"] == "duplication"]
     assert len(own) == 3 * 2
     assert own["ratio_of_means"].sub(1).abs().max() < 1e-3
 
 
-def test_response_is_the_mean_over_draws_and_refits(robustness):
-    response = robustness.tables["noise_response"]
+def test_response_is_the_mean_over_draws_and_refits(experiments):
+    response = experiments.tables["noise_response"]
     row = response[response["model"].eq("multi_head") & response["site"].eq("residual") & response["sigma"].eq(0.1)]
     by_refit = []
     for seed in (1, 2):
-        losses = pd.read_parquet(robustness.refits["multi_head", seed]["losses"])
+        losses = pd.read_parquet(experiments.refits["multi_head", seed]["losses"])
         own = losses[losses["site"].eq("residual") & losses["sigma"].eq(0.1)]
         by_refit.append(own["delta_nll_nats"].mean())
     assert row["delta_nll_nats"].item() == pytest.approx(sum(by_refit) / 2)
@@ -190,44 +190,44 @@ def test_response_is_the_mean_over_draws_and_refits(robustness):
     assert set(alone["n"]) == {2}
 
 
-def test_the_probe_judges_base_and_descendant(robustness):
-    probe = robustness.tables["probe"]
+def test_the_probe_judges_base_and_descendant(experiments):
+    probe = experiments.tables["probe"]
     assert set(probe["model"]) == {"multi_head", "multi_head-sft", "multi_head-dpo", "grouped_query"}
     assert set(probe.loc[probe["model"].eq("multi_head-sft"), "base"]) == {"multi_head"}
     assert probe["reading"].notna().sum() == probe["change_percent"].notna().sum()
-    areas = robustness.tables["probe_discrimination"]
+    areas = experiments.tables["probe_discrimination"]
     assert len(areas) == 2 * probe["estimator"].nunique()
 
 
-def test_chains_are_followed_to_the_last_possible_onset(robustness):
-    curves = robustness.tables["recursion_survival"]
+def test_chains_are_followed_to_the_last_possible_onset(experiments):
+    curves = experiments.tables["recursion_survival"]
     assert set(curves["arm"]) == {"base", "asked"}
     pooled = curves[curves["seed"].isna()]
     assert set(pooled["chains"]) == {6}
     assert (curves.groupby(["arm", "seed"], dropna=False)["generation"].max() == 2).all()
-    durations = robustness.tables["recursion_durations"]
+    durations = experiments.tables["recursion_durations"]
     assert durations["horizon"].eq(2).all()
     assert durations.loc[durations["arm"].eq("asked") & durations["seed"].isna(), "reference"].item() == "base"
-    generations = robustness.tables["recursion_generations"]
+    generations = experiments.tables["recursion_generations"]
     assert len(generations) == 2 * 2 * 4
 
 
-def test_the_report_draws_and_says_what_was_found(robustness):
-    tables = {**robustness.tables, "models": pd.DataFrame({"model": ["multi_head"], "attention": ["multi-head"]})}
-    charts = [chart for part in PARTS for chart in part.charts(robustness.study)]
-    drawn = {chart.name: chart.draw(robustness.study, tables) for chart in charts}
+def test_the_report_draws_and_says_what_was_found(experiments):
+    tables = {**experiments.tables, "models": pd.DataFrame({"model": ["multi_head"], "attention": ["multi-head"]})}
+    charts = [chart for part in PARTS for chart in part.charts(experiments.study)]
+    drawn = {chart.name: chart.draw(experiments.study, tables) for chart in charts}
     assert all(chart.to_dict() for chart in drawn.values())
-    found = {finding.id: finding for part in PARTS for finding in part.findings(robustness.study, tables)}
+    found = {finding.id: finding for part in PARTS for finding in part.findings(experiments.study, tables)}
     assert {"noise:grouped_query", "noise:duplication", "recursion:base"} <= set(found)
     assert "says nothing about what sharing keys and values does" in found["noise:duplication"].sentence
-    headings = [passage.heading for part in PARTS for passage in part.passages(robustness.study, tables)]
+    headings = [passage.heading for part in PARTS for passage in part.passages(experiments.study, tables)]
     assert len(headings) == 4
 
 
-def test_a_study_without_the_section_has_no_trace_of_it(robustness):
+def test_a_study_without_the_sections_has_no_trace_of_it(experiments):
     empty = {name: typed_columns(name, TABLES[name], pd.DataFrame()) for name in (*NOISE_TABLES, *RECURSION_TABLES)}
     empty["models"] = pd.DataFrame({"model": ["multi_head"], "attention": ["multi-head"]})
     for part in PARTS:
-        assert not any(chart.draw(robustness.study, empty) for chart in part.charts(robustness.study))
-        assert not list(part.findings(robustness.study, empty))
-        assert not list(part.passages(robustness.study, empty))
+        assert not any(chart.draw(experiments.study, empty) for chart in part.charts(experiments.study))
+        assert not list(part.findings(experiments.study, empty))
+        assert not list(part.passages(experiments.study, empty))

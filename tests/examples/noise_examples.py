@@ -1,4 +1,4 @@
-"""Small perturbed models that several tests of robustness use."""
+"""Small perturbed models that several tests use."""
 
 import torch
 from attention_examples import tiny_model, token_ids
