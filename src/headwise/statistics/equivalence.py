@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from headwise.statistics.result import Defined, joined
+from headwise.statistics.result import Defined, how, joined
 from headwise.statistics.ties import is_constant, largest, rescaled, restored, snapped, tolerance
 from headwise.statistics.values import NO_CLUSTER, codes, left_out, numbers
 
@@ -31,13 +31,10 @@ class EquivalenceTest(Defined):
     reason: str | None = None
 
     def __str__(self) -> str:
-        remark = f": {self.reason}" if self.reason else ""
+        made = how(self.method, self.n, self.reason)
         if self.p is None:
-            return f"No equivalence test ({self.method}, n = {self.n}){remark}."
-        return (
-            f"Difference {self.estimate:.4g} within ±{self.margin:g}: p = {self.p:.3g} "
-            f"({self.method}, n = {self.n}){remark}."
-        )
+            return f"No equivalence test {made}"
+        return f"Difference {self.estimate:.4g} within ±{self.margin:g}: p = {self.p:.3g} {made}"
 
 
 def equivalence(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from headwise.statistics.arrays import FloatArray
 from headwise.statistics.clusters import ClusterMeans, times_drawn
 from headwise.statistics.permutation import CHUNK_VALUES, Statistic
-from headwise.statistics.result import Defined, finite_or_none, joined
+from headwise.statistics.result import Defined, finite_or_none, how, joined
 from headwise.statistics.ties import is_constant, largest, rescaled, restored, snapped, tolerance
 from headwise.statistics.values import NO_CLUSTER, left_out, numbers, support
 
@@ -44,13 +44,10 @@ class Interval(Defined):
     reason: str | None = None
 
     def __str__(self) -> str:
-        remark = f": {self.reason}" if self.reason else ""
+        made = how(self.method, self.n, self.reason)
         if self.low is None:
-            return f"No interval ({self.method}, n = {self.n}){remark}."
-        return (
-            f"{self.estimate:.4g}, {100 * (1 - self.level):g} % interval {self.low:.4g} to {self.high:.4g} "
-            f"({self.method}, n = {self.n}){remark}."
-        )
+            return f"No interval {made}"
+        return f"{self.estimate:.4g}, {100 * (1 - self.level):g} % interval {self.low:.4g} to {self.high:.4g} {made}"
 
 
 def bootstrap_intervals(

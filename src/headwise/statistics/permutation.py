@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from headwise.statistics.arrays import FloatArray
 from headwise.statistics.attainable import EXACT_ARRANGEMENTS, EXACT_UNITS, of_sign_flips, of_splits
-from headwise.statistics.result import Defined, joined
+from headwise.statistics.result import Defined, how, joined
 from headwise.statistics.ties import difference, is_constant, largest, rescaled, restored, snapped, tolerance
 from headwise.statistics.values import NO_CLUSTER, codes, left_out, numbers, support
 
@@ -50,14 +50,11 @@ class PermutationTest(Defined):
     reason: str | None = None
 
     def __str__(self) -> str:
-        size = f"n = {self.n}" if self.n_reference is None else f"n = {self.n} against {self.n_reference}"
-        remark = f": {self.reason}" if self.reason else ""
         if self.p is None:
-            return f"No test ({self.method}, {size}){remark}."
-        return (
-            f"Difference {self.estimate:.4g}, p = {self.p:.3g} ({self.method}, {size}; "
-            f"smallest attainable p = {self.p_attainable:.3g}){remark}."
-        )
+            return f"No test {how(self.method, self.n, self.reason, self.n_reference)}"
+        smallest = f"; smallest attainable p = {self.p_attainable:.3g}"
+        made = how(self.method, self.n, self.reason, self.n_reference, smallest)
+        return f"Difference {self.estimate:.4g}, p = {self.p:.3g} {made}"
 
 
 def attainable_level(smallest: float, level: float) -> float:

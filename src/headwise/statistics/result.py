@@ -59,17 +59,22 @@ class Result(Defined):
     reason: str | None = None
 
     def __str__(self) -> str:
-        size = f"n = {self.n}" if self.n_reference is None else f"n = {self.n} against {self.n_reference}"
-        remark = f": {self.reason}" if self.reason else ""
+        made = how(self.method, self.n, self.reason, self.n_reference)
         if self.estimate is None:
-            return f"{self.name} is undefined ({self.method}, {size}){remark}."
+            return f"{self.name} is undefined {made}"
         parts = [f"{self.name} {self.estimate:.4g}"]
         if self.low is not None:
             parts.append(f"{100 * (1 - self.level):g} % interval {self.low:.4g} to {self.high:.4g}")
         if self.p is not None:
             smallest = "" if not self.p_attainable else f" (smallest attainable {self.p_attainable:.3g})"
             parts.append(f"p = {self.p:.3g}{smallest}")
-        return f"{', '.join(parts)} ({self.method}, {size}){remark}."
+        return f"{', '.join(parts)} {made}"
+
+
+def how(method: str, n: int, reason: str | None, n_reference: int | None = None, more: str = "") -> str:
+    """How a result was made, of how many units, and what must be said of it: the end of a sentence."""
+    size = f"n = {n}" if n_reference is None else f"n = {n} against {n_reference}"
+    return f"({method}, {size}{more}){f': {reason}' if reason else ''}."
 
 
 def joined(*reasons: str | None) -> str | None:

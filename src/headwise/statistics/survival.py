@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from headwise.statistics.arrays import FloatArray
 from headwise.statistics.permutation import two_sample
-from headwise.statistics.result import Result, joined
+from headwise.statistics.result import Result, how, joined
 from headwise.statistics.ties import merged, rescaled, restored, tolerance
 from headwise.statistics.values import answers, left_out, numbers
 
@@ -46,10 +46,9 @@ class SurvivalCurve:
     reason: str | None = None
 
     def __str__(self) -> str:
-        remark = f": {self.reason}" if self.reason else ""
         happened = int(self.events.sum())
         end = f"; {100 * self.survival[-1]:.3g} % remain after time {self.times[-1]:g}" if happened else ""
-        return f"{happened} of {self.n} units have the event{end} ({self.method}, n = {self.n}){remark}."
+        return f"{happened} of {self.n} units have the event{end} {how(self.method, self.n, self.reason)}"
 
 
 def kaplan_meier(times: npt.ArrayLike, happened: npt.ArrayLike, level: float) -> SurvivalCurve:
