@@ -39,6 +39,7 @@ class SlurmStudy(Project):
         shutil.copytree(finished.folder, folder)
         study._prepare(cluster)
         shutil.rmtree(study.results / "specialization" / "multi_head")
+        (study.folder / TARGET).unlink()
         for follows in ("tables", "figures"):
             shutil.rmtree(study.results / follows)
         return study
