@@ -8,10 +8,10 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from headwise.analyses.specialization.report.chosen import estimators
 from headwise.report.chart_parts import (
     PANELS_PER_ROW,
     by_family,
-    estimators,
     families,
     labelled,
     layer_axis,

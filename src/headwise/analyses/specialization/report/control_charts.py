@@ -5,9 +5,9 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from headwise.analyses.specialization.report.chosen import estimators
 from headwise.report.chart_parts import (
     PANELS_PER_ROW,
-    estimators,
     families,
     labelled,
     layer_axis,

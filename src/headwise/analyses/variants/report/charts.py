@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from headwise.analyses.specialization.settings import Specialization
+from headwise.analyses.specialization.report.chosen import estimators
 from headwise.report.chart_parts import PANELS_PER_ROW, families, model_labels, tooltip
 from headwise.report.columns import Tables
 from headwise.report.labels import estimator_title, short_labels
@@ -89,10 +89,3 @@ def _panel(
         if len(values := confounds[column].dropna())
     ]
     return alt.layer(*lines, symbols)
-
-
-def estimators(study: Study, rows: pd.DataFrame) -> list[str]:
-    """Estimators that the rows have, the primary one first."""
-    present = set(rows["estimator"])
-    names = [study.comparison.primary, *study.section(Specialization).estimators]
-    return [name for name in dict.fromkeys(names) if name in present]
