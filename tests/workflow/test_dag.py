@@ -178,7 +178,7 @@ def test_planning_a_study_imports_neither_torch_nor_pandas(
     assert "headwise.study" in imported
     assert not ({"torch", "transformers", "pandas", "scipy"} & set(imported)) - set(of_snakemake)
     light = (
-        "import headwise.planning.plan, headwise.planning.requests, headwise.study.merging, sys; print(*sys.modules)"
+        "import headwise.planning.plan, headwise.analyses.noise.needs, headwise.study.merging, sys; print(*sys.modules)"
     )
     assert "pandas" not in subprocess.check_output([sys.executable, "-c", light], text=True).split()
 

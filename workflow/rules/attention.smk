@@ -1,6 +1,6 @@
 # From a checkpoint to its attention: one forward pass per prompt, without padding.
 from headwise.attention.jobs import extraction_arguments
-from headwise.planning.needed import extraction
+from headwise.attention.needs import extraction
 from headwise.study.sections import pair_statistics
 
 KEPT = study.extraction.store == "tensors"

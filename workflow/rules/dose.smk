@@ -9,7 +9,7 @@ from headwise.analyses.dose.jobs import (
     measured_doses,
 )
 from headwise.analyses.dose.settings import dosed_bases
-from headwise.planning.needed import dose
+from headwise.analyses.dose.needs import dose
 
 
 rule measure_dose:

@@ -18,7 +18,7 @@ from headwise.models.places import (
     from_sources,
     unconverted_files,
 )
-from headwise.planning.needed import alignment, conversion, fetching, training
+from headwise.models.needs import alignment, conversion, fetching, training
 
 
 # On the machine that Snakemake runs on: compute nodes often reach no network, and a download needs no allocation.

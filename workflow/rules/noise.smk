@@ -6,7 +6,7 @@ from headwise.analyses.noise.jobs import (
     perturbation_arguments,
     response_arguments,
 )
-from headwise.planning.needed import perturbation
+from headwise.analyses.noise.needs import perturbation
 from headwise.analyses.noise.bases import perturbed_bases
 
 PERTURBED = ("losses", "specialization", "generated", "duplication")

@@ -7,7 +7,7 @@ from headwise.analyses.recursion.jobs import (
     writer_checkpoint,
     writer_files,
 )
-from headwise.planning.needed import recursion
+from headwise.analyses.recursion.needs import recursion
 
 
 rule recurse_model:

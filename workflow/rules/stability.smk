@@ -11,7 +11,7 @@ from headwise.analyses.stability.jobs import (
     summary_arguments,
     takes_heads_away,
 )
-from headwise.planning.needed import probe
+from headwise.analyses.stability.needs import probe
 
 PROBED = ("residual", "importance", "losses", "norms", "outputs")
 COMPARED = ("pairs", "heads", "origins")

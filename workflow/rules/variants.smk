@@ -2,7 +2,7 @@
 from headwise.analyses.specialization.jobs import comparisons
 from headwise.analyses.variants.jobs import TABLES as VARIANTS_TABLES
 from headwise.analyses.variants.jobs import gathering_arguments, measured_variants, variant_arguments
-from headwise.planning.needed import variants
+from headwise.analyses.variants.needs import variants
 
 
 rule measure_variants:

@@ -1,6 +1,6 @@
 # Whether the heads of trained models do anything: one job for all, since each model takes a second and Python four.
 from headwise.analyses.working_heads.jobs import judged_inputs, working_heads_arguments
-from headwise.planning.needed import working_heads
+from headwise.analyses.working_heads.needs import working_heads
 
 
 rule measure_working_heads:

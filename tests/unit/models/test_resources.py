@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from headwise.analyses.noise.needs import perturbation_request
 from headwise.analyses.noise.settings import Noise
+from headwise.analyses.recursion.needs import recursion_request
+from headwise.analyses.stability.needs import refits_request
 from headwise.analyses.stability.settings import Stability
 from headwise.analyses.variants.needs import variants_needs
 from headwise.analyses.variants.settings import Variant
+from headwise.attention.needs import extraction_request
 from headwise.models.resources import (
     ABLATED_AT_ONCE,
     EVALUATION_BATCH,
@@ -30,12 +34,6 @@ from headwise.models.resources import (
     training_needs,
 )
 from headwise.models.shape import Shape
-from headwise.planning.requests import (
-    extraction_request,
-    perturbation_request,
-    recursion_request,
-    refits_request,
-)
 from headwise.study.data import Corpus
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading, TrainedModel

@@ -4,8 +4,12 @@ Imported by the Snakefile, so nothing heavy is imported here.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
+from headwise.analyses.stability.jobs import refits_of
 from headwise.analyses.stability.settings import Stability
+from headwise.attention.needs import loaded_weights, weights_request
+from headwise.models.needs import shape_at
 from headwise.models.resources import (
     ABLATED_AT_ONCE,
     BYTES,
@@ -15,6 +19,22 @@ from headwise.models.resources import (
     perturbation_needs,
 )
 from headwise.models.shape import Shape
+from headwise.study.study import Study
+
+
+def probe(study: Study, wildcards: Any, input: Any, prompts: int) -> Needs:
+    """Of rule probe_refits."""
+    refits = refits_of(study, wildcards.group)
+    shapes = [shape_at(study, *refit, checkpoint) for refit, checkpoint in zip(refits, input.refits, strict=True)]
+    return refits_request(study, [name for name, _ in refits], shapes, prompts)
+
+
+def refits_request(study: Study, names: Sequence[str], shapes: Sequence[Shape], prompts: int) -> Needs:
+    """For a group of refits, given the model and the shape of each; the section `stability` is there."""
+    each = [weights_request(study, name, shape, prompts) for name, shape in zip(names, shapes, strict=True)]
+    longest = study.extraction_of(study.model(names[0])).max_tokens
+    weights = loaded_weights(study, names[0], shapes[0])
+    return refits_needs(each, shapes[0], weights, study.section(Stability), longest, prompts * longest)
 
 
 def refits_needs(

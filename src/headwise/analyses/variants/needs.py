@@ -5,12 +5,35 @@ Imported by the Snakefile, so nothing heavy is imported here.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
-from headwise.analyses.variants.settings import Variant
+from headwise.analyses.variants.settings import Variant, Variants
+from headwise.models.needs import shape_at
 from headwise.models.resources import Needs, extraction_needs
 from headwise.models.shape import Shape
 from headwise.study.extraction import Extraction
 from headwise.study.models import Loading
+from headwise.study.sections import pair_statistics
+from headwise.study.study import Study
+
+
+def variants(study: Study, wildcards: Any, input: Any, prompts: int) -> Needs:
+    """Of rule measure_variants."""
+    shape = shape_at(study, wildcards.model, wildcards.seed, input.checkpoint)
+    return variants_request(study, wildcards.model, shape, prompts)
+
+
+def variants_request(study: Study, name: str, shape: Shape, prompts: int) -> Needs:
+    """For the variants of the extraction: the most memory that one takes, and the time of all."""
+    model = study.model(name)
+    return variants_needs(
+        shape,
+        study.extraction_of(model),
+        study.loading_of(model),
+        study.section(Variants).variants,
+        prompts,
+        pair_statistics(study),
+    )
 
 
 def variants_needs(
