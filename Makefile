@@ -4,7 +4,7 @@ VENV ?= .venv
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 BIN := $(VENV)/bin
 
-.PHONY: run test check format slurm-for-tests clean-environment
+.PHONY: run test check format slurm-for-tests chromium-for-tests clean-environment
 
 run: $(VENV)/installed
 	$(BIN)/snakemake --cores $(CORES)
@@ -25,6 +25,12 @@ slurm-for-tests:
 		RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 		slurm-wlm slurm-client slurmctld slurmd slurmdbd slurm-wlm-basic-plugins slurm-wlm-mysql-plugin \
 		munge mariadb-server mariadb-client >/dev/null; } || echo "Slurm cannot be installed here: tests/slurm will be skipped"
+
+# What tests of the page need: Chromium from Debian packages. Where it cannot be installed, these tests say so and are skipped.
+chromium-for-tests:
+	command -v chromium >/dev/null || command -v google-chrome >/dev/null || { apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-liberation \
+		>/dev/null; } || echo "Chromium cannot be installed here: the page will not be looked at in a browser"
 
 clean-environment:
 	rm -rf $(VENV)

@@ -17,6 +17,7 @@ from headwise.analyses.recursion.jobs import TABLES as RECURSION_TABLES
 from headwise.analyses.recursion.jobs import chain_arguments, survival_arguments
 from headwise.analyses.recursion.report.part import PART as RECURSION
 from headwise.analyses.recursion.settings import Recursion
+from headwise.report.figures import specification
 from headwise.report.parts import TABLES
 from headwise.report.tables import analysis_table
 from headwise.runtime.parquet import read_metadata
@@ -216,10 +217,10 @@ def test_the_report_draws_and_says_what_was_found(experiments):
     tables = {**experiments.tables, "models": pd.DataFrame({"model": ["multi_head"], "attention": ["multi-head"]})}
     charts = [chart for part in PARTS for chart in part.charts(experiments.study)]
     drawn = {chart.name: chart.draw(experiments.study, tables) for chart in charts}
-    assert all(chart.to_dict() for chart in drawn.values())
+    assert all(specification(chart) for chart in drawn.values())
     found = {finding.id: finding for part in PARTS for finding in part.findings(experiments.study, tables)}
     assert {"noise:grouped_query", "noise:duplication", "recursion:base"} <= set(found)
-    assert "says nothing about what sharing keys and values does" in found["noise:duplication"].sentence
+    assert "says nothing about what sharing keys and values does" in found["noise:duplication"].numbers
     headings = [passage.heading for part in PARTS for passage in part.passages(experiments.study, tables)]
     assert len(headings) == 4
 

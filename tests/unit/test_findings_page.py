@@ -8,7 +8,7 @@ from types import ModuleType
 import pandas as pd
 import pytest
 
-from headwise.analyses.questions.report.part import answer_words, found_words
+from headwise.analyses.questions.report.words import answer_words, found_words
 from headwise.runtime.parquet import read_metadata
 from headwise.tables.frame import records
 

@@ -1,5 +1,6 @@
 """What the figures share: rows with readable labels, panels by family, tooltips."""
 
+from collections.abc import Callable
 from typing import Any
 
 import altair as alt
@@ -7,10 +8,10 @@ import pandas as pd
 
 from headwise.report.columns import is_primary
 from headwise.report.labels import BASE, arm_labels, method_labels, plain, short_labels
-from headwise.report.style import GREY, PLAIN_LABEL
+from headwise.report.style import GREY
 from headwise.study.study import Study
 
-PANELS_PER_ROW = 3
+PANELS_PER_ROW = 3  # where there is room
 ROOM = 0.03  # of the span, at both ends
 HALF_OF_ONE_VALUE = 0.05  # half the length of an axis that shows a single value
 
@@ -67,10 +68,10 @@ def model_axis(rows: pd.DataFrame, labels: bool = True) -> alt.Y:
     return alt.Y("label:N", sort=list(dict.fromkeys(rows["label"])), title=None, axis=axis)
 
 
-def by_family(study: Study, chart: Any, columns: int = PANELS_PER_ROW) -> Any:
-    """A panel per family."""
-    header = alt.Header(labelExpr=PLAIN_LABEL)
-    return chart.facet(facet=alt.Facet("family:N", sort=families(study), title=None, header=header), columns=columns)
+def panels_by(rows: pd.DataFrame, column: str, draw: Callable[[pd.DataFrame], Any]) -> list[Any]:
+    """A panel per name in a column, in the order of the rows, titled with it."""
+    groups = rows.groupby(column, sort=False)
+    return [draw(own).properties(title=plain(str(name))) for name, own in groups]
 
 
 def spread(*values: "pd.Series[float]") -> list[float]:

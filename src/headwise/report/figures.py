@@ -16,6 +16,9 @@ from headwise.runtime.json_files import json_text, write_json
 from headwise.runtime.progress import track
 from headwise.study.study import Study
 
+PAPER = 672  # pixels: 7 inches, the width of a text of two columns
+BESIDE = 20  # at least, for the axis of a panel
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -36,9 +39,18 @@ def figures(study: Study, tables: Tables) -> list[Figure]:
     with alt.data_transformers.disable_max_rows():
         for part in parts.PARTS:
             for each in part.charts(study):
-                if (chart := each.draw(study, tables)) is not None:
-                    found.append(Figure(each.name, each.title, each.caption, part.name, styled(chart).to_dict()))
+                if drawn := each.draw(study, tables):
+                    found.append(Figure(each.name, each.title, each.caption, part.name, specification(drawn)))
     return found
+
+
+def specification(drawn: Any) -> dict[str, Any]:
+    """The specification of a chart, or of its panels side by side: as many as a page of paper is wide."""
+    panels = drawn if isinstance(drawn, list) else [drawn]
+    if len(panels) == 1:
+        return dict(styled(panels[0]).to_dict())
+    columns = max(1, PAPER // (int(panels[0].to_dict()["width"]) + BESIDE))
+    return dict(styled(alt.concat(*panels, columns=columns, spacing=16)).to_dict())
 
 
 def draw_figures(study: Study, tables: Path, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""One finding: a sentence, and the numbers that it rests on."""
+"""One finding: a sentence of at most MOST_WORDS words, and the numbers that it rests on."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,8 +6,22 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from headwise.report.labels import amount, missing
-from headwise.report.rows import IS_OUT_OF_BAND, NEVER_DECIDED
+from headwise.report.rows import IS_OUT_OF_BAND, NEVER_DECIDED, Answer, Verdict
 from headwise.report.verdicts import CONFIRMATORY, in_words, verdict_and_why
+
+MOST_WORDS = 25
+# What the test behind a finding says of it.
+ANSWERS = {
+    Verdict.BELOW: Answer.YES,
+    Verdict.ABOVE: Answer.YES,
+    Verdict.BELOW_WITHIN: Answer.YES,
+    Verdict.ABOVE_WITHIN: Answer.YES,
+    Verdict.PRESERVED: Answer.EQUIVALENT,
+    Verdict.UNDECIDED: Answer.UNDECIDED,
+    Verdict.NO_DIRECTION: Answer.UNDECIDED,
+    Verdict.UNDECIDABLE: Answer.UNDECIDED,
+    Verdict.UNDECIDABLE_ADJUSTED: Answer.UNDECIDED,
+}
 
 
 class Finding(BaseModel):
@@ -22,7 +36,11 @@ class Finding(BaseModel):
     )
     about: tuple[str, ...] = Field((), description="Names of the models that it is about; empty: all of the study")
     headline: bool = Field(description="Whether it belongs to the first screen of the report")
+    part: str = Field("", description="Part of the report that it belongs to")
+    answer: Answer | None = Field(None, description="What its test says; null: no test stands behind it")
     sentence: str = Field(description="The finding in words")
+    numbers: str = Field("", description="Its numbers in words, with what chance or a placebo gives")
+    remark: str | None = Field(None, description="What must be known of the models that it is about")
     estimate: float | None = Field(description="Null where the sentence is a count")
     interval: tuple[float, float] | None = Field(description="Confidence interval of the estimate")
     p: float | None = Field(description="Two-sided p before adjustment")
@@ -42,6 +60,7 @@ def tested(row: Mapping[str, Any], **words: Any) -> Finding:
     return Finding(
         **words,
         **numbers,
+        answer=ANSWERS.get(Verdict(row["verdict"])),
         interval=(row["ci_low"], row["ci_high"]) if complete else None,
         confirmatory=row["role"] == CONFIRMATORY,
         reason=row["reason"],

@@ -7,11 +7,11 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from headwise.report.chart_parts import by_family, families, labelled, tooltip
+from headwise.report.chart_parts import families, labelled, panels_by, spread, tooltip
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
 from headwise.report.labels import BASE, amount, cell, labels_of_methods, missing, number, plain, same, share
-from headwise.report.part import Chart, Part, Passage
+from headwise.report.part import Chart, Light, Part, Passage
 from headwise.report.rows import TABLES
 from headwise.report.style import GREY, family_colour
 from headwise.report.view import NAME, NUMBER, Row, View, view
@@ -53,9 +53,11 @@ def _training(tables: Tables) -> Iterator[Finding]:
         headline=False,
         sentence=(
             f"{int((loss < entropy).sum())} of {amount(len(bases), 'trained base model')} (each refit "
-            f"counts) predict held-out text better than token frequencies do: loss {number(loss.min(), 2)} "
-            f"to {number(loss.max(), 2)} nats per token; token frequencies alone: "
-            f"{number(entropy.mean(), 2)} nats."
+            "counts) predict held-out text better than token frequencies do."
+        ),
+        numbers=(
+            f"loss {number(loss.min(), 2)} to {number(loss.max(), 2)} nats per token; token frequencies alone: "
+            f"{number(entropy.mean(), 2)} nats"
         ),
         n=len(bases),
         unit="refit",
@@ -78,9 +80,10 @@ def _preferences(study: Study, tables: Tables) -> Iterator[Finding]:
             headline=False,
             sentence=(
                 f"Before {labels[method['method']]} the preferred response is the likelier in "
-                f"{share(before.mean())} of held-out pairs, afterwards in {share(after.mean())}; it rose in "
-                f"{int((after > before).sum())} of "
-                f"{amount(len(rows), 'aligned model')} (each refit counts)."
+                f"{share(before.mean())} of held-out pairs, afterwards in {share(after.mean())}."
+            ),
+            numbers=(
+                f"it rose in {int((after > before).sum())} of {amount(len(rows), 'aligned model')} (each refit counts)"
             ),
             estimate=float((after - before).mean()),
             n=len(rows),
@@ -100,51 +103,61 @@ def _repeats(tables: Tables) -> Iterator[Finding]:
         topic="check",
         headline=True,
         sentence=(
-            f"{amount(len(repeats), 'seed')} of {amount(repeats['model'].nunique(), 'model')} changed "
-            "nothing: the weights are those of an earlier seed. They are shown as a check of determinism, "
-            "and count for no test."
+            f"{amount(len(repeats), 'seed')} of {amount(repeats['model'].nunique(), 'model')} changed nothing: the "
+            "weights are those of an earlier seed."
         ),
+        numbers="a check of determinism; they count for no test",
         n=len(repeats),
         unit="seed",
     )
 
 
+def light(tables: Tables) -> Light | None:
+    """Seeds that changed nothing."""
+    repeats = int(tables["models"]["repeats_seed"].notna().sum())
+    return Light(False, f"{amount(repeats, 'seed')} changed nothing") if repeats else None
+
+
 def training_chart(study: Study, tables: Tables) -> Any:
-    """Loss curves of everything that was trained: a row of panels per stage, a panel per family."""
+    """Loss curves of everything that was trained: a panel per stage and family."""
     curves = tables["training"]
     if curves.empty:
         return None
     rows = labelled(study, curves)
-    stages = [
-        _stage(study, method, rows[rows["method"] == method], tables["models"])
+    return [
+        panel
         for method in dict.fromkeys(rows["method"])
+        for panel in _stage(study, method, rows[rows["method"] == method], tables["models"])
     ]
-    return alt.vconcat(*stages, spacing=14)
 
 
-def _stage(study: Study, method: str, rows: pd.DataFrame, models: pd.DataFrame) -> Any:
+def _stage(study: Study, method: str, rows: pd.DataFrame, models: pd.DataFrame) -> list[Any]:
+    """A panel per family."""
     # Training loss exists for every step; a curve needs no more points than it has pixels.
     every = max(1, int(rows["step"].max()) // POINTS_OF_A_CURVE)
     rows = rows[rows["split"].ne("train") | (rows["step"] % every == 0)]
     entropy = models.groupby("family")["unigram_entropy_nats"].mean()
     rows = rows.assign(split=rows["split"].map(SPLITS), unigram=rows["family"].map(entropy) if method == BASE else None)
     points = rows[["label", "model", "family", "seed", "step", "split", "loss_nats", "unigram"]]
-    base = alt.Chart(points, width=170, height=110)
     dashes = alt.Scale(domain=list(SPLITS.values()), range=[[2, 2], [1, 0]])
-    lines = base.mark_line(strokeWidth=1.2).encode(
-        x=alt.X("step:Q", title="Step", axis=alt.Axis(tickCount=5)),
-        y=alt.Y("loss_nats:Q", title="Loss (nats)", scale=alt.Scale(zero=False)),
-        color=family_colour(families(study), legend=False),
-        strokeDash=alt.StrokeDash("split:N", scale=dashes, legend=alt.Legend(title="Text", symbolType="stroke")),
-        detail=["model:N", "seed:N"],
-        tooltip=tooltip(Model="label:N", Seed="seed:O", Step="step:O", Loss="loss_nats:Q"),
-    )
-    chart = alt.layer(lines)
-    if rows["unigram"].notna().any():
+    shown = pd.concat([points["loss_nats"], points["unigram"].dropna().astype("float64")])
+    scale = alt.Scale(domain=spread(shown), zero=False)
+
+    def panel(own: pd.DataFrame) -> Any:
+        base = alt.Chart(own, width=170, height=110)
+        lines = base.mark_line(strokeWidth=1.2).encode(
+            x=alt.X("step:Q", title="Step", axis=alt.Axis(tickCount=5)),
+            y=alt.Y("loss_nats:Q", title="Loss (nats)", scale=scale),
+            color=family_colour(families(study), legend=False),
+            strokeDash=alt.StrokeDash("split:N", scale=dashes, legend=alt.Legend(title="Text", symbolType="stroke")),
+            detail=["model:N", "seed:N"],
+            tooltip=tooltip(Model="label:N", Seed="seed:O", Step="step:O", Loss="loss_nats:Q"),
+        )
         rule = base.mark_rule(color=GREY, strokeDash=[6, 3]).encode(y="mean(unigram):Q")
-        chart = alt.layer(rule, lines)
-    title = "Training from scratch" if method == BASE else f"Alignment by {method}"
-    return by_family(study, chart, columns=4).properties(title=title)
+        return alt.layer(rule, lines) if own["unigram"].notna().any() else alt.layer(lines)
+
+    panels = panels_by(points, "family", panel)
+    return panels if method == BASE else [each.properties(title=f"{each.title}, {method}") for each in panels]
 
 
 def models_view(study: Study, tables: Tables) -> View:
@@ -242,5 +255,6 @@ PART = Part(
         ),
     ],
     findings=findings,
+    light=light,
     passages=passages,
 )

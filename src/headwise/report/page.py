@@ -1,22 +1,29 @@
 """report.html: one file that holds everything it shows, and fetches nothing."""
 
 import json
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from headwise.report import parts
 from headwise.report.columns import Tables
-from headwise.report.labels import amount, interval, marked_p, p_value, plain, signed
+from headwise.report.finding import Finding
+from headwise.report.labels import amount, interval, marked_p, p_value, plain
+from headwise.report.legends import legends
+from headwise.report.rows import Answer
 from headwise.report.tables import read_tables
 from headwise.runtime.atomic import atomic
 from headwise.runtime.json_files import read_json
 from headwise.study.study import Study
 from headwise.tables.frame import records
+
+GLYPHS = {Answer.YES: "✔", Answer.NO: "✘", Answer.EQUIVALENT: "≈", Answer.UNDECIDED: "?"}
+MOST_WITHOUT_QUESTIONS = 8  # findings on the first screen of a study that asks nothing
 
 
 def write_page(study: Study, *, tables: Path, results: Path, figures: Path, page: Path) -> None:
@@ -24,8 +31,8 @@ def write_page(study: Study, *, tables: Path, results: Path, figures: Path, page
 
     `tables` and `figures` are the folders that `aggregate` and `draw_figures` wrote, `results` is
     results.json. Figures are inlined as SVG, which is what is seen without JavaScript and on paper; where
-    JavaScript runs, pointing at a figure replaces it by its interactive form. The page forbids itself to load
-    anything (Content-Security-Policy).
+    JavaScript runs, they are drawn for the width that they have. The page forbids itself to load anything
+    (Content-Security-Policy).
     """
     context = page_context(study, read_tables(tables), read_json(results), figures)
     with atomic(page) as temporary:
@@ -38,8 +45,8 @@ def render(context: dict[str, Any]) -> str:
     import vl_convert
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"signed": signed, "p_value": p_value, "marked_p": marked_p}
-    environment.globals["interval"] = interval
+    environment.globals |= {"glyphs": GLYPHS, "evidence": evidence}
+    environment.filters |= {"anchor": lambda name: f"asked-{name}", "code": _code}
     scripts = [
         _script(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")),
         _script(_part("page.js")),
@@ -49,17 +56,36 @@ def render(context: dict[str, Any]) -> str:
 
 
 def page_context(study: Study, tables: Tables, results: dict[str, Any], figures: Path) -> dict[str, Any]:
-    """Everything that the page's template shows."""
-    drawn = [_figure(figures, listed) for listed in read_json(figures / "figures.json")]
+    """Everything that the page's template shows.
+
+    A study with questions has a section for each; one without has a section for each part that found something for the
+    first screen. The rest is the appendix.
+    """
+    drawn = {each["name"]: _figure(figures, each) for each in read_json(figures / "figures.json")}
+    findings = [Finding.model_validate(each) for each in results["findings"]]
+    first = [finding for finding in findings if finding.headline]
+    asked = [section for part in parts.PARTS for section in part.sections(study, tables)]
+    first = first if asked else first[:MOST_WITHOUT_QUESTIONS]
+    told = {finding.part for finding in first}
+    main = _main_figure([name for section in asked for name in section.figures], first, drawn)
+    left = {name: figure for name, figure in drawn.items() if figure is not main}
+    questions = [
+        {"section": section, "figures": [left.pop(name) for name in section.figures if name in left]}
+        for section in asked
+    ]
+    pieces = _pieces(study, tables, left.values(), [each for each in findings if each not in first])
     return {
         "study": study,
         "title": study.title or plain(study.name),
         "coverage": f"{100 * (1 - study.comparison.level):g} %",
-        "measured": results["measured"],
         "counts": _counts(results["measured"]),
-        "headlines": [finding for finding in results["findings"] if finding["headline"]],
-        "others": [finding for finding in results["findings"] if not finding["headline"]],
-        "parts": _parts(study, tables, drawn),
+        "first": first,
+        "main": main,
+        "lights": [(part.name, light) for part in parts.PARTS if (light := part.light(tables)) is not None],
+        "advice": [sentence for part in parts.PARTS for sentence in part.advice(study, tables)],
+        "questions": questions,
+        "pieces": [] if asked else [piece for piece in pieces if piece["name"] in told],
+        "appendix": [piece for piece in pieces if asked or piece["name"] not in told],
         "provenance": results["provenance"],
         "digest": results["study"]["digest"],
         "weights": records(tables["models"][["model", "seed", "weights_digest"]]),
@@ -67,45 +93,81 @@ def page_context(study: Study, tables: Tables, results: dict[str, Any], figures:
     }
 
 
+def evidence(finding: Finding, coverage: str) -> str:
+    """The numbers behind a finding, in one line."""
+    asked = finding.topic == "question"
+    said = [] if asked or finding.interval is None else [f"{coverage} interval {interval(*finding.interval)}"]
+    said += [finding.numbers] if finding.numbers else []
+    if finding.p is not None and asked:
+        attainable = p_value(finding.p_attainable)
+        said.append(
+            f"adjusted p {marked_p({**dict(finding), 'p': finding.p_adjusted})}, smallest attainable {attainable}"
+        )
+    elif finding.p is not None:
+        adjusted = "" if finding.p_adjusted is None else f", adjusted {p_value(finding.p_adjusted)}"
+        said.append(f"p {marked_p(dict(finding))}{adjusted}, smallest attainable {p_value(finding.p_attainable)}")
+    if not asked:
+        said.append(f"unit: {finding.unit}, n = {finding.n}")
+        said += [] if finding.p is None else ["declared in advance" if finding.confirmatory else "exploratory"]
+    return " · ".join(said)
+
+
+def _main_figure(asked: Sequence[str], first: Sequence[Finding], drawn: dict[str, dict[str, Any]]) -> Any:
+    """The figure of the first screen: that of the first question, or of the first finding; None: no figure."""
+    of_findings = [name for finding in first for name, figure in drawn.items() if figure["part"] == finding.part]
+    return next((drawn[name] for name in [*asked, *of_findings, *drawn] if name in drawn), None)
+
+
 def _counts(measured: dict[str, Any]) -> str:
-    """What was measured, in one sentence."""
+    """What was measured, in one line."""
     aligned = f" and {amount(measured['aligned'], 'aligned descendant')}" if measured["aligned"] else ""
     return (
-        f"{amount(measured['bases'], 'base model')}{aligned} in "
-        f"{amount(measured['families'], 'family', 'families')}, "
-        f"{amount(measured['checkpoints'], 'checkpoint')} in all, on {amount(measured['prompts'], 'prompt')} "
-        f"of {amount(measured['prompt_domains'], 'domain')}, by "
-        f"{amount(len(measured['estimators']), 'estimator')}; "
+        f"{amount(measured['bases'], 'base model')}{aligned}, {amount(measured['checkpoints'], 'checkpoint')} in all; "
+        f"{amount(measured['prompts'], 'prompt')}, {amount(len(measured['estimators']), 'estimator')}; "
         f"{amount(measured['confirmatory_tests'], 'test')} declared in advance, "
         f"{measured['exploratory_tests']} exploratory."
     )
 
 
-def _parts(study: Study, tables: Tables, drawn: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The sections of analyses; one that has nothing to show is left out."""
-    sections = [
+def _pieces(
+    study: Study, tables: Tables, drawn: Iterable[dict[str, Any]], findings: Sequence[Finding]
+) -> list[dict[str, Any]]:
+    """What parts have to show; one that has nothing is left out."""
+    drawn = list(drawn)
+    pieces = [
         {
             "name": part.name,
             "title": part.title,
-            "passages": list(part.passages(study, tables)),
             "figures": [figure for figure in drawn if figure["part"] == part.name],
+            "findings": [finding for finding in findings if finding.part == part.name],
+            "passages": list(part.passages(study, tables)),
         }
         for part in parts.PARTS
     ]
-    return [section for section in sections if section["passages"] or section["figures"]]
+    return [piece for piece in pieces if piece["figures"] or piece["findings"] or piece["passages"]]
 
 
 def _figure(folder: Path, listed: dict[str, str]) -> dict[str, Any]:
-    """A figure's words, its SVG, and its specification as JSON that is safe inside a script element."""
+    """A figure's words, its SVG, its legends, and its specification as JSON that is safe inside a script element."""
     svg = (folder / f"{listed['name']}.svg").read_text(encoding="utf-8")
-    specification = json.dumps(
-        read_json(folder / f"{listed['name']}.vl.json"), ensure_ascii=False, separators=(",", ":")
-    )
-    return {**listed, "svg": Markup(svg), "specification": Markup(specification.replace("<", "\\u003c"))}
+    specification = read_json(folder / f"{listed['name']}.vl.json")
+    text = json.dumps(specification, ensure_ascii=False, separators=(",", ":"))
+    return {
+        **listed,
+        "svg": Markup(svg),
+        "legends": legends(specification),
+        "specification": Markup(text.replace("<", "\\u003c")),
+    }
 
 
 def _part(name: str) -> str:
     return files("headwise.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _code(sentence: str) -> Markup:
+    """A sentence with what stands between backticks as code."""
+    pieces = [escape(piece) for piece in sentence.split("`")]
+    return Markup("").join(Markup("<code>{}</code>").format(each) if n % 2 else each for n, each in enumerate(pieces))
 
 
 def _script(source: str) -> Markup:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding
+from headwise.report.rows import Answer
 from headwise.report.view import View
 from headwise.study.study import Study
 from headwise.tables.row import Column, Row, columns_of
@@ -17,7 +18,8 @@ from headwise.tables.row import Column, Row, columns_of
 class Chart:
     """A figure before it is drawn: name of its files, what draws it, title, caption (what is drawn, how to read it).
 
-    `draw` takes the study and its tables and gives a chart of Altair, or None where there is nothing to draw.
+    `draw` takes the study and its tables and gives a chart of Altair, single or layered, or the list of its panels,
+    which the page sets side by side as its width allows; None where there is nothing to draw.
     """
 
     name: str
@@ -28,13 +30,44 @@ class Chart:
 
 @dataclass(frozen=True)
 class Passage:
-    """A piece of a section: heading, paragraphs of plain text, and tables for people with their captions; one that is
-    `folded` shows its heading until it is opened."""
+    """A piece of a section, folded until it is opened: heading, paragraphs of plain text, and tables for people with
+    their captions."""
 
     heading: str
     paragraphs: Sequence[str] = ()
     views: Sequence[tuple[View, str]] = ()
-    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """A declared question on the page.
+
+    name       of the question
+    title      the question
+    answer     its answer
+    said       the answer in words, with what would decide an undecided one
+    figures    names of its figures, the one that shows the answer first
+    sentences  how to read it, three at most
+    numbers    what stands behind the answer: headings and cells
+    part       part of the report that holds all rows
+    """
+
+    name: str
+    title: str
+    answer: Answer
+    said: str
+    figures: Sequence[str]
+    sentences: Sequence[str]
+    numbers: Sequence[tuple[str, str]]
+    part: str
+
+
+@dataclass(frozen=True)
+class Light:
+    """What a check says, in a few words: whether all is well."""
+
+    passed: bool
+    words: str
 
 
 @dataclass(frozen=True)
@@ -49,7 +82,10 @@ class Part:
     charts     its figures, in order
     findings   what it found, in sentences
     remark     what it has to say of the models that a finding of any part is about; None: nothing
-    passages   what its section says, in order, above its figures
+    passages   what its section says, in order, below its figures
+    light      what it checks of the study, for the first screen; None: nothing to say
+    sections   declared questions, each a section of the page
+    advice     what to do next, in sentences
     """
 
     name: str
@@ -61,6 +97,9 @@ class Part:
     findings: Callable[[Study, Tables], Iterable[Finding]] = field(default=lambda study, tables: ())
     remark: Callable[[Tables, Finding], str | None] = field(default=lambda tables, finding: None)
     passages: Callable[[Study, Tables], Iterable[Passage]] = field(default=lambda study, tables: ())
+    light: Callable[[Tables], Light | None] = field(default=lambda tables: None)
+    sections: Callable[[Study, Tables], Iterable[Section]] = field(default=lambda study, tables: ())
+    advice: Callable[[Study, Tables], Iterable[str]] = field(default=lambda study, tables: ())
 
     @property
     def columns_by_table(self) -> dict[str, tuple[Column, ...]]:

@@ -26,6 +26,15 @@ class Verdict(StrEnum):
     UNDECIDABLE_ADJUSTED = "undecidable, adjusted"
 
 
+class Answer(StrEnum):
+    """What a question gets."""
+
+    YES = "yes"
+    NO = "no"
+    EQUIVALENT = "equivalent to nothing"
+    UNDECIDED = "undecided"
+
+
 # Verdicts that rest on the test of equivalence as well.
 WITHIN_MARGIN = (Verdict.BELOW_WITHIN, Verdict.ABOVE_WITHIN, Verdict.PRESERVED)
 # The smallest p that the design can give, alone or adjusted, is above the level.

@@ -65,10 +65,10 @@ def test_the_page_says_how_many_claims_hold_and_each_of_them():
     study = example_study()
     tables = judged_claims(study, {"stability_quantities": quantities()})
     tables |= {"published_perturbations": frame_of(PublishedPerturbation, [])}
-    tally, published, corrected = (finding.sentence for finding in PART.findings(study, tables))
-    assert "1 reading of 1 hold with the published estimators, and of these 0 with" in tally
+    tally, published, corrected = (f"{each.sentence} {each.numbers}" for each in PART.findings(study, tables))
+    assert "1 of 1 reading hold as published, 0 of these corrected." in tally
     assert published.startswith("Weight decay makes heads more stable, in decayed − shallow, published estimator: supp")
-    assert "corrected estimator: undecided. Change of stability" in corrected
+    assert "corrected estimator: undecided. change of stability" in corrected
     (passage,) = PART.passages(study, tables)
     assert [row[-1] for row in passage.views[0][0].rows] == ["supported", "undecided"]
 

@@ -17,7 +17,7 @@ from headwise.analyses.specialization.report.views import contrasts_view
 from headwise.analyses.variants.report.charts import confound_chart
 from headwise.report.chart_parts import labelled, methods, model_axis
 from headwise.report.columns import Tables
-from headwise.report.figures import Figure, figures, render
+from headwise.report.figures import Figure, figures, render, specification
 from headwise.report.findings import findings
 from headwise.report.labels import (
     BASE,
@@ -27,7 +27,6 @@ from headwise.report.labels import (
     short_labels,
 )
 from headwise.report.models_part import models_view
-from headwise.report.style import styled
 
 STUDY = example_study(bases=("multi_head", "grouped_query"), methods=("sft", "dpo"), seeds=(1, 2))
 
@@ -159,7 +158,7 @@ def test_long_names_are_lines_and_rows_of_their_own_in_the_figures_of_the_analys
     confounds = pd.DataFrame(columns=["sink", "estimator", "alignment_effect", "spread_between_models"])
     drawn.append(confound_chart(STUDY, {"variants": pd.DataFrame(shifts), "confounds": confounds}))
     for chart, field in zip(drawn, ("arm", "variant"), strict=True):
-        rows = [row for values in styled(chart).to_dict()["datasets"].values() for row in values if field in row]
+        rows = [row for values in specification(chart)["datasets"].values() for row in values if field in row]
         shown = {row[field] for row in rows}
         assert len(shown) == 2
         assert all("…" in name for name in shown)
@@ -176,7 +175,7 @@ def text_of(svg: str) -> list[str]:
 def test_a_figure_writes_any_name_as_it_is_and_runs_none() -> None:
     rows = pd.DataFrame({"label": HOSTILE, "value": range(len(HOSTILE))})
     chart = alt.Chart(rows, title=HOSTILE[0]).mark_point().encode(x="value:Q", y=model_axis(rows), shape="label:N")
-    svg = render(Figure("names", "", "", "", styled(chart).to_dict()))[".svg"].decode()
+    svg = render(Figure("names", "", "", "", specification(chart)))[".svg"].decode()
     written = text_of(svg)
     for name in filter(None, HOSTILE):
         assert written.count(name) >= 2, name  # on the axis and in the legend

@@ -117,10 +117,10 @@ def test_only_a_whole_agreement_is_written_as_1(value: float, text: str) -> None
 
 def test_prompts_that_were_left_out_of_a_test_are_not_counted_into_it(tables: Tables) -> None:
     tests = tables["comparisons"].copy()
-    assert "over 120 prompts;" in findings(STUDY, tables)[0].sentence
+    assert "over 120 prompts;" in findings(STUDY, tables)[0].numbers
     chosen = tests["scope"].eq("refit") & tests["aligned"].eq("multi_head-sft")
     few = {**tables, "comparisons": tests.assign(n=tests["n"].mask(chosen, 117))}
-    assert "over 117 to 120 prompts;" in findings(STUDY, few)[0].sentence
+    assert "over 117 to 120 prompts;" in findings(STUDY, few)[0].numbers
 
 
 def test_a_change_relative_to_nothing_is_no_percentage() -> None:
@@ -173,7 +173,7 @@ def test_sentences_count_directions_that_intervals_show(tables: Tables) -> None:
     assert down > 0
     wide = {**tables, "comparisons": tests.assign(ci_low=-1.0, ci_high=1.0)}
     for each, count in ((tables, down), (wide, 0)):
-        (said,) = [finding.sentence for finding in findings(STUDY, each) if finding.id == "method:sft"]
+        (said,) = [finding.numbers for finding in findings(STUDY, each) if finding.id == "method:sft"]
         assert f"{count} of {len(sft)} tests show a decrease and 0 an increase" in said
 
 

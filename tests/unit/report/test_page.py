@@ -207,7 +207,7 @@ def test_a_study_that_compares_nothing_has_a_page_that_says_so(tmp_path: Path) -
     page = Page((report(study, tmp_path, drawn=False) / "report.html").read_text(encoding="utf-8"))
     text = " ".join(page.text["p"])
     assert "This study tests nothing" in text
-    assert "Hellinger distance between heads of 1 base model, mean over seeds: solo 0." in text
+    assert "Hellinger distance between heads of 1 base model, mean over seeds: 0." in text
     assert "How sure this is" not in page.text["h2"]
 
 

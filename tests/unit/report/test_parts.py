@@ -99,7 +99,7 @@ def test_a_part_reaches_every_output(tmp_path: Path) -> None:
     assert listed["echo_points"] == "echo"
     assert listed["specialization"] == "specialization"
     assert "Echoes were heard." in [each["sentence"] for each in read_json(tmp_path / "results.json")["findings"]]
-    section = page[page.index('<h2 id="echo">') :]
+    section = page[page.index('<h3 id="echo">') :]
     for shown in ("What comes back", "Every echo", "Louder &lt; than &amp; before.", "0.5", 'data-name="echo_points"'):
         assert shown in section
 

@@ -12,12 +12,13 @@ from headwise.analyses.declaration.rows import DeclaredField
 from headwise.analyses.declaration.undeclared import why_undeclared
 from headwise.analyses.effects.rows import RefitEffect
 from headwise.analyses.noise.rows import NoiseContrast, NoiseSharing
-from headwise.analyses.questions.rows import Answer, AnswerRow, Claim, Estimand
+from headwise.analyses.questions.rows import AnswerRow, Claim, Estimand
 from headwise.analyses.questions.settings import OF_PRIMARY, TESTED, Ask, Question
 from headwise.analyses.specialization.rows import ContrastRow, SpecializationRow
 from headwise.analyses.stability.rows import StabilityRow
 from headwise.report.columns import is_primary
 from headwise.report.gather import repeated_refits
+from headwise.report.rows import Answer
 from headwise.runtime.parquet import read_metadata
 from headwise.statistics.arrays import FloatArray
 from headwise.statistics.generators import generator_for

@@ -6,18 +6,9 @@ from typing import ClassVar
 
 from headwise.analyses.noise.settings import Site
 from headwise.analyses.questions.settings import Ask, Claim
-from headwise.report.rows import IS_OUT_OF_BAND, REASON
+from headwise.report.rows import IS_OUT_OF_BAND, REASON, Answer
 from headwise.statistics.procedures import Procedure
 from headwise.tables.row import Row, column
-
-
-class Answer(StrEnum):
-    """What a question gets."""
-
-    YES = "yes"
-    NO = "no"
-    EQUIVALENT = "equivalent to nothing"
-    UNDECIDED = "undecided"
 
 
 class Estimand(StrEnum):

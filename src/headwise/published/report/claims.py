@@ -30,16 +30,17 @@ def _tally(claims: list[dict[str, Any]]) -> Finding:
     """How many readings of the claims hold as published, and of these under the corrected estimators."""
     as_published = {(row["claim"], row["group"]) for row in claims if _holds(row, PUBLISHED)}
     corrected = {(row["claim"], row["group"]) for row in claims if _holds(row, CORRECTED)}
+    readings = len({(row["claim"], row["group"]) for row in claims})
     return described(
         "a count, not a test",
         id="stability:claims",
         topic=TOPIC,
         headline=True,
         sentence=(
-            f"Claims of Bali et al. (2026), group by group: {amount(len(as_published), 'reading')} of "
-            f"{len({(row['claim'], row['group']) for row in claims})} hold with the published estimators, and of these "
-            f"{len(as_published & corrected)} with all pairs of refits, one-to-one matching and an interval."
+            f"Claims of Bali et al. (2026): {len(as_published)} of {amount(readings, 'reading')} hold as published, "
+            f"{len(as_published & corrected)} of these corrected."
         ),
+        numbers="corrected: with all pairs of refits, one-to-one matching and an interval",
         n=len(claims),
         unit="reading",
     )
@@ -58,10 +59,8 @@ def _claim(row: dict[str, Any]) -> Finding:
         row,
         id=f"stability:{row['claim']}:{_safe(row['group'])}:{row['version']}",
         headline=False,
-        sentence=(
-            f"{row['statement']}, in {plain(row['group'])}, {row['version']} estimator: {row['verdict']}. "
-            f"{row['number'][:1].upper()}{row['number'][1:]}: {measured}{published}."
-        ),
+        sentence=(f"{row['statement']}, in {plain(row['group'])}, {row['version']} estimator: {row['verdict']}."),
+        numbers=f"{row['number']}: {measured}{published}",
     )
 
 

@@ -24,17 +24,15 @@ def ratio_finding(rows: pd.DataFrame, level: float) -> Iterator[Finding]:
     ours = (
         ""
         if missing(row["ours"])
-        else f" Here {plain(row['our_subject'])} is {number(row['ours'], 2)} ({row['reason']})."
+        else f"; here {plain(row['our_subject'])} is {number(row['ours'], 2)} ({row['reason']})"
     )
     yield described(
         "from published values, not from this study",
         id="published:noise-ratio",
         topic="check",
         headline=False,
-        sentence=(
-            f"The published ratio of noise slopes, {row['published']:,.0f} ({row['subject']}), is unbounded: {why}."
-            f"{ours}"
-        ),
+        sentence=f"The published ratio of noise slopes, {row['published']:,.0f} ({row['subject']}), is unbounded.",
+        numbers=f"{why}{ours}",
         n=3,
         unit="seed",
     )

@@ -135,6 +135,6 @@ def test_a_control_that_fails_is_on_the_first_screen():
     tables = {"controls": control_panel({"calibration": pd.DataFrame({"kept": ["no"]})})}
     (finding,) = control_findings(example_study(), tables)
     assert finding.headline
-    assert "failed: data in which nothing is to be found" in finding.sentence
+    assert "failed: data in which nothing is to be found" in finding.numbers
     (passage,) = passages(example_study(), tables)
     assert "fail" in passage.views[0][0].rows[3] + passage.views[0][0].rows[2]

@@ -64,7 +64,7 @@ def test_a_published_effect_that_is_added_declares_nothing_else():
 def test_a_change_after_the_fact_is_on_the_first_screen(declared, changes, words):
     finding, tables = findings_after(declared, Comparison(**changes))
     assert finding.headline
-    assert words in finding.sentence
+    assert words in finding.numbers
     assert "No test counts as declared in advance" in finding.sentence
     digests = tables["declaration"].iloc[0]
     (passage,) = passages(example_study(), tables)
@@ -89,7 +89,7 @@ def test_a_late_declaration_that_changed_as_well_says_both(tmp_path):
     declare(Comparison(), tmp_path / "declaration.json")
     finding, _ = findings_after(tmp_path / "declaration.json", Comparison(level=0.1))
     assert "results were there already" in finding.sentence
-    assert "level was 0.05, is 0.1" in finding.sentence
+    assert "level was 0.05, is 0.1" in finding.numbers
 
 
 @pytest.fixture(scope="module")
@@ -143,5 +143,5 @@ def test_tests_that_were_declared_otherwise_are_exploratory(inputs, tmp_path, no
         if name == "comparisons":
             assert named.sum() == len(study.descendants()) * len(study.seeds)
     (count,) = [finding for finding in findings(study, tables) if finding.id == "alignment"]
-    assert "exploratory tests" in count.sentence
-    assert "Benjamini–Hochberg-adjusted" in count.sentence
+    assert "exploratory tests" in count.numbers
+    assert "Benjamini–Hochberg-adjusted" in count.numbers

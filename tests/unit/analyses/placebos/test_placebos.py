@@ -108,7 +108,7 @@ def test_the_report_says_how_often_each_test_rejects(rows: list[PlaceboRow]) -> 
     study, found = example_study(), {"placebo_tests": frame_of(PlaceboRow, rows)}
     (finding,) = findings(study, found)
     assert "of 15 tests reject, where a share of 0.047 may." in finding.sentence
-    assert "of 48 tests of a placebo against its base reject" in finding.sentence
+    assert "of 48 tests of a placebo against its base reject" in finding.numbers
     (passage,) = passages(study, found)
     assert len(passage.views[0][0].rows) == 8
     assert power_chart(study, found).to_dict()["layer"]

@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from headwise.analyses.questions.answer import Asking, answers
-from headwise.analyses.questions.rows import Answer
 from headwise.analyses.questions.settings import Question
+from headwise.report.rows import Answer
 from headwise.statistics.permutation import sign_flip
 from headwise.statistics.power import power_to_detect
 from headwise.study.comparison import Comparison

@@ -12,7 +12,7 @@ from headwise.analyses.calibration.report.marks import OF_TABLE, marked
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
 from headwise.report.labels import DAGGER, amount, share
-from headwise.report.part import Chart, Part, Passage
+from headwise.report.part import Chart, Light, Part, Passage
 from headwise.report.style import COLOURS, GREY, ROW
 from headwise.report.view import NAME, NUMBER, TEXT, View, view
 from headwise.study.study import Study
@@ -41,8 +41,11 @@ def calibration_findings(study: Study, tables: Tables) -> Iterator[Finding]:
         headline=not broken.empty,
         sentence=(
             f"{len(promised) - len(broken)} of {amount(len(promised), 'rate')} of false rejections and coverage lie in "
-            f"their binomial band, over {int(rows['simulations'].max()):,} simulated data sets of this study's shape"
-            f"{f'; outside: {named}. p-values of such a test are marked {DAGGER}' if named else ''}."
+            "their binomial band."
+        ),
+        numbers=(
+            f"over {int(rows['simulations'].max()):,} simulated data sets of this study's shape"
+            f"{f'; outside: {named}; p-values of such a test are marked {DAGGER}' if named else ''}"
         ),
         n=len(promised),
         unit="rate",
@@ -58,11 +61,21 @@ def calibration_findings(study: Study, tables: Tables) -> Iterator[Finding]:
             headline=False,
             sentence=(
                 f"{row['procedure'].capitalize()}, with {row['scenario']}: {rate(row['found'])} false rejections at a "
-                f"level of {rate(row['expected'])}. Where the p of whole domains disagrees, it is the one to trust."
+                f"level of {rate(row['expected'])}."
             ),
+            numbers="where the p of whole domains disagrees, it is the one to trust",
             n=row["simulations"],
             unit="simulation",
         )
+
+
+def light(tables: Tables) -> Light | None:
+    """Whether tests and intervals keep what they promise."""
+    rows = tables["calibration"]
+    broken = int(rows["kept"].eq(Kept.NO).sum())
+    if rows.empty:
+        return None
+    return Light(not broken, f"{amount(broken, 'rate')} out of band" if broken else "tests calibrated")
 
 
 def calibration_chart(study: Study, tables: Tables) -> Any:
@@ -103,7 +116,7 @@ def calibration_chart(study: Study, tables: Tables) -> Any:
             ],
         )
         panels.append(alt.layer(band, expected, found))
-    return alt.vconcat(*panels, spacing=16)
+    return panels
 
 
 def promised(row: Mapping[str, Any]) -> str:
@@ -195,6 +208,7 @@ PART = Part(
         )
     ],
     findings=calibration_findings,
+    light=light,
     passages=passages,
     completed=marked_tests,
 )

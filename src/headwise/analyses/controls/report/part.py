@@ -7,10 +7,21 @@ from headwise.analyses.controls.report.panel import control_panel
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
 from headwise.report.labels import amount, missing
-from headwise.report.part import Part, Passage
+from headwise.report.part import Light, Part, Passage
 from headwise.report.view import NAME, NUMBER, TEXT, view
 from headwise.study.study import Study
 from headwise.tables.frame import records
+
+
+def light(tables: Tables) -> Light | None:
+    """How many controls pass, or fail."""
+    run = tables["controls"]
+    run = run[run["outcome"] != Outcome.NOT_RUN]
+    if run.empty:
+        return None
+    failed = int(run["outcome"].eq(Outcome.FAIL).sum())
+    words = f"{failed} of {len(run)} controls fail" if failed else f"{len(run)} of {len(run)} controls pass"
+    return Light(not failed, words)
 
 
 def control_findings(study: Study, tables: Tables) -> Iterator[Finding]:
@@ -25,10 +36,8 @@ def control_findings(study: Study, tables: Tables) -> Iterator[Finding]:
         id="check:controls",
         topic="check",
         headline=bool(failed),
-        sentence=(
-            f"{int(run['outcome'].eq(Outcome.PASS).sum())} of {amount(len(run), 'control')} with a known answer pass"
-            f"{'; failed: ' if failed else ''}{', '.join(failed)}."
-        ),
+        sentence=f"{len(run) - len(failed)} of {amount(len(run), 'control')} with a known answer pass.",
+        numbers=f"failed: {', '.join(failed)}" if failed else "",
         n=len(run),
         unit="control",
     )
@@ -68,6 +77,7 @@ PART = Part(
     title="Controls",
     tables=(Control,),
     findings=control_findings,
+    light=light,
     passages=passages,
     completed=lambda tables: {"controls": control_panel(tables)} if "controls" in tables else {},
 )

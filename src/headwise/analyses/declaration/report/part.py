@@ -6,14 +6,26 @@ from headwise.analyses.declaration.rows import DeclaredField
 from headwise.analyses.declaration.undeclared import LATE
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
-from headwise.report.labels import plain
-from headwise.report.part import Part, Passage
+from headwise.report.labels import amount, plain
+from headwise.report.part import Light, Part, Passage
 from headwise.report.view import NAME, TEXT, view
 from headwise.study.study import Study
 from headwise.tables.frame import records
 
 NOTHING = "No test counts as declared in advance"
-RESTORE = "With these fields as they were, tests count as declared again"
+RESTORE = "with these fields as they were, tests count as declared again"
+
+
+def light(tables: Tables) -> Light | None:
+    """Whether tests count as declared in advance."""
+    rows = tables["declaration"]
+    if rows.empty:
+        return None
+    if rows["results_existed"].any():
+        return Light(False, "declared after results existed")
+    changed = int(rows["changed"].sum())
+    words = f"declaration changed in {amount(changed, 'field')}" if changed else "declared in advance"
+    return Light(not changed, words)
 
 
 def declaration_findings(study: Study, tables: Tables) -> Iterator[Finding]:
@@ -24,10 +36,13 @@ def declaration_findings(study: Study, tables: Tables) -> Iterator[Finding]:
     changed = records(rows[rows["changed"]])
     late = bool(rows["results_existed"].any())
     named = "; ".join(f"{plain(row['field'])} was {row['declared']}, is {row['now']}" for row in changed)
+    numbers = named
     if late:
-        sentence = f"{NOTHING}: {LATE}.{f' It has changed since: {named}.' if changed else ''}"
+        sentence = f"{NOTHING}: {LATE}."
+        numbers = f"it has changed since: {named}" if changed else ""
     elif changed:
-        sentence = f"The declaration was changed after the study first ran: {named}. {NOTHING}. {RESTORE}."
+        sentence = f"{NOTHING}: the declaration was changed after the study first ran."
+        numbers = f"{named}; {RESTORE}"
     else:
         sentence = "What the study declares is what it declared before attention was measured."
     yield described(
@@ -36,6 +51,7 @@ def declaration_findings(study: Study, tables: Tables) -> Iterator[Finding]:
         topic="check",
         headline=bool(changed) or late,
         sentence=sentence,
+        numbers=numbers,
         n=len(rows),
         unit="field",
     )
@@ -72,5 +88,6 @@ PART = Part(
     title="Declaration",
     tables=(DeclaredField,),
     findings=declaration_findings,
+    light=light,
     passages=passages,
 )

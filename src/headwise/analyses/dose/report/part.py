@@ -40,8 +40,7 @@ def chart(study: Study, tables: Tables) -> Any:
             "kl_nats": list(rows["kl_nats"]),
         }
     )
-    panels = [_panel(study, own, str(method)) for method, own in points.groupby("method", sort=False)]
-    return alt.concat(*panels, columns=2, spacing=16)
+    return [_panel(study, own, str(method)) for method, own in points.groupby("method", sort=False)]
 
 
 def _panel(study: Study, points: pd.DataFrame, title: str) -> Any:

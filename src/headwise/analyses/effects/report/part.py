@@ -4,15 +4,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
+from headwise.analyses.effects.measure import ALL
 from headwise.analyses.effects.rows import COLUMNS, EffectRow, Quantity, RefitEffect
 from headwise.analyses.effects.rows import TABLES as ROWS
+from headwise.analyses.questions.settings import Ask, questions_of
 from headwise.report.chart_parts import tooltip, vertical
 from headwise.report.columns import Tables, is_primary
 from headwise.report.finding import Finding, described
 from headwise.report.labels import (
-    amount,
     arm_label,
     estimator_label,
     estimator_title,
@@ -28,6 +30,7 @@ from headwise.report.view import NAME, NUMBER, view
 from headwise.study.study import Study
 from headwise.tables.frame import records
 
+LOWEST_ROW, TALLEST = 8, 320  # pixels: of a row, and of all rows as far as that allows
 SHOWN = {Quantity.EFFECT: "arm − placebo", Quantity.ARM: "arm − base", Quantity.PLACEBO: "placebo − base"}
 WORDS = {**SHOWN, Quantity.LARGER: "size of the arm's change − size of the placebo's"}
 
@@ -58,7 +61,8 @@ def effect_chart(study: Study, tables: Tables) -> Any:
         refits.assign(quantity=SHOWN[quantity], value=refits[column], group=refits["base"])
         for quantity, column in COLUMNS.items()
     )
-    points = pd.concat([points, points.assign(group="all")]) if refits["base"].nunique() > 1 else points
+    if means["group"].eq(ALL).any():
+        points = pd.concat([points, points.assign(group=ALL)])
     margin = study.comparison.equivalence_margin
     panels = []
     for method, dose, own in by_arm(means):
@@ -73,7 +77,8 @@ def effect_chart(study: Study, tables: Tables) -> Any:
         )
         lines = own.assign(base=own["group"].map(plain), quantity=own["quantity"].map(dict(SHOWN)))
         fields = ["base", "quantity", "estimate", "ci_low", "ci_high"]
-        chart = alt.Chart(lines[fields], width=420, height=alt.Step(ROW))
+        step = max(LOWEST_ROW, min(ROW, TALLEST // len(lines)))
+        chart = alt.Chart(lines[fields], width=420, height=alt.Step(step))
         intervals = chart.mark_rule(strokeWidth=2).encode(
             y=y, yOffset=offset, color=colour, x=alt.X("ci_low:Q", title="Change of the estimator"), x2="ci_high:Q"
         )
@@ -87,7 +92,7 @@ def effect_chart(study: Study, tables: Tables) -> Any:
         single = mine.assign(base=mine["group"].map(plain))[["base", "quantity", "seed", "value"]]
         dots = (
             alt.Chart(single)
-            .mark_circle(size=18, opacity=0.55)
+            .mark_circle(size=14, opacity=1)
             .encode(
                 y=y,
                 yOffset=offset,
@@ -100,7 +105,25 @@ def effect_chart(study: Study, tables: Tables) -> Any:
         shade = band.mark_rect(color=BAND, opacity=1).encode(x="low:Q", x2="high:Q")
         title = arm_label(method, dose)
         panels.append(alt.layer(shade, vertical(0), dots, intervals, bars).properties(title=title))
-    return alt.vconcat(*panels, spacing=16)
+    return panels
+
+
+def _unasked(study: Study, tables: Tables) -> Any:
+    """The chart of the arms that no question is about: the others have a figure each."""
+    asked = {(each.method, each.dose) for each in questions_of(study) if each.ask == Ask.EFFECT}
+    rows = tables[EffectRow.table]
+    asked_rows = [(method, dose) in asked for method, dose in zip(rows["method"], rows["dose"], strict=True)]
+    left = rows[~np.array(asked_rows, dtype=bool)]
+    return effect_chart(study, {**tables, EffectRow.table: left})
+
+
+def effects_caption(study: Study) -> str:
+    """How to read the chart."""
+    return (
+        f"{estimator_title(study.comparison.primary)}, all keys kept. Small points: refits. Diamond and line: mean "
+        f"and {100 * (1 - study.comparison.level):g} % interval over refits (Student’s t). Grey band: "
+        f"±{study.comparison.equivalence_margin:g}, the margin of equivalence."
+    )
 
 
 def findings(study: Study, tables: Tables) -> Iterator[Finding]:
@@ -108,11 +131,10 @@ def findings(study: Study, tables: Tables) -> Iterator[Finding]:
     rows = _primary(study, tables[EffectRow.table])
     rows = rows[rows["reference"].isna()]
     for method, dose, own in by_arm(rows):
-        group = "all" if own["group"].eq("all").any() else own["group"].iloc[0]
+        group = ALL if own["group"].eq(ALL).any() else own["group"].iloc[0]
         mean = {row["quantity"]: row for row in records(own[own["group"] == group])}
         effect, placebo = mean[Quantity.EFFECT], mean[Quantity.PLACEBO]
         label = arm_label(method, dose)
-        over = amount(effect["n"], "refit")
         yield described(
             effect["reason"] or "exploratory: the declared question has a test of its own",
             id=f"effect:{method}:{dose}",
@@ -120,8 +142,11 @@ def findings(study: Study, tables: Tables) -> Iterator[Finding]:
             headline=False,
             sentence=(
                 f"{label} changes the {estimator_label(study.comparison.primary)} by {signed(effect['estimate'])} "
-                f"beyond its placebo ({interval(effect['ci_low'], effect['ci_high'])}; {over}); the placebo alone "
-                f"changes it by {signed(placebo['estimate'])} ({interval(placebo['ci_low'], placebo['ci_high'])})."
+                "beyond its placebo."
+            ),
+            numbers=(
+                f"the placebo alone changes it by {signed(placebo['estimate'])} "
+                f"({interval(placebo['ci_low'], placebo['ci_high'])})"
             ),
             estimate=effect["estimate"],
             interval=None if effect["ci_low"] is None else (effect["ci_low"], effect["ci_high"]),
@@ -168,11 +193,9 @@ PART = Part(
     charts=lambda study: [
         Chart(
             "effects",
-            effect_chart,
+            _unasked,
             "Arms of alignment, and their placebos",
-            f"{estimator_title(study.comparison.primary)}, all keys kept. Small points: refits. Diamond and line: mean "
-            f"and {100 * (1 - study.comparison.level):g} % interval over refits (Student’s t). Grey band: "
-            f"±{study.comparison.equivalence_margin:g}, the margin of equivalence.",
+            effects_caption(study),
         )
     ],
     findings=findings,

@@ -8,6 +8,7 @@ import pandas as pd
 
 from headwise.analyses.factors.analyse import claimed_order
 from headwise.analyses.factors.rows import Design, FactorRow, Outcome, Quantity
+from headwise.report.chart_parts import panels_by
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
 from headwise.report.labels import amount, estimator_label, interval, marked_p, missing, number, plain, signed
@@ -23,7 +24,12 @@ NAMES = {
     Outcome.CHANGE: "change from base to aligned",
     Outcome.LEVEL: "level",
 }
-CAVEATS = {Outcome.LEVEL: " These go with how specialized models are, not with what alignment does."}
+WHOSE = {
+    Outcome.EFFECT: "Effects of alignment",
+    Outcome.CHANGE: "Changes under alignment",
+    Outcome.LEVEL: "How specialized models are",
+}
+CAVEATS = {Outcome.LEVEL: "; these go with how specialized models are, not with what alignment does"}
 
 
 def primary(study: Study, tables: Tables, quantity: Quantity) -> pd.DataFrame:
@@ -50,10 +56,10 @@ def factor_findings(study: Study, tables: Tables) -> Iterator[Finding]:
             id="factors" if outcome != Outcome.LEVEL else "factors_level",
             topic="architecture",
             headline=len(shares) > 1 and outcome != Outcome.LEVEL,
-            sentence=(
-                f"Shares of the variance of the {NAMES[outcome]} of the {estimator_label(row['estimator'])} over "
-                f"{units(row['n'], outcome)} (each refit counts, {row['design']}): {listed}. "
-                f"{order}.{CAVEATS.get(outcome, '')}"
+            sentence=f"{WHOSE[outcome]}: most variance goes with {plain(shares[0]['factor'])}. {order}.",
+            numbers=(
+                f"shares of the variance of the {NAMES[outcome]} of the {estimator_label(row['estimator'])} over "
+                f"{units(row['n'], outcome)} (each refit counts, {row['design']}): {listed}{CAVEATS.get(outcome, '')}"
             ),
             n=row["n"],
             unit="model" if outcome == Outcome.LEVEL else "pair of models",
@@ -85,15 +91,17 @@ def share_chart(study: Study, tables: Tables, levels: bool = False) -> Any:
         return None
     rows = rows.assign(label=[estimator_label(name) for name in rows["estimator"]])
     points = rows[["label", "factor", "estimate", "ci_low", "ci_high", "by_chance"]]
-    base = alt.Chart(width=190, height=alt.Step(ROW)).encode(
-        y=alt.Y("factor:N", sort=list(dict.fromkeys(points["factor"])), title=None)
-    )
+    y = alt.Y("factor:N", sort=list(dict.fromkeys(points["factor"])), title=None)
     x = alt.X("ci_low:Q", title="Share of variance", scale=alt.Scale(domain=[0, 1]))
-    ranges = base.mark_rule(color=COLOURS[0]).encode(x=x, x2="ci_high:Q")
-    shares = base.mark_point(filled=True, size=50, color=COLOURS[0]).encode(x="estimate:Q")
-    chance = base.mark_tick(color=GREY, thickness=2, size=ROW - 6).encode(x="by_chance:Q")
-    layered = alt.layer(ranges, chance, shares, data=points)
-    return layered.facet(facet=alt.Facet("label:N", sort=list(dict.fromkeys(points["label"])), title=None), columns=3)
+
+    def panel(own: pd.DataFrame) -> Any:
+        base = alt.Chart(own, width=190, height=alt.Step(ROW)).encode(y=y)
+        ranges = base.mark_rule(color=COLOURS[0]).encode(x=x, x2="ci_high:Q")
+        shares = base.mark_point(filled=True, size=50, color=COLOURS[0]).encode(x="estimate:Q")
+        chance = base.mark_tick(color=GREY, thickness=2, size=ROW - 6).encode(x="by_chance:Q")
+        return alt.layer(ranges, chance, shares)
+
+    return panels_by(points, "label", panel)
 
 
 def passages(study: Study, tables: Tables) -> Iterator[Passage]:

@@ -58,11 +58,10 @@ def noise_chart(study: Study, tables: Tables) -> Any:
         labels[name] + (", duplicated heads" if heads == Heads.DUPLICATED else "")
         for name, heads in zip(rows["model"], rows["heads"], strict=True)
     ]
-    panels = [
+    return [
         _noise_panel(study, own, f"{titled(plain(str(site)))}, {scale} σ")
         for (site, scale), own in rows.groupby(["site", "scale"], sort=False)
     ]
-    return alt.concat(*panels, columns=2, spacing=16)
 
 
 def _noise_panel(study: Study, rows: pd.DataFrame, title: str) -> Any:

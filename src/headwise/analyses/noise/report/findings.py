@@ -60,14 +60,30 @@ def ratio_words(row: Row) -> str:
         return f"unbounded: {row['why_unbounded']}"
     if row["verdict"] == RatioVerdict.UNDEFINED:
         return "undefined" if row["n"] and row["n_reference"] else "undefined: no unit to compare"
-    ratio = row["geometric_mean"] if not missing(row["geometric_mean"]) else row["ratio_of_means"]
-    ends, told = "", 0
+    ends = ""
     if not missing(row["geometric_low"]):
         ends = f", interval {number(row['geometric_low'], 2)} to {number(row['geometric_high'], 2)}"
-        told = side(ratio - 1, row["geometric_low"] - 1, row["geometric_high"] - 1)
-    ends += "" if told else ", not told from 1"
     p = f"p = {marked_p(row)}, smallest attainable {p_value(row['p_attainable'])}"
-    return f"{number(ratio, 2)} times as sensitive{ends}, {p}"
+    return f"{_ratio(row)}{ends}{_told(row)}, {p}"
+
+
+def _ratio(row: Row) -> str:
+    ratio = row["geometric_mean"] if not missing(row["geometric_mean"]) else row["ratio_of_means"]
+    return f"{number(ratio, 2)} times as sensitive"
+
+
+def _told(row: Row) -> str:
+    """That a ratio is not told from 1, where it is not."""
+    if missing(row["geometric_low"]):
+        return ", not told from 1"
+    ratio = row["geometric_mean"] if not missing(row["geometric_mean"]) else row["ratio_of_means"]
+    ends = (row["geometric_low"] - 1, row["geometric_high"] - 1)
+    return "" if side(ratio - 1, *ends) else ", not told from 1"
+
+
+def _briefly(row: Row) -> str:
+    """The ratio alone, or that there is none."""
+    return _ratio(row) + _told(row) if row["verdict"] == RatioVerdict.RATIO else str(row["verdict"])
 
 
 def _architectures(study: Study, tables: Tables) -> Iterator[Finding]:
@@ -79,22 +95,22 @@ def _architectures(study: Study, tables: Tables) -> Iterator[Finding]:
         told = records(own)
         words = "; ".join(f"at {row['scale']} doses {ratio_words(row)}" for row in told)
         shares = attention.get(group) in SHARED and attention.get(reference) == "multi-head"
-        question = "more sensitive to noise when only the sharing of keys and values differs? " if shares else ""
-        subject = titled(plain(str(group)))
-        opening = f"Is {plain(str(group))} {question}" if question else ""
         first = told[0]
         attainable = [row["p_attainable"] for row in told if not missing(row["p_attainable"])]
         hopeless = bool(attainable) and min(attainable) > study.comparison.level
-        verdict = " No data could have shown it: the smallest attainable p is above the level." if hopeless else ""
+        verdict = "; no data could have shown it: the smallest attainable p is above the level" if hopeless else ""
         yield described(
             first["reason"] or "exploratory",
             id=f"noise:{group}",
             topic="architecture",
             about=(str(group), str(reference)),
-            headline=bool(question),
+            headline=shares,
             sentence=(
-                f"{opening}{subject} against {plain(str(reference))}, area under the change of the loss with noise "
-                f"after the output projections: {words} ({first['n']} + {first['n_reference']} units).{verdict}"
+                f"{titled(plain(str(group)))} against {plain(str(reference))}, noise after the output projections: "
+                f"{_briefly(first)} at {first['scale']} doses."
+            ),
+            numbers=(
+                f"area under the change of the loss: {words} ({first['n']} + {first['n_reference']} units){verdict}"
             ),
             estimate=None if missing(first["geometric_mean"]) else log(first["geometric_mean"]),
             interval=None
@@ -114,10 +130,10 @@ def _duplication(rows: pd.DataFrame) -> Iterator[Finding]:
     largest = rows["largest_delta_nll_difference"].max()
     same = not missing(largest) and largest <= ROUNDING
     reading = (
-        "So it must be for noise behind the heads: this is a control of the software, and says nothing about what "
-        "sharing keys and values does to noise in them."
+        "so it must be for noise behind the heads: this is a control of the software, and says nothing about what "
+        "sharing keys and values does to noise in them"
         if same
-        else "That is more than rounding: the two models do not respond alike."
+        else "that is more than rounding: the two models do not respond alike"
     )
     yield described(
         "a control, not a test",
@@ -125,11 +141,14 @@ def _duplication(rows: pd.DataFrame) -> Iterator[Finding]:
         topic="check",
         headline=True,
         sentence=(
-            f"Key and value heads duplicated ({amount(rows['model'].nunique(), 'model')}, {len(rows)} refits): as many "
-            f"as query heads, and logits differ by {_small(rows['largest_logit_difference'].max())} at most, "
-            f"attention by {_small(rows['largest_attention_difference'].max())}, the change of the loss under any "
-            f"noise by {_small(largest)} nats (the change itself reaches "
-            f"{number(rows['largest_delta_nll'].max(), 2)}). {reading}"
+            "Key and value heads duplicated: the change of the loss under any noise differs by at most "
+            f"{_small(largest)} nats."
+        ),
+        numbers=(
+            f"{amount(rows['model'].nunique(), 'model')}, {len(rows)} refits, with as many of these heads as query "
+            f"heads: logits differ by {_small(rows['largest_logit_difference'].max())} at most, attention by "
+            f"{_small(rows['largest_attention_difference'].max())}; the change of the loss itself reaches "
+            f"{number(rows['largest_delta_nll'].max(), 2)}; {reading}"
         ),
         estimate=None if missing(largest) else float(largest),
         n=len(rows),
@@ -152,9 +171,12 @@ def _sharing(rows: pd.DataFrame) -> Iterator[Finding]:
             about=(row["model"],),
             headline=False,
             sentence=(
-                f"{row['scale'].capitalize()} noise in the {row['site']} of {plain(row['model'])}, one draw per shared "
-                f"head, raises the loss {number(row['ratio'], 2)} times{span} as much as one draw per query head in a "
-                f"model of the same function, over {amount(row['n'], 'refit')}: {reading}."
+                f"{row['scale'].capitalize()} noise in the {row['site']} of {plain(row['model'])} costs "
+                f"{number(row['ratio'], 2)} times{span} what noise of each query head’s own costs: {reading}."
+            ),
+            numbers=(
+                "rise of the loss under one draw per shared head over that under one draw per query head in a model of "
+                "the same function"
             ),
             estimate=row["log_ratio"],
             interval=None if missing(row["log_low"]) else (row["log_low"], row["log_high"]),
@@ -179,9 +201,11 @@ def _discrimination(study: Study, rows: pd.DataFrame) -> Iterator[Finding]:
             topic="check",
             headline=False,
             sentence=(
-                f"The probe ({estimator_label(row['estimator'])}, one declared dose), {row['task']}: ROC area "
-                f"{up_to_one(row['area'])}, {ends}, p = {marked_p(row)} ({row['n']} against {row['n_reference']} "
-                "models, each refit counted); 0.5 would tell nothing apart."
+                f"The probe, {row['task']}: ROC area {up_to_one(row['area'])}, {ends}; 0.5 would tell nothing apart."
+            ),
+            numbers=(
+                f"{estimator_label(row['estimator'])}, one declared dose, {row['n']} against {row['n_reference']} "
+                "models, each refit counted"
             ),
             estimate=row["area"],
             interval=None if missing(row["ci_low"]) else (row["ci_low"], row["ci_high"]),
@@ -201,10 +225,12 @@ def _selection(rows: pd.DataFrame) -> Iterator[Finding]:
             topic="check",
             headline=False,
             sentence=(
-                f"Demonstration: between random halves of {amount(row['units'], 'refit')} of bases a cell fixed "
-                f"beforehand differs at the level of {100 * row['level']:g} % in {share(row['declared_rate'])} of "
-                f"splits; the best of {row['cells']} cells in the expected direction in {share(row['best_rate'])}, by "
-                f"{signed(row['best_percent'], 1)} percentage points on average. Selection alone makes that effect."
+                f"Demonstration: the best of {row['cells']} cells differs between random halves of the bases in "
+                f"{share(row['best_rate'])} of splits, one fixed beforehand in {share(row['declared_rate'])}."
+            ),
+            numbers=(
+                f"{amount(row['units'], 'refit')}, level {100 * row['level']:g} %; the best in the expected direction, "
+                f"by {signed(row['best_percent'], 1)} percentage points on average: selection alone makes that effect"
             ),
             estimate=row["best_rate"],
             n=row["splits"],

@@ -10,7 +10,7 @@ from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
 from headwise.report.labels import arm_label, estimator_label, number, plain, signed
 from headwise.report.part import Chart, Part, Passage
-from headwise.report.style import COLOURS, GREY, ROW
+from headwise.report.style import COLOURS, DASHES, GREY, ROW
 from headwise.report.view import NAME, NUMBER, view
 from headwise.study.study import Study
 from headwise.tables.frame import records
@@ -34,14 +34,14 @@ def findings(study: Study, tables: Tables) -> Iterator[Finding]:
         counts = {Against(row["against"]): row for row in records(own)}
         refits, prompts = counts[Against.PLACEBO], counts.get(Against.BASE)
         sentence = (
-            f"Placebos of {arm_label(method, dose)} of the {plain(base)} model against each other, over "
-            f"{refits['units']} refits: {refits['rejected']} of {refits['tests']} tests reject, where a share of "
-            f"{number(refits['promised'], 3)} may."
+            f"Placebos of {arm_label(method, dose)} of {plain(base)} against each other: {refits['rejected']} of "
+            f"{refits['tests']} tests reject, where a share of {number(refits['promised'], 3)} may."
         )
+        numbers = f"each over {refits['units']} refits"
         if prompts is not None:
-            sentence += (
-                f" Within single refits, {prompts['rejected']} of {prompts['tests']} tests of a placebo against its "
-                "base reject: they say that weights changed, whatever these were taught."
+            numbers += (
+                f"; within single refits, {prompts['rejected']} of {prompts['tests']} tests of a placebo against its "
+                "base reject: they say that weights changed, whatever these were taught"
             )
         yield described(
             "pairs of placebos share placebos: their rejections scatter more than those of independent tests",
@@ -49,6 +49,7 @@ def findings(study: Study, tables: Tables) -> Iterator[Finding]:
             topic="check",
             headline=False,
             sentence=sentence,
+            numbers=numbers,
             n=refits["tests"],
             unit="test",
         )
@@ -64,6 +65,8 @@ def power_chart(study: Study, tables: Tables) -> Any:
         share=rows["rejected"] / rows["tests"], what=[WORDS[Against(each)] for each in rows["against"]]
     )[["what", "base", "injected", "share"]]
     colour = alt.Color("what:N", title=None, scale=alt.Scale(domain=list(WORDS.values()), range=COLOURS[:2]))
+    bases = list(dict.fromkeys(shown["base"]))
+    dashes = alt.Scale(domain=bases, range=[DASHES[place % len(DASHES)] for place in range(len(bases))])
     lines = (
         alt.Chart(shown, width=420, height=8 * ROW)
         .mark_line(point=True)
@@ -71,7 +74,7 @@ def power_chart(study: Study, tables: Tables) -> Any:
             x=alt.X("injected:Q", title="Effect put in (units of the estimator)"),
             y=alt.Y("share:Q", title="Share of tests that reject", scale=alt.Scale(domain=[0, 1])),
             color=colour,
-            strokeDash=alt.StrokeDash("base:N", title="Base"),
+            strokeDash=alt.StrokeDash("base:N", title="Base", scale=dashes),
         )
     )
     level = alt.Chart().mark_rule(color=GREY).encode(y=alt.datum(study.comparison.level))

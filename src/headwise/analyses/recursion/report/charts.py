@@ -7,7 +7,7 @@ import altair as alt
 import pandas as pd
 
 from headwise.analyses.recursion.rows import RecursionGeneration, RecursionSurvival
-from headwise.report.chart_parts import PANELS_PER_ROW, tooltip
+from headwise.report.chart_parts import tooltip
 from headwise.report.columns import Tables
 from headwise.report.labels import plain, short_labels
 from headwise.report.part import Chart
@@ -45,10 +45,9 @@ def survival_chart(study: Study, tables: Tables) -> Any:
     if rows.empty:
         return None
     arms = list(dict.fromkeys(rows["arm"]))
-    panels = [
+    return [
         _survival_panel(rows[rows["arm"] == arm], arm, colour) for arm, colour in zip(arms, _colours(arms), strict=True)
     ]
-    return alt.concat(*panels, columns=PANELS_PER_ROW, spacing=16)
 
 
 def _survival_panel(rows: pd.DataFrame, arm: str, colour: str) -> Any:
@@ -92,7 +91,7 @@ def generations_chart(study: Study, tables: Tables) -> Any:
                 tooltip=tooltip(Arm="arm:N", Generation="generation:O", Mean="value:Q"),
             )
         )
-    return alt.concat(*panels, columns=2, spacing=16)
+    return panels
 
 
 def _colours(names: Sequence[str]) -> list[str]:

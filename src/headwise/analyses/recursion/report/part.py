@@ -19,11 +19,8 @@ def findings(study: Study, tables: Tables) -> Iterator[Finding]:
     for row in records(rows[rows["seed"].isna()]):
         against = ""
         if not missing(row["difference"]):
-            against = (
-                f"; {signed(row['difference'], 2)} against {plain(row['reference'])}, p = {marked_p(row)} (smallest "
-                f"attainable {p_value(row['p_attainable'])}; unit: refit)"
-            )
-        ended = f", {row['ended_chains']} end before" if row["ended_chains"] else ""
+            against = f"{signed(row['difference'], 2)} against {plain(row['reference'])}"
+        ended = f"{amount(row['ended_chains'], 'chain')} ended before" if row["ended_chains"] else ""
         mean = "undefined" if missing(row["mean_generations"]) else number(row["mean_generations"], 2)
         yield described(
             row["reason"] or "exploratory",
@@ -32,9 +29,10 @@ def findings(study: Study, tables: Tables) -> Iterator[Finding]:
             headline=False,
             sentence=(
                 f"Fed back to itself, {plain(row['arm'])}: {row['degraded_chains']} of "
-                f"{amount(row['chains'], 'chain')} degrade{ended}; mean generation of onset, restricted to "
-                f"{row['horizon']}: {mean}{against}."
+                f"{amount(row['chains'], 'chain')} degrade; mean generation of onset, restricted to {row['horizon']}: "
+                f"{mean}."
             ),
+            numbers="; ".join(filter(None, (ended, against))),
             estimate=row["mean_generations"],
             interval=None if missing(row["ci_low"]) else (row["ci_low"], row["ci_high"]),
             p=row["p"],

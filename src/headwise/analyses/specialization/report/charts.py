@@ -11,12 +11,12 @@ import pandas as pd
 from headwise.analyses.specialization.report.chosen import estimators
 from headwise.report.chart_parts import (
     PANELS_PER_ROW,
-    by_family,
     families,
     labelled,
     layer_axis,
     methods,
     model_axis,
+    panels_by,
     primary_values,
     spread,
     tooltip,
@@ -64,11 +64,10 @@ def change_chart(study: Study, tables: Tables) -> Any:
     rows["significant"] = rows["p_adjusted"] <= study.comparison.level
     rows["verdict"] = [in_words(row) for row in records(rows)]
     rows = rows.assign(adjusted=rows["p_adjusted"].map(p_value), attainable=rows["p_attainable"].map(p_value))
-    panels = [
+    return [
         _change_panel(study, name, rows[rows["estimator"] == name], labels=place % PANELS_PER_ROW == 0)
         for place, name in enumerate(estimators(study, rows))
     ]
-    return alt.concat(*panels, columns=PANELS_PER_ROW, spacing=16)
 
 
 def _change_panel(study: Study, estimator: str, rows: pd.DataFrame, labels: bool) -> Any:
@@ -116,14 +115,19 @@ def layer_chart(study: Study, tables: Tables) -> Any:
     if rows.empty:
         return None
     points = rows[["label", "model", "family", "method", "seed", "layer", "value"]]
-    base = alt.Chart(points, width=200, height=150).encode(
-        x=layer_axis(), color=family_colour(families(study), legend=False)
-    )
-    lines = base.mark_line().encode(y=alt.Y("mean(value):Q"), strokeDash=method_dash(methods(study)))
     title = estimator_title(study.comparison.primary)
-    refits = base.mark_point(filled=True, size=26).encode(
-        y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=False)),
-        shape=method_shape(methods(study), methods(study)),
-        tooltip=tooltip(Model="label:N", Seed="seed:O", Layer="layer:O", Value="value:Q"),
-    )
-    return by_family(study, alt.layer(lines, refits))
+    scale = alt.Scale(domain=spread(rows["value"]), nice=True, zero=False)
+
+    def panel(own: pd.DataFrame) -> Any:
+        base = alt.Chart(own, width=200, height=150).encode(
+            x=layer_axis(), color=family_colour(families(study), legend=False)
+        )
+        lines = base.mark_line().encode(y=alt.Y("mean(value):Q"), strokeDash=method_dash(methods(study)))
+        refits = base.mark_point(filled=True, size=26).encode(
+            y=alt.Y("value:Q", title=title, scale=scale),
+            shape=method_shape(methods(study), methods(study)),
+            tooltip=tooltip(Model="label:N", Seed="seed:O", Layer="layer:O", Value="value:Q"),
+        )
+        return alt.layer(lines, refits)
+
+    return panels_by(points, "family", panel)

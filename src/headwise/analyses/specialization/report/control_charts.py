@@ -7,7 +7,6 @@ import pandas as pd
 
 from headwise.analyses.specialization.report.chosen import estimators
 from headwise.report.chart_parts import (
-    PANELS_PER_ROW,
     families,
     labelled,
     layer_axis,
@@ -33,8 +32,7 @@ def head_permutation_chart(study: Study, tables: Tables) -> Any:
     if moved.empty:
         return None
     rows = labelled(study, rows[rows["estimator"].isin(set(moved["estimator"]))])
-    panels = [_permutation_panel(study, name, rows[rows["estimator"] == name]) for name in estimators(study, rows)]
-    return alt.concat(*panels, columns=PANELS_PER_ROW, spacing=16)
+    return [_permutation_panel(study, name, rows[rows["estimator"] == name]) for name in estimators(study, rows)]
 
 
 def _permutation_panel(study: Study, estimator: str, rows: pd.DataFrame) -> Any:
@@ -85,4 +83,4 @@ def descriptor_chart(study: Study, tables: Tables) -> Any:
                 tooltip=tooltip(Model="label:N", Layer="layer:O", Mean_over_refits="mean(value):Q"),
             )
         )
-    return alt.concat(*panels, columns=PANELS_PER_ROW, spacing=16)
+    return panels

@@ -78,20 +78,17 @@ def _head_permutation(tables: Tables) -> Iterator[Finding]:
         elif row["largest_change"] <= HARDLY * row["value"]:
             reading = "No order moves it much: it measures a profile over depth, not how heads differ."
         else:
-            reading = (
-                "The numbering of heads means nothing to it on average, but single orders move it: differences "
-                "between models of that size say nothing about heads."
-            )
+            reading = "Single orders of heads move it: differences between models of that size say nothing about heads."
         yield described(
             "a control, not a test",
             id=f"check:head-permutation:{row['estimator']}",
             topic="check",
             headline=True,
-            sentence=(
-                f"{estimator_title(row['estimator'])}, heads shuffled within their layers: in {row['like_random']} of "
-                f"{models} its value is like that of a random order (within {LIKE_RANDOM:g} standard deviations); "
-                f"orders deviate by {number(row['deviation'], 4)} and by {number(row['largest_change'], 4)} at most, "
-                f"from a value of {number(row['value'])}. {reading}"
+            sentence=f"{estimator_title(row['estimator'])}, heads shuffled. {reading}",
+            numbers=(
+                f"in {row['like_random']} of {models} its value is like that of a random order of the heads of each "
+                f"layer (within {LIKE_RANDOM:g} standard deviations); orders deviate by {number(row['deviation'], 4)} "
+                f"and by {number(row['largest_change'], 4)} at most, from a value of {number(row['value'])}"
             ),
             estimate=row["change"],
             n=row["models"],
@@ -114,10 +111,12 @@ def _domains(study: Study, tables: Tables) -> Iterator[Finding]:
         topic="check",
         headline=kept < MOST * len(found),
         sentence=(
-            f"Do prompts of one domain move together? Of {amount(len(found), 'change')} within refits with p of at "
-            f"most {level:g} when the labels of single prompts are swapped, {kept} keep it when those of whole domains "
-            f"are (smallest attainable p {smallest}, before adjustment). The others "
-            "hold for prompts like these in these domains, not for other domains."
+            f"Of {amount(len(found), 'change')} within refits with p of at most {level:g}, {kept} keep it when labels "
+            "of whole domains are swapped."
+        ),
+        numbers=(
+            f"smallest attainable p {smallest}, before adjustment; the others hold for prompts like these in these "
+            "domains, not for other domains"
         ),
         n=len(found),
         unit="test",
@@ -140,9 +139,11 @@ def _agreement(study: Study, tables: Tables) -> Iterator[Finding]:
             headline=False,
             sentence=(
                 f"{estimator_title(row['estimator'])} ({sink_label(row['sink'])}) against {primary} (all "
-                f"keys): rank correlation {up_to_one(row['rank_correlation'])} over "
-                f"{amount(row['models_compared'], 'model')}, each refit "
-                f"counted{changes if row['changes_compared'] else ''}."
+                f"keys): rank correlation {up_to_one(row['rank_correlation'])}."
+            ),
+            numbers=(
+                f"over {amount(row['models_compared'], 'model')}, each refit "
+                f"counted{changes if row['changes_compared'] else ''}"
             ),
             estimate=row["rank_correlation"],
             n=row["models_compared"],
@@ -166,10 +167,12 @@ def _shared_signs(compared: pd.DataFrame, primary: str) -> Iterator[Finding]:
         topic="check",
         headline=True,
         sentence=(
-            "Would another estimator tell another story? Of the changes under alignment within refits, "
-            f"{span} have the same sign as with the {primary}, depending on the estimator; fewest with "
-            f"{estimator_label(fewest['estimator'])} ({sink_label(fewest['sink'])}): "
-            f"{fewest['same_direction']} of {fewest['changes_compared']}."
+            f"Of the changes under alignment within refits, {span} have the same sign as with the {primary}, depending "
+            "on the estimator."
+        ),
+        numbers=(
+            f"fewest with {estimator_label(fewest['estimator'])} ({sink_label(fewest['sink'])}): "
+            f"{fewest['same_direction']} of {fewest['changes_compared']}"
         ),
         n=fewest["changes_compared"],
         unit="change",

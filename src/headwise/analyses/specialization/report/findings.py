@@ -64,12 +64,11 @@ def _alignment(study: Study, tables: Tables) -> Iterator[Finding]:
         id="alignment",
         topic="alignment",
         headline=True,
-        sentence=(
-            f"{estimator_title(study.comparison.primary)} under alignment, "
-            f"{amount(len(tests), f'{kind} test')} "
-            f"({amount(tests['aligned'].nunique(), 'aligned model')}, each refit tested on its own over "
-            f"{prompts}; {adjusted}-adjusted, level {study.comparison.level:g}): {_tally(tests)}. "
-            "Within a refit such a test says that the weights changed, which any further training does."
+        sentence=f"{estimator_title(study.comparison.primary)} under alignment, within refits: {_tally(tests)}.",
+        numbers=(
+            f"{amount(len(tests), f'{kind} test')}: {amount(tests['aligned'].nunique(), 'aligned model')}, each refit "
+            f"tested on its own over {prompts}; {adjusted}-adjusted, level {study.comparison.level:g}; within a refit "
+            "such a test says that the weights changed, which any further training does"
         ),
         n=len(tests),
         unit="test",
@@ -91,9 +90,10 @@ def _bases(study: Study, tables: Tables) -> Iterator[Finding]:
         topic="architecture",
         headline=tables["comparisons"].empty,
         sentence=(
-            f"{estimator_title(study.comparison.primary)} of {amount(len(named), 'base model')}, "
-            f"mean over seeds: {listed}."
+            f"{estimator_title(study.comparison.primary)} of {amount(len(named), 'base model')}, mean over seeds: "
+            f"{number(means.iloc[0])}{'' if len(named) == 1 else f' to {number(means.iloc[-1])}'}."
         ),
+        numbers=listed,
         n=len(named),
         unit="model",
     )
@@ -111,8 +111,8 @@ def _methods(study: Study, tables: Tables) -> Iterator[Finding]:
         sides = [shown(test, study.comparison.level) for test in own]
         same_method = same(pooled["method"], row["method"])
         over_refits = "".join(
-            f" Over all {units(each)}, taken as independent (exploratory, adjusted p "
-            f"{p_value(each['p_adjusted'])}): {said(each)}."
+            f"over all {units(each)}, taken as independent (exploratory, adjusted p "
+            f"{p_value(each['p_adjusted'])}): {said(each)}; "
             for each in records(pooled[same_method & pooled["unit"].eq("refit") & pooled["p"].notna()])
         )
         yield tested(
@@ -121,10 +121,12 @@ def _methods(study: Study, tables: Tables) -> Iterator[Finding]:
             topic="method",
             headline=True,
             sentence=(
-                f"Under {method} the {estimator_label(row['estimator'])} changes by "
-                f"{signed(row['estimate'])} on average over {units(row)}: {said(row)}.{over_refits} Within "
-                f"refits, where prompts are the unit, {sides.count(-1)} of {amount(len(own), 'test')} show a decrease "
-                f"and {sides.count(1)} an increase."
+                f"Under {method} the {estimator_label(row['estimator'])} changes by {signed(row['estimate'])} on "
+                f"average over {units(row)}: {verdict_and_why(row)[0]}."
+            ),
+            numbers=(
+                f"{over_refits}within refits, where prompts are the unit, {sides.count(-1)} of "
+                f"{amount(len(own), 'test')} show a decrease and {sides.count(1)} an increase"
             ),
         )
         yield from _further_families(study, tables, row["method"])
@@ -136,10 +138,10 @@ def _further_families(study: Study, tables: Tables, method: str | None) -> Itera
     without = _contrasts(study, tables, "alignment_without_family")
     means = without[same(without["method"], method)].sort_values("estimate", kind="stable")
     for row in records(summary[same(summary["method"], method)]):
-        ahead = "Two families allow no prediction for a third."
+        ahead = "two families allow no prediction for a third"
         if not missing(row["prediction_low"]):
             span = interval(row["prediction_low"], row["prediction_high"])
-            ahead = f"The change of a further family is expected at {span}."
+            ahead = f"the change of a further family is expected at {span}"
         ends = [f"{signed(each['estimate'])} (without {plain(each['group'])})" for each in records(means.iloc[[0, -1]])]
         yield tested(
             row,
@@ -148,9 +150,9 @@ def _further_families(study: Study, tables: Tables, method: str | None) -> Itera
             headline=False,
             sentence=(
                 f"Under {labels_of_methods(study, tables)[method]}, families weighted by their errors, the "
-                f"{estimator_label(row['estimator'])} changes by {signed(row['estimate'])}: {said(row)}. {ahead} "
-                f"Leaving out one family, the mean change lies between {ends[0]} and {ends[1]}."
+                f"{estimator_label(row['estimator'])} changes by {signed(row['estimate'])}: {verdict_and_why(row)[0]}."
             ),
+            numbers=f"{ahead}; leaving out one family, the mean change lies between {ends[0]} and {ends[1]}",
         )
 
 
@@ -166,9 +168,9 @@ def _architectures(study: Study, tables: Tables) -> Iterator[Finding]:
             headline=len(rows) <= MOST_HEADLINES_OF_A_KIND,
             sentence=(
                 f"{titled(plain(row['group']))} against {plain(row['reference'])}, before alignment: "
-                f"{estimator_label(row['estimator'])} {signed(row['estimate'])} over {units(row)}: "
-                f"{said(row)}.{_at_equal_loss(row)}"
+                f"{estimator_label(row['estimator'])} {signed(row['estimate'])}, {verdict_and_why(row)[0]}."
             ),
+            numbers=f"{units(row)}{_at_equal_loss(row)}",
         )
 
 
@@ -176,7 +178,7 @@ def _at_equal_loss(row: Mapping[str, Any]) -> str:
     """The same between refits of one held-out loss, where that is known."""
     if missing(row["at_equal_loss_low"]):
         return ""
-    return f" At equal held-out loss: {at_equal_loss(row)}."
+    return f", at equal held-out loss {at_equal_loss(row)}"
 
 
 def _interactions(study: Study, tables: Tables) -> Iterator[Finding]:
@@ -190,8 +192,9 @@ def _interactions(study: Study, tables: Tables) -> Iterator[Finding]:
             headline=False,
             sentence=(
                 f"The change under {labels[row['method']]} of {plain(row['group'])} minus that of "
-                f"{plain(row['reference'])} is {signed(row['estimate'])} over {units(row)}: {said(row)}."
+                f"{plain(row['reference'])} is {signed(row['estimate'])}: {verdict_and_why(row)[0]}."
             ),
+            numbers=units(row),
         )
 
 
@@ -205,7 +208,7 @@ def _models(study: Study, tables: Tables) -> Iterator[Finding]:
         refits, over = own[own["scope"].eq("refit") & own["role"].ne(REPEAT)], own[own["scope"] == "refits"]
         several = len(refits) > 1 and len(over) > 0
         for row in records((over if several else refits).head(1)):
-            within = f" Within refits: {_tally(refits)}." if several else ""
+            within = f"within refits: {_tally(refits)}" if several else ""
             yield tested(
                 row,
                 id=f"model:{aligned}",
@@ -213,9 +216,10 @@ def _models(study: Study, tables: Tables) -> Iterator[Finding]:
                 about=(aligned, row["base"]),
                 headline=False,
                 sentence=(
-                    f"{titled(plain(str(aligned)))} against {plain(row['base'])}: {signed(row['estimate'])} "
-                    f"over {units(row)}: {said(row)}.{within}"
+                    f"{titled(plain(str(aligned)))} against {plain(row['base'])}: {signed(row['estimate'])}, "
+                    f"{verdict_and_why(row)[0]}."
                 ),
+                numbers=within,
             )
 
 

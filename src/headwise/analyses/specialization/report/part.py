@@ -158,7 +158,7 @@ def _tests(study: Study, tables: Tables) -> Iterator[Passage]:
         if table.rows:
             declared = position < 2
             heading = heading if declared else f"{heading} ({amount(len(table.rows), 'row')})"
-            yield Passage(heading, (), [(table, caption)], folded=not declared)
+            yield Passage(heading, (), [(table, caption)])
     if not any(table.rows for table, _, _ in shown):
         yield Passage("Tests", ("This study tests nothing: it has no aligned model and no second base.",))
 

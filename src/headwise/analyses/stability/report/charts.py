@@ -1,21 +1,23 @@
 """The figures about the stability of heads: over layers, of the residual stream, and the map of heads."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
 from headwise.analyses.stability.names import Analysis, Measure, TakenFrom, Version, Weights
-from headwise.report.chart_parts import PANELS_PER_ROW, layer_axis, tooltip
+from headwise.report.chart_parts import layer_axis, panels_by, spread, tooltip
 from headwise.report.columns import Tables
 from headwise.report.part import Chart
-from headwise.report.style import BAND, COLOURS, GREY, PLAIN_LABEL, SHAPES
+from headwise.report.style import BAND, COLOURS, GREY, SHAPES
 from headwise.statistics.intervals import FEW_CLUSTERS
 from headwise.study.study import Study
 
 SERIES = ("corrected", "published", "random weights")
 DASHES = ([1, 0], [6, 3], [2, 2])
+ENDS = ("ci_low", "ci_high", "chance")
 
 # In words, what heads of refits are compared on.
 COMPARED_ON = {
@@ -144,18 +146,21 @@ def head_map_chart(study: Study, tables: Tables) -> Any:
     colour = alt.Scale(domain=layers, range=[COLOURS[place % len(COLOURS)] for place in range(len(layers))])
     shape = alt.Scale(domain=refits, range=[SHAPES[place % len(SHAPES)] for place in range(len(refits))])
     plain = alt.Axis(labels=False, ticks=False, grid=False)
-    symbols = (
-        alt.Chart(points[["group", "refit", "layer", "head", "x", "y"]], width=210, height=210)
-        .mark_point(filled=True, size=34)
-        .encode(
-            x=alt.X("x:Q", title=None, axis=plain, scale=alt.Scale(zero=False, padding=6)),
-            y=alt.Y("y:Q", title=None, axis=plain, scale=alt.Scale(zero=False, padding=6)),
-            color=alt.Color("layer:O", title="Layer", scale=colour),
-            shape=alt.Shape("refit:O", title="Refit", scale=shape),
-            tooltip=tooltip(Group="group:N", Refit="refit:O", Layer="layer:O", Head="head:O"),
+
+    def panel(own: pd.DataFrame) -> Any:
+        return (
+            alt.Chart(own[["group", "refit", "layer", "head", "x", "y"]], width=210, height=210)
+            .mark_point(filled=True, size=34)
+            .encode(
+                x=alt.X("x:Q", title=None, axis=plain, scale=alt.Scale(zero=False, padding=6)),
+                y=alt.Y("y:Q", title=None, axis=plain, scale=alt.Scale(zero=False, padding=6)),
+                color=alt.Color("layer:O", title="Layer", scale=colour),
+                shape=alt.Shape("refit:O", title="Refit", scale=shape),
+                tooltip=tooltip(Group="group:N", Refit="refit:O", Layer="layer:O", Head="head:O"),
+            )
         )
-    )
-    return _by_group(symbols, points)
+
+    return panels_by(points, "group", panel)
 
 
 def _panels(rows: pd.DataFrame, title: str) -> Any:
@@ -166,15 +171,18 @@ def _panels(rows: pd.DataFrame, title: str) -> Any:
     # Models with random weights are one line: the corrected one.
     rows = rows.assign(series=series)[rows["weights"].eq(Weights.TRAINED) | rows["version"].eq(Version.CORRECTED)]
     floor = float(rows[["value", "ci_low", "chance"]].min().min())
+    scale = alt.Scale(domain=spread(rows["value"], *(rows[name].dropna() for name in ENDS if rows[name].notna().any())))
     numbers = ["group", "series", "layer", "value", "ci_low", "ci_high", "chance"]
-    points = rows[numbers].assign(floor=floor)
+    return panels_by(rows[numbers].assign(floor=floor), "group", partial(_panel, title, scale))
+
+
+def _panel(title: str, scale: alt.Scale, points: pd.DataFrame) -> Any:
     base = alt.Chart(points, width=200, height=160).encode(x=layer_axis())
     corrected = base.transform_filter("datum.series === 'corrected'")
-    chance = corrected.mark_area(color=BAND, opacity=1).encode(
-        y=alt.Y("floor:Q", title=title, scale=alt.Scale(zero=False)), y2="chance:Q"
-    )
+    floor = alt.Y("floor:Q", title=title, scale=scale)
+    chance = corrected.mark_area(color=BAND, opacity=1).encode(y=floor, y2="chance:Q")
     lines = base.mark_line(color=COLOURS[0]).encode(
-        y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=False)),
+        y=alt.Y("value:Q", title=title, scale=scale),
         strokeDash=alt.StrokeDash(
             "series:N",
             scale=alt.Scale(domain=list(SERIES), range=list(DASHES)),
@@ -195,10 +203,4 @@ def _panels(rows: pd.DataFrame, title: str) -> Any:
         ),
     )
     edge = corrected.mark_line(color=GREY, strokeWidth=1).encode(y="chance:Q")
-    return _by_group(alt.layer(chance, edge, intervals, lines, symbols), points)
-
-
-def _by_group(chart: Any, rows: pd.DataFrame) -> Any:
-    groups = list(dict.fromkeys(rows["group"]))
-    header = alt.Header(labelExpr=PLAIN_LABEL)
-    return chart.facet(facet=alt.Facet("group:N", sort=groups, title=None, header=header), columns=PANELS_PER_ROW)
+    return alt.layer(chance, edge, intervals, lines, symbols)

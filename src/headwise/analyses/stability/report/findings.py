@@ -30,8 +30,8 @@ def findings(study: Study, tables: Tables) -> Iterator[Finding]:
         if not missing(row["chance_corrected"]):
             span = ends(row["corrected_low"], row["corrected_high"], 3)
             corrected = (
-                f". That is {number(row['chance_corrected'], 3)} ({span}) of what chance leaves, where a head that "
-                "looks at fixed positions whatever it reads counts as chance"
+                f"{number(row['chance_corrected'], 3)} ({span}) of what chance leaves, where a head that looks at "
+                "fixed positions whatever it reads counts as chance"
             )
             names = {"value": "chance_corrected", "ci_low": "corrected_low", "ci_high": "corrected_high"}
             row = row | {"matched": row["value"]} | {name: row[source] for name, source in names.items()}
@@ -43,8 +43,9 @@ def findings(study: Study, tables: Tables) -> Iterator[Finding]:
             sentence=(
                 f"{titled(plain(row['group']))}: matched heads of two refits have a cosine of "
                 f"{number(row.get('matched', row['value']), 3)}, mean over layers; on different prompts they have "
-                f"{number(row['chance'], 3)}{corrected}."
+                f"{number(row['chance'], 3)}."
             ),
+            numbers=corrected,
         )
 
 

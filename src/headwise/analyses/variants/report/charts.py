@@ -39,7 +39,7 @@ def confound_chart(study: Study, tables: Tables) -> Any:
     confounds = tables["confounds"]
     confounds = confounds[confounds["sink"].eq("kept")]
     variants = short_labels(shifts["variant"])
-    panels = [
+    return [
         _panel(
             study,
             name,
@@ -50,7 +50,6 @@ def confound_chart(study: Study, tables: Tables) -> Any:
         )
         for column, name in enumerate(estimators(study, shifts))
     ]
-    return alt.concat(*panels, columns=PANELS_PER_ROW, spacing=16)
 
 
 def _panel(

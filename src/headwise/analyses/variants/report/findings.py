@@ -50,7 +50,7 @@ def _moved(study: Study, rows: pd.DataFrame) -> Iterator[Finding]:
         named = [f"{_brief(row)} by {_size(row)}" for row in larger[:MOST_NAMED]]
         if len(larger) > len(named):
             named.append(f"{len(larger) - len(named)} more")
-        largest = f" Of the others {_brief(smaller[0])} moves it most, by {_size(smaller[0])}." if smaller else ""
+        largest = f"; of the others {_brief(smaller[0])} moves it most, by {_size(smaller[0])}" if smaller else ""
         doubt = ", which cannot be told from 0, so that ratios to it have no bounds" if unbounded(ranked[0]) else ""
         yield described(
             "a description, not a test",
@@ -59,9 +59,12 @@ def _moved(study: Study, rows: pd.DataFrame) -> Iterator[Finding]:
             headline=estimator in (study.comparison.primary, PUBLISHED),
             sentence=(
                 f"{estimator_title(str(estimator))}: {len(larger)} of {amount(len(ranked), 'variant')} of the "
-                f"extraction move it by more than alignment does ({number(effect, 4)} on average{doubt})"
-                f"{': ' if named else ''}{'; '.join(named)}.{largest} Means of the absolute difference over up to "
-                f"{amount(int(own['measured'].max()), 'model')}, each against itself."
+                "extraction move it by more than alignment does."
+            ),
+            numbers=(
+                f"alignment: {number(effect, 4)} on average{doubt}{'; ' if named else ''}{'; '.join(named)}{largest}; "
+                f"means of the absolute difference over up to {amount(int(own['measured'].max()), 'model')}, each "
+                "against itself"
             ),
             estimate=ranked[0]["mean_absolute_difference"],
             n=int(own["measured"].max()),
@@ -105,10 +108,10 @@ def _turned(study: Study, rows: pd.DataFrame) -> Iterator[Finding]:
             topic="check",
             headline=bool(turned) and estimator in (study.comparison.primary, PUBLISHED),
             sentence=(
-                f"{estimator_title(str(estimator))}, base and aligned model measured alike: the mean change over "
-                f"{amount(int(own['pairs'].max()), 'pair')} has another sign than under the reference in "
-                f"{len(turned)} of {amount(len(both), 'variant')}{': ' if named else ''}{'; '.join(named)}."
+                f"{estimator_title(str(estimator))}, both models measured alike: the mean change has another sign than "
+                f"under the reference in {len(turned)} of {amount(len(both), 'variant')}."
             ),
+            numbers="; ".join([f"over {amount(int(own['pairs'].max()), 'pair')}", *named]),
             n=int(own["pairs"].max()),
             unit="pair",
         )
@@ -132,11 +135,12 @@ def _padding(rows: pd.DataFrame) -> Iterator[Finding]:
         id="check:padding",
         topic="check",
         headline=bool(failed),
-        sentence=(
-            "Padding on either side, with pads out of mask and statistics and positions counted from the first real "
-            f"token, must change no estimator beyond rounding: {verdict} ({_tolerances(controls)}). Nearest to its "
-            f"limit: {plain(worst['variant'])}, {estimator_label(worst['estimator'])}, by "
-            f"{worst['largest_absolute_difference']:.1g} in {plain(worst['largest_model'])}."
+        sentence=(f"Padding on either side must change no estimator beyond rounding: {verdict}."),
+        numbers=(
+            "pads out of mask and statistics, positions counted from the first real token; "
+            f"{_tolerances(controls)}; nearest to its limit: {plain(worst['variant'])}, "
+            f"{estimator_label(worst['estimator'])}, by {worst['largest_absolute_difference']:.1g} in "
+            f"{plain(worst['largest_model'])}"
         ),
         estimate=worst["largest_absolute_difference"],
         n=max(row["measured"] for row in controls),
@@ -162,9 +166,9 @@ def _confounded(study: Study, tables: Tables) -> Iterator[Finding]:
             headline=True,
             sentence=(
                 f"{titled(plain(pair.aligned))} was measured with {plain(pair.factor)} {pair.of_aligned}, its base "
-                f"{plain(pair.base)} with {pair.of_base}: what differs between the two is not the effect of alignment "
-                f"alone.{_alone(study, tables, pair.factor)}"
+                f"{plain(pair.base)} with {pair.of_base}: their difference is not alignment alone."
             ),
+            numbers=_alone(study, tables, pair.factor),
             n=1,
             unit="model",
         )
@@ -180,8 +184,8 @@ def _alone(study: Study, tables: Tables, factor: str) -> str:
         & rows["reference"].eq(STUDY)
         & rows["mean_absolute_difference"].notna()
     ]
-    return "".join(
-        f" The {factor} alone ({plain(row['variant'])}) moves the {estimator_label(row['estimator'])} by "
-        f"{number(row['mean_absolute_difference'], 4)} on average."
+    return "; ".join(
+        f"the {plain(factor)} alone ({plain(row['variant'])}) moves the {estimator_label(row['estimator'])} by "
+        f"{number(row['mean_absolute_difference'], 4)} on average"
         for row in records(rows)
     )

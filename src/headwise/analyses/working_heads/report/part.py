@@ -9,7 +9,7 @@ from headwise.analyses.working_heads.rows import WorkingHeadsRow
 from headwise.report.columns import Tables
 from headwise.report.finding import Finding, described
 from headwise.report.labels import amount, cell, missing, number, plain
-from headwise.report.part import Part, Passage
+from headwise.report.part import Light, Part, Passage
 from headwise.report.view import NAME, NUMBER, view
 from headwise.statistics.result import joined
 from headwise.study.study import Study
@@ -85,7 +85,16 @@ def remark(tables: Tables, finding: Finding) -> str | None:
     if finding.about:
         rows = rows[rows["model"].isin(finding.about)]
     failed = len(rows) - int(rows["works"].sum())
-    return f"({failed} of {amount(len(rows), 'refit')} without working heads.)" if failed else None
+    return f"{failed} of {amount(len(rows), 'refit')} without working heads" if failed else None
+
+
+def light(tables: Tables) -> Light | None:
+    """In how many models heads do something."""
+    rows = tables["working_heads"]
+    if rows.empty:
+        return None
+    working = int(rows["works"].sum())
+    return Light(working == len(rows), f"heads work in {working} of {amount(len(rows), 'model')}")
 
 
 def findings(study: Study, tables: Tables) -> Iterator[Finding]:
@@ -94,13 +103,13 @@ def findings(study: Study, tables: Tables) -> Iterator[Finding]:
     if rows.empty:
         return
     clauses, working = without_working_heads(rows), int(rows["works"].sum())
-    named = f": {'; '.join(clauses.values())}" if clauses else ""
     yield described(
         "a description, not a test",
         id="check:working-heads",
         topic="check",
         headline=bool(clauses),
-        sentence=f"{working} of {amount(len(rows), 'model')} (each refit counts) have working heads{named}.",
+        sentence=f"{working} of {amount(len(rows), 'model')} (each refit counts) have working heads.",
+        numbers="; ".join(clauses.values()),
         n=len(rows),
         unit="refit",
     )
@@ -141,6 +150,7 @@ PART = Part(
     title="Working heads",
     tables=(WorkingHeadsRow,),
     findings=findings,
+    light=light,
     passages=passages,
     completed=marked_tests,
     remark=remark,
