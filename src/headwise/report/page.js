@@ -57,7 +57,7 @@ const fitted = (original, width) => {
   if (narrow && panel.height?.step) panel.height.step = Math.max(panel.height.step, longest > 16 && panel.height.for === "position" ? 28 : panel.height.step);
   panel.width = width;
   panel.autosize = { type: "fit-x", contains: "padding" };
-  panel.config = { ...panel.config, aria: false, title: { ...panel.config?.title, frame: "bounds" } };
+  panel.config = { ...panel.config, title: { ...panel.config?.title, frame: "bounds" } };
   return panel;
 };
 
@@ -76,7 +76,7 @@ const draw = async (figure) => {
   live.style.gridTemplateColumns = `repeat(${columns}, ${width}px)`;
   live.hidden = false;
   try {
-    const options = { actions: false, renderer: "svg" };
+    const options = { actions: false, renderer: "svg", logLevel: 1 }; // errors alone
     drawings.set(figure, await Promise.all(parts.map((panel, place) => window.vegaEmbed(places[place], fitted(panel, width), options))));
   } catch (error) {
     live.hidden = true;

@@ -65,7 +65,9 @@ def method_dash(methods: Sequence[str]) -> alt.StrokeDash:
 def styled(chart: Any) -> Any:
     """The chart with the look that all figures share."""
     return (
-        chart.configure(font=FONT, background="white", padding=4)
+        # What is read aloud is the figure's own text: single marks say nothing.
+        chart.configure(font=FONT, background="white", padding=4, aria=False)
+        .configure_mark(aria=False)
         .configure_view(stroke="#BBBBBB", strokeWidth=1)
         .configure_axis(
             titleFontWeight="normal",

@@ -35,6 +35,7 @@ MEASURE = """
 const overlaps = (one, other) =>
   Math.min(one.right, other.right) - Math.max(one.left, other.left) > 1 &&
   Math.min(one.bottom, other.bottom) - Math.max(one.top, other.top) > 1;
+let seen = 0; // texts
 const texts = (kind) => {
   const wrong = [];
   for (const svg of document.querySelectorAll(`.${kind} svg`)) {
@@ -44,6 +45,7 @@ const texts = (kind) => {
       .filter((text) => text.textContent.trim() && getComputedStyle(text).opacity !== "0")
       .map((text) => [text.textContent, text.getBoundingClientRect()])
       .filter(([, box]) => box.width > 0);
+    seen += boxes.length;
     boxes.forEach(([words, box], place) => {
       if (Math.min(box.left - frame.left, frame.right - box.right, box.top - frame.top, frame.bottom - box.bottom) < -1)
         wrong.push(`${name}: "${words}" is cut`);
@@ -61,6 +63,7 @@ const texts = (kind) => {
   for (const figure of document.querySelectorAll("figure")) await draw(figure);
   found.figures = document.querySelectorAll("figure").length;
   found.live = texts("live");
+  found.texts = seen;
   found.widest = document.documentElement.scrollWidth;
   found.lost = [...document.querySelectorAll("a[href]")].map((link) => link.getAttribute("href"))
     .filter((link) => !link.startsWith("#") || !document.getElementById(link.slice(1)));
@@ -107,6 +110,7 @@ def found(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, dic
 @pytest.mark.parametrize("width", WIDTHS)
 def test_text_of_charts_is_whole_and_apart(found: dict[int, dict[str, Any]], width: int) -> None:
     assert found[width]["figures"] > 10
+    assert found[width]["texts"] > 20 * found[width]["figures"]
     assert found[width]["live"] == []
 
 
