@@ -384,7 +384,7 @@ def findings(
     print(found["study"]["title"] or found["study"]["name"])
     for finding in found["findings"]:
         if finding["headline"] or everything:
-            terminal().print(f"- {finding['sentence']}")
+            terminal().print(f"- {finding['sentence']}{' ' * bool(finding['numbers'])}{finding['numbers']}")
 
 
 @app.command()

@@ -341,10 +341,13 @@ def test_two_models_of_one_name_are_told_apart(workplace: Path, monkeypatch: pyt
 
 def test_findings_are_printed_as_the_report_says_them(tmp_path: Path) -> None:
     """The first screen's, and all of them where that is asked for."""
-    found = [{"headline": True, "sentence": "Heads [of refits] agree."}, {"headline": False, "sentence": "The rest."}]
+    found = [
+        {"headline": True, "sentence": "Heads [of refits] agree.", "numbers": "0.2 (0.1 to 0.3)"},
+        {"headline": False, "sentence": "The rest.", "numbers": ""},
+    ]
     content = {"study": {"title": "A study", "name": "a"}, "findings": found}
     (tmp_path / "results.json").write_text(json.dumps(content), encoding="utf-8")
     short, whole, data = (headwise("findings", tmp_path, *more) for more in ((), ("--all",), ("--json",)))
-    assert short.stdout.splitlines() == ["A study", "- Heads [of refits] agree."]
+    assert short.stdout.splitlines() == ["A study", "- Heads [of refits] agree. 0.2 (0.1 to 0.3)"]
     assert "The rest." in whole.stdout
     assert json.loads(data.stdout) == found

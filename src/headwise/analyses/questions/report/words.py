@@ -19,6 +19,7 @@ from headwise.report.labels import (
     number,
     p_value,
     plain,
+    share,
     signed,
     titled,
 )
@@ -185,6 +186,8 @@ def cells(study: Study, row: Row) -> list[tuple[str, str]]:
         ("Smallest attainable p", p_value(row["p_attainable"])),
         ("Adjusted p", p_value(row["p_adjusted"])),
         ("Would decide", "" if missing(row["units_needed"]) else f"about {amount(row['units_needed'], row['unit'])}"),
+        ("Power at what was found", share(row["power"])),
+        ("Power at what was published", share(row["power_published"])),
         ("Declared in advance", "yes" if row["confirmatory"] else ""),
         ("How", cell(row["test"])),
         ("Remark", cell(row["reason"])),

@@ -99,6 +99,13 @@ def function_chart(study: Study, tables: Tables) -> Any:
         return None
     points = rows[["group", "measure", "layer", "chance_corrected", "corrected_low", "corrected_high"]]
     points = points.assign(measure=points["measure"].map(COMPARED_ON))
+    ends = (points[name].dropna() for name in ("corrected_low", "corrected_high") if points[name].notna().any())
+    return panels_by(
+        points, "group", partial(_function_panel, alt.Scale(domain=spread(points["chance_corrected"], *ends)))
+    )
+
+
+def _function_panel(scale: alt.Scale, points: pd.DataFrame) -> Any:
     base = alt.Chart(points, width=200, height=160).encode(
         x=layer_axis(),
         color=alt.Color(
@@ -107,7 +114,7 @@ def function_chart(study: Study, tables: Tables) -> Any:
             scale=alt.Scale(domain=list(COMPARED_ON.values()), range=list(COLOURS[: len(COMPARED_ON)])),
         ),
     )
-    value = alt.Y("chance_corrected:Q", title="Of what chance leaves")
+    value = alt.Y("chance_corrected:Q", title="Of what chance leaves", scale=scale)
     intervals = base.mark_rule().encode(
         y=alt.Y("corrected_low:Q", title="Of what chance leaves"), y2="corrected_high:Q"
     )
@@ -122,7 +129,7 @@ def function_chart(study: Study, tables: Tables) -> Any:
             to="corrected_high:Q",
         ),
     )
-    return _by_group(alt.layer(base.mark_line().encode(y=value), intervals, symbols), points)
+    return alt.layer(base.mark_line().encode(y=value), intervals, symbols)
 
 
 def residual_chart(study: Study, tables: Tables) -> Any:
