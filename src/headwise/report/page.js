@@ -45,7 +45,7 @@ const fitted = (original, width) => {
       if (definition?.axis?.labels === false && channel === "y" && names) delete definition.axis.labels;
     }
     for (const channel of ["color", "shape", "strokeDash", "size"]) {
-      if (encoding[channel]?.field) encoding[channel].legend = null; // it stands above the figure
+      if (encoding[channel]?.field && encoding[channel].type !== "quantitative") encoding[channel].legend = null; // above the figure
     }
     if (names && narrow && encoding.y?.type === "nominal" && longest > 16) {
       const half = "lastindexof(slice(datum.label, 0, max(16, length(datum.label) / 2 + 4)), ' ')";
@@ -76,7 +76,9 @@ const draw = async (figure) => {
   live.style.gridTemplateColumns = `repeat(${columns}, ${width}px)`;
   live.hidden = false;
   try {
-    const options = { actions: false, renderer: "svg", logLevel: 1 }; // errors alone
+    const choosers = figure.querySelector(".choosers");
+    choosers.replaceChildren();
+    const options = { actions: false, renderer: "svg", bind: choosers, logLevel: 1 }; // errors alone
     drawings.set(figure, await Promise.all(parts.map((panel, place) => window.vegaEmbed(places[place], fitted(panel, width), options))));
   } catch (error) {
     live.hidden = true;

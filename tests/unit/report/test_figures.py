@@ -19,7 +19,7 @@ from headwise.report.verdicts import in_words
 from headwise.study.study import Study
 from headwise.tables.frame import records
 
-NAMES = ["specialization", "change", "layers", "head_permutation", "descriptors", "training"]
+NAMES = ["specialization", "change", "layers", "head_permutation", "descriptors", "head_maps", "training"]
 STUDY = example_study(seeds=(1, 2))
 Tables = dict[str, pd.DataFrame]
 
@@ -135,6 +135,18 @@ def test_descriptors_shows_the_highest_and_the_median_head(drawn: dict[str, Figu
         assert (values[3] + values[4]) / 2 in [row["value"] for row in shown if row["head"] == "median head"]
 
 
+def test_head_maps_hold_descriptors_of_bases_and_their_changes(drawn: dict[str, Figure], tables: Tables) -> None:
+    heads = tables["descriptors"]
+    (shown,) = drawn["head_maps"].specification["datasets"].values()
+    assert len(shown) == len(heads)
+    place = {"seed": 2, "layer": 1, "head": 5}
+    of_head = heads[(heads[list(place)] == pd.Series(place)).all(axis=1)].set_index("model")["induction"]
+    values = {row["label"]: row["induction"] for row in shown if place.items() <= row.items()}
+    assert values["multi head"] == of_head["multi_head"]
+    assert values["multi head-sft − its base"] == of_head["multi_head-sft"] - of_head["multi_head"]
+    assert "stability" not in shown[0]  # this study has no such analysis
+
+
 def test_people_read_no_underscores(drawn: dict[str, Figure]) -> None:
     assert list(drawn) == NAMES
     for figure in drawn.values():
@@ -159,6 +171,8 @@ def test_pointing_at_a_figure_rounds_no_p_and_no_whole_number(drawn: dict[str, F
 def test_a_family_has_one_colour_in_all_figures(drawn: dict[str, Figure]) -> None:
     families = ["multi_head", "grouped_query", "sliding_window"]
     for figure in drawn.values():
+        if figure.name == "head_maps":
+            continue
         scales = [
             each["color"]["scale"]
             for each in objects(figure.specification)

@@ -130,11 +130,11 @@ def test_tables_and_figures_can_be_read_without_seeing_them(page: Page) -> None:
     assert all("scope" in cell for cell in page.all("th"))
     assert len(page.all("caption")) == len(page.all("table")) > 5
     stills = [each for each in page.all("div") if each.get("class") == "still"]
-    assert len(stills) == len(page.all("figure")) == 6
+    assert len(stills) == len(page.all("figure")) == 7
     for still in stills:
         assert still["role"] == "img"
         assert len(still["aria-label"]) > 80
-    assert len(page.all("figcaption")) == 6
+    assert len(page.all("figcaption")) == 7
 
 
 def test_every_finding_is_told(page: Page, folder: Path) -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 from headwise.analyses.declaration.undeclared import why_undeclared
 from headwise.analyses.specialization.report import charts, control_charts, views
 from headwise.analyses.specialization.report.findings import findings
+from headwise.analyses.specialization.report.head_maps import head_maps_chart
 from headwise.analyses.specialization.rows import TABLES
 from headwise.attention.pair_statistics import PAIR_STATISTICS
 from headwise.report.columns import Tables
@@ -64,6 +65,13 @@ def _charts(study: Study) -> list[Chart]:
             "What the heads of the base models do",
             "For each layer the head that scores highest and the median head, mean over refits. A high "
             "peak above a low median: few heads do this, and they do it clearly.",
+        ),
+        Chart(
+            "head_maps",
+            head_maps_chart,
+            "Maps of heads: layer × head",
+            "A cell per head of the chosen model and refit; blue below 0, orange above. Heads of two refits that have "
+            "one number have nothing in common; those of an aligned model and its base descend from each other.",
         ),
     ]
 
