@@ -10,7 +10,8 @@ import numpy as np
 from report_examples import aggregate, write_inputs
 
 from headwise.analyses.controls.control import Control, Outcome
-from headwise.analyses.noise.rows import Heads, NoiseResponse, Region, Scale, Site, Unit
+from headwise.analyses.noise.rows import Heads, NoiseResponse, Unit
+from headwise.analyses.noise.settings import Region, Scale, Site
 from headwise.analyses.stability.names import Analysis, Version, Weights
 from headwise.analyses.stability.rows import StabilityRow
 from headwise.report.figures import draw_figures

@@ -128,7 +128,7 @@ def test_figures_take_an_aligned_model_called_base_for_an_aligned_one(tables: Ta
     assert set(rows.loc[rows["method"] == BASE, "model"]) == {"multi_head", "grouped_query"}
     drawn = {figure.name: figure for figure in figures(study, with_methods(tables, {"dpo": "base"}))}
     titles = re.findall(r'"title": "([^"]+)"', str(drawn["training"].specification).replace("'", '"'))
-    assert {"Training from scratch", "Alignment by SFT", "Alignment by base (base)"} <= set(titles)
+    assert {"multi head", "multi head, SFT", "multi head, base (base)"} <= set(titles)
 
 
 def test_names_that_share_fifty_characters_are_two_rows_of_an_axis(tmp_path: Path) -> None:

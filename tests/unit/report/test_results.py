@@ -53,7 +53,7 @@ def test_the_published_schema_is_that_of_the_models() -> None:
 
 def test_the_schema_allows_nothing_that_it_does_not_name() -> None:
     schema = results_schema()
-    objects = [schema, *schema["$defs"].values()]
+    objects = [schema, *(each for each in schema["$defs"].values() if each["type"] == "object")]
     free = {"Provenance.versions"}  # names of libraries
     assert len(objects) == 5 + len(ROWS)
     for each in objects:

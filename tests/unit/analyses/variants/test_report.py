@@ -140,7 +140,7 @@ def test_page_results_and_figure_show_it(inputs: Measured, tmp_path: Path) -> No
     paths = {"results": tmp_path / "results.json", "figures": tmp_path / "figures", "page": tmp_path / "report.html"}
     write_page(STUDY, tables=tmp_path / "tables", **paths)
     page = paths["page"].read_text(encoding="utf-8")
-    section = page[page.index('<h2 id="variants">') : page.index('<h2 id="models">')]
+    section = page[page.index('<h3 id="variants">') : page.index('<h3 id="models">')]
     for shown in ("right unmasked (averaging)", "own extraction", 'data-name="confounds"', "−0.2000", "1e−06"):
         assert shown in section
     assert len(read_json(paths["results"])["confounds"]) == len(VARIANTS) * 2

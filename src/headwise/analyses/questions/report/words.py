@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping
 from math import exp
 from typing import Any
 
-from headwise.analyses.questions.rows import Claim, Scale
-from headwise.analyses.questions.settings import TESTED, Ask
+from headwise.analyses.noise.settings import Site
+from headwise.analyses.questions.rows import Estimand
+from headwise.analyses.questions.settings import TESTED, Ask, Claim
 from headwise.report.finding import units
 from headwise.report.labels import (
     amount,
     arm_label,
+    arm_labels,
     cell,
     estimator_label,
     interval,
@@ -29,11 +31,11 @@ from headwise.study.study import Study
 Row = Mapping[str, Any]
 VERBS = {Claim.DIFFERS: "differ", Claim.RISES: "rise", Claim.FALLS: "fall"}
 SITES = {
-    "attention_output": "noise after the output projections",
-    "residual": "noise in the residual stream",
-    "attention_logits": "noise in attention logits",
-    "keys": "noise in keys",
-    "values": "noise in values",
+    Site.ATTENTION_OUTPUT: "noise after the output projections",
+    Site.RESIDUAL: "noise in the residual stream",
+    Site.ATTENTION_LOGITS: "noise in attention logits",
+    Site.KEYS: "noise in keys",
+    Site.VALUES: "noise in values",
 }
 # Where the sign of the estimate decides: words below 0 and above.
 SIDES = {
@@ -54,7 +56,7 @@ def question_words(study: Study, row: Row) -> str:
     index = estimator_label(study.comparison.primary)
     claim = {Claim.DIFFERS: "change", Claim.RISES: "raise", Claim.FALLS: "lower"}[Claim(row["claim"])]
     group, reference = plain(row["group"] or ""), plain(row["reference"] or "")
-    method = method_label(row["method"])
+    method = _arm(study, row)
     return {
         Ask.EFFECT: f"Does {method} {claim} the {index} beyond its placebo?",
         Ask.EFFECT_DIFFERENCE: f"Does {method} {claim} the {index} of {group} more than that of {reference}?",
@@ -66,11 +68,18 @@ def question_words(study: Study, row: Row) -> str:
     }[Ask(row["ask"])]
 
 
+def _arm(study: Study, row: Row) -> str:
+    """The arm or method that a question is about."""
+    if missing(row["dose"]):
+        return arm_labels(study).get(row["method"]) or method_label(row["method"])
+    return arm_label(row["method"], row["dose"])
+
+
 def answer_sentence(study: Study, row: Row) -> str:
     """The answer as one sentence, of 25 words at most. A direction is named where test and interval both show it."""
     ask, answer = Ask(row["ask"]), Answer(row["answer"])
     index = f"the {estimator_label(study.comparison.primary)}"
-    arm = method_label(row["method"]) if missing(row["dose"]) else arm_label(row["method"], row["dose"])
+    arm = _arm(study, row)
     group, reference = plain(row["group"] or ""), plain(row["reference"] or "")
     noise = "" if missing(row["site"]) else SITES[row["site"]]
     if answer == Answer.UNDECIDED:
@@ -110,14 +119,14 @@ def found_words(row: Row) -> str:
     """The estimate with its interval, in the units that people read."""
     if missing(row["estimate"]):
         return "undefined"
-    if row["scale"] == Scale.LOG_RATIO:
+    if row["estimand"] == Estimand.LOG_RATIO:
         middle = f"{number(exp(row['estimate']), 2)} times"
         return (
             middle
             if missing(row["ci_low"])
             else f"{middle} ({number(exp(row['ci_low']), 2)} to {number(exp(row['ci_high']), 2)})"
         )
-    if row["scale"] == Scale.AGREEMENT:
+    if row["estimand"] == Estimand.AGREEMENT:
         span = "" if missing(row["ci_low"]) else f" ({number(row['ci_low'], 2)} to {number(row['ci_high'], 2)})"
         return f"{number(row['estimate'], 2)}{span} of what chance leaves"
     span = "" if missing(row["ci_low"]) else f" ({interval(row['ci_low'], row['ci_high'])})"
@@ -137,7 +146,7 @@ def beside_words(row: Row) -> str:
     """What is there without what is asked."""
     if missing(row["alone"]):
         return ""
-    if row["scale"] == Scale.AGREEMENT:
+    if row["estimand"] == Estimand.AGREEMENT:
         return f"chance {number(row['alone'], 2)}"
     return f"placebo alone {signed(row['alone'])}"
 
@@ -163,7 +172,7 @@ def how_to_read(study: Study, row: Row) -> Iterator[str]:
         Ask.AGREEMENT: "Chance is what matched heads reach on different prompts: a head that looks at fixed positions "
         "whatever it reads counts as chance.",
     }[ask]
-    whole = f"the whole interval lies on the claimed side of {'1' if row['scale'] == Scale.LOG_RATIO else '0'}"
+    whole = f"the whole interval lies on the claimed side of {'1' if row['estimand'] == Estimand.LOG_RATIO else '0'}"
     yield (
         f"Yes: the test, adjusted over {amount(row['tests'], 'declared test')} (Holm), rejects at "
         f"{study.comparison.level:g} and {whole}."

@@ -166,12 +166,9 @@ def _shared_signs(compared: pd.DataFrame, primary: str) -> Iterator[Finding]:
         id="check:agreement",
         topic="check",
         headline=True,
-        sentence=(
-            f"Of the changes under alignment within refits, {span} have the same sign as with the {primary}, depending "
-            "on the estimator."
-        ),
+        sentence=(f"Other estimators give {span} of the changes under alignment the sign that the {primary} gives."),
         numbers=(
-            f"fewest with {estimator_label(fewest['estimator'])} ({sink_label(fewest['sink'])}): "
+            f"within refits; fewest with {estimator_label(fewest['estimator'])} ({sink_label(fewest['sink'])}): "
             f"{fewest['same_direction']} of {fewest['changes_compared']}"
         ),
         n=fewest["changes_compared"],

@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from headwise.analyses.stability.names import Analysis, Measure, Part, Version, Weights
+from headwise.analyses.stability.names import Analysis, Measure, TakenFrom, Version, Weights
 from headwise.report.chart_parts import model_labels
 from headwise.report.columns import Tables, counted
 from headwise.report.labels import DESCRIPTORS
@@ -88,7 +88,7 @@ def _of_refits(study: Study, tables: Tables, base: str) -> pd.DataFrame:
     rows = rows[rows["version"].eq(Version.CORRECTED) & rows["weights"].eq(Weights.TRAINED)]
     stable = rows["analysis"].eq(Analysis.HEAD_STABILITY) & rows["measure"].eq(Measure.COSINE) & rows["words"].isna()
     costly = rows["analysis"].eq(Analysis.IMPORTANCE) & rows["measure"].eq(Measure.MEAN_ABLATION)
-    chosen = {"stability": rows[stable], "importance": rows[costly & rows["part"].eq(Part.HELD_OUT)]}
+    chosen = {"stability": rows[stable], "importance": rows[costly & rows["taken_from"].eq(TakenFrom.HELD_OUT)]}
     seeds = dict(enumerate(study.seeds_of(study.model(base))))
     columns = {}
     for name, own in chosen.items():
