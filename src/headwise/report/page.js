@@ -23,11 +23,24 @@ const encodings = (view) => [view.encoding ?? {}, ...(view.layer ?? []).flatMap(
 const panels = ({ concat, columns, spacing, ...shared }) =>
   concat ? concat.map((panel) => ({ ...shared, ...panel })) : [shared];
 
+/** All rows that a panel and its layers show. */
+const rowsOf = (panel) => {
+  const named = ({ data, layer = [] }) => [...(data?.name ? [data.name] : []), ...layer.flatMap(named)];
+  return [...new Set(named(panel))].flatMap((name) => panel.datasets[name]);
+};
+
 /** The names on the axis of rows, if a panel has one. */
 const rowNames = (panel) => {
   const field = encodings(panel).map(({ y }) => y).find((y) => y?.type === "nominal")?.field;
-  const values = Object.values(panel.datasets ?? {}).flat().map((row) => row[field]);
-  return field ? [...new Set(values.filter((value) => typeof value === "string"))] : null;
+  return field ? [...new Set(rowsOf(panel).map((row) => row[field]).filter((value) => typeof value === "string"))] : null;
+};
+
+/** The height of a row, with room for all that stands in it, and for a name in two lines. */
+const rowHeight = (panel, names, twoLines) => {
+  const offset = encodings(panel).map(({ yOffset }) => yOffset?.field).find((field) => field);
+  const values = rowsOf(panel).map((row) => row[offset]).filter((value) => value !== undefined);
+  const within = offset && panel.height.for !== "position" ? 1.25 * new Set(values).size : 1;
+  return Math.max(panel.height.step * within, twoLines ? 28 : 0);
 };
 
 /** A panel for a width in pixels. */
@@ -37,7 +50,8 @@ const fitted = (original, width) => {
   const narrow = width < NARROW;
   const longest = Math.max(0, ...(names ?? []).map((name) => name.length));
   const beside = names ? Math.min(longest, narrow ? Math.ceil(longest / 2) + 4 : longest) * CHARACTER + 24 : 64;
-  const room = { x: Math.max(14, Math.floor((width - beside) / CHARACTER)), y: Math.floor((panel.height?.step ? 200 : panel.height ?? 150) / CHARACTER) };
+  if (panel.height?.step) panel.height = rowHeight(panel, names, narrow && longest > 16) * names.length;
+  const room = { x: Math.max(14, Math.floor((width - beside) / CHARACTER)), y: Math.floor(panel.height / CHARACTER) };
   for (const encoding of encodings(panel)) {
     for (const channel of ["x", "y"]) {
       const definition = encoding[channel];
@@ -54,7 +68,6 @@ const fitted = (original, width) => {
     }
   }
   if (typeof panel.title === "string") panel.title = lines(panel.title, Math.floor(width / CHARACTER / 1.1));
-  if (narrow && panel.height?.step) panel.height.step = Math.max(panel.height.step, longest > 16 && panel.height.for === "position" ? 28 : panel.height.step);
   panel.width = width;
   panel.autosize = { type: "fit-x", contains: "padding" };
   panel.config = { ...panel.config, title: { ...panel.config?.title, frame: "bounds" } };
@@ -78,7 +91,7 @@ const draw = async (figure) => {
   try {
     const choosers = figure.querySelector(".choosers");
     choosers.replaceChildren();
-    const options = { actions: false, renderer: "svg", bind: choosers, logLevel: 1 }; // errors alone
+    const options = { actions: false, renderer: "svg", bind: choosers };
     drawings.set(figure, await Promise.all(parts.map((panel, place) => window.vegaEmbed(places[place], fitted(panel, width), options))));
   } catch (error) {
     live.hidden = true;

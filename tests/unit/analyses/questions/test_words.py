@@ -6,8 +6,8 @@ import pytest
 from report_examples import example_study
 
 from headwise.analyses.questions.report.words import answer_sentence, cells, how_to_read, question_words
-from headwise.analyses.questions.rows import AnswerRow, Claim, Scale
-from headwise.analyses.questions.settings import OF_PRIMARY, Ask
+from headwise.analyses.questions.rows import AnswerRow, Estimand
+from headwise.analyses.questions.settings import OF_PRIMARY, Ask, Claim
 from headwise.report.finding import MOST_WORDS
 from headwise.report.rows import Answer
 
@@ -29,7 +29,7 @@ def answered(ask: Ask, answer: Answer, estimate: float = 0.02) -> dict[str, obje
             site="attention_output" if ask == Ask.NOISE else "keys" if ask == Ask.SHARING else None,
             claim=Claim.DIFFERS,
             answer=answer,
-            scale=Scale.ESTIMATOR if ask in OF_PRIMARY else Scale.LOG_RATIO,
+            estimand=Estimand.ESTIMATOR if ask in OF_PRIMARY else Estimand.LOG_RATIO,
             estimate=estimate,
             ci_low=estimate / 2,
             ci_high=estimate * 2,

@@ -81,7 +81,7 @@ def _noise_panel(study: Study, rows: pd.DataFrame, title: str) -> Any:
     # A ring around the dot: a line that lies on another would not be seen.
     symbols = base.mark_point().encode(
         y="delta_nll_nats:Q",
-        size=alt.Size("heads:N", scale=alt.Scale(domain=list(Heads), range=[10, 70]), title="Heads"),
+        size=alt.Size("heads:O", scale=alt.Scale(domain=list(Heads), range=[10, 70]), title="Heads"),
         tooltip=tooltip(Model="label:N", Sigma="sigma:Q", Change="delta_nll_nats:Q", Low="ci_low:Q", High="ci_high:Q"),
     )
     intervals = base.transform_filter("isValid(datum.ci_low)").mark_rule().encode(y="ci_low:Q", y2="ci_high:Q")

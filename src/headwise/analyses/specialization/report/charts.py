@@ -100,8 +100,10 @@ def _change_panel(study: Study, estimator: str, rows: pd.DataFrame, labels: bool
         ),
     )
     # A white centre, drawn over the symbol: the legend of shapes has no hollow symbols.
-    centres = places.transform_filter("!datum.significant").mark_circle(size=10, color="white", opacity=1)
-    layers = [vertical(0), intervals, points, centres.encode(x="delta_absolute:Q")]
+    centres = places.mark_circle(color="white", opacity=1).encode(
+        x="delta_absolute:Q", size=alt.condition("datum.significant", alt.value(0), alt.value(10))
+    )
+    layers = [vertical(0), intervals, points, centres]
     if estimator == study.comparison.primary:
         margin = study.comparison.equivalence_margin
         band = alt.Chart(pd.DataFrame({"low": [-margin], "high": [margin]}))
