@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet
 
-from headwise.analyses.questions.report.part import answer_words, found_words
+from headwise.analyses.questions.report.words import answer_words, found_words
 from headwise.report.labels import interval, missing, number, p_value, plain, signed
 from headwise.runtime.parquet import read_metadata
 from headwise.runtime.provenance import file_digest

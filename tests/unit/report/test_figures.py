@@ -208,7 +208,7 @@ def test_nothing_translucent_is_drawn(drawn: dict[str, Figure]) -> None:
         for each in objects(figure.specification):
             for key in ("opacity", "fillOpacity", "strokeOpacity"):
                 assert each.get(key, 1) == 1
-            if isinstance(each.get("mark"), dict):
+            if isinstance(each.get("mark"), dict) and "type" in each["mark"]:
                 kind = each["mark"]["type"]
                 assert kind in ("point", "line", "rule", "tick") or each["mark"]["opacity"] == 1
 
