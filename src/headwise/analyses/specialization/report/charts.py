@@ -76,9 +76,10 @@ def _change_panel(study: Study, estimator: str, rows: pd.DataFrame, labels: bool
         ["label", "model", "family", "method", "seed", *numbers, "adjusted", "attainable", "verdict", "significant"]
     ]
     height = alt.Step(max(ROW, 7 * rows["seed"].nunique() + 6)).to_dict() | {"for": "position"}
+    seeds = sorted({int(seed) for seed in rows["seed"]})
     places = alt.Chart(changes, width=190, height=height, title=estimator_title(estimator)).encode(
         y=model_axis(rows, labels),
-        yOffset=alt.YOffset("seed:N", scale=alt.Scale(paddingInner=0.2, paddingOuter=0.4)),
+        yOffset=alt.YOffset("seed:N", sort=seeds, scale=alt.Scale(paddingInner=0.2, paddingOuter=0.4)),
     )
     coloured = places.encode(color=family_colour(families(study)))
     intervals = coloured.mark_rule(strokeWidth=1.6).encode(

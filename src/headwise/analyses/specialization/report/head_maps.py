@@ -20,7 +20,6 @@ OF_REFITS = {
     "importance": "Rise of the loss when it writes its mean (nats)",
 }
 MOST_HEADS = 4000  # of all models and refits together: the page stays small
-MIDDLE = 0.0  # of the colours, which turn there
 
 
 def head_maps_chart(study: Study, tables: Tables) -> Any:
@@ -39,6 +38,10 @@ def head_maps_chart(study: Study, tables: Tables) -> Any:
         value=next(iter(names)),
         bind=alt.binding_select(options=list(names), labels=list(names.values()), name="Shown "),
     )
+    # Colours turn at 0, and reach as far as the largest value of the chosen model and quantity.
+    sizes = heads[list(names)].astype("float64").abs().groupby(heads["label"], sort=False).max()
+    sizes = sizes.fillna(1).replace(0, 1)
+    largest = alt.param(name="largest", expr=f"({sizes.to_json(orient='index', force_ascii=False)})[model][quantity]")
     layers = int(heads["layer"].nunique())
     return (
         alt.Chart(heads[["label", *HEAD, *names]], width=420, height=layers * max(8, min(ROW, 480 // layers)))
@@ -51,7 +54,7 @@ def head_maps_chart(study: Study, tables: Tables) -> Any:
             y=alt.Y("layer:O", title="Layer"),
             color=alt.Color(
                 "shown:Q",
-                scale=alt.Scale(scheme="blueorange", domainMid=MIDDLE),
+                scale=alt.Scale(scheme="blueorange", domainMin=alt.expr("-largest"), domainMax=alt.expr("largest")),
                 legend=alt.Legend(orient="top", title=None, gradientLength=160),
             ),
             tooltip=[
@@ -60,7 +63,7 @@ def head_maps_chart(study: Study, tables: Tables) -> Any:
                 alt.Tooltip("shown:Q", title="Value", format=".4~g"),
             ],
         )
-        .add_params(model, refit, quantity)
+        .add_params(model, refit, quantity, largest)
     )
 
 
@@ -75,8 +78,9 @@ def _models(study: Study, tables: Tables) -> Iterator[pd.DataFrame]:
             shown = of_model[base.name].join(_of_refits(study, tables, base.name), how="left")
             yield shown.reset_index().assign(label=labels[base.name])
     for aligned in study.descendants():
-        if aligned.name in of_model and aligned.base in of_model:
-            change = (of_model[aligned.name] - of_model[aligned.base]).dropna(how="all")
+        base_of = str(getattr(aligned, "base", None))
+        if aligned.name in of_model and base_of in of_model:
+            change = (of_model[aligned.name] - of_model[base_of]).dropna(how="all")
             empty = dict.fromkeys(OF_REFITS)
             yield change.reset_index().assign(label=f"{labels[aligned.name]} − its base", **empty)
 
