@@ -19,6 +19,8 @@ from headwise.study.study import Study
 from headwise.tables.frame import records
 
 POINTS_OF_A_CURVE = 75
+# Of many models, as 8 refits of 30 arms are, fewer: the page has to stay small.
+POINTS_OF_A_STAGE, FEWEST_POINTS = 800, 10
 SPLITS = {"train": "training text", "held_out": "held-out text"}
 
 
@@ -134,7 +136,8 @@ def training_chart(study: Study, tables: Tables) -> Any:
 def _stage(study: Study, method: str, rows: pd.DataFrame, models: pd.DataFrame) -> list[Any]:
     """A panel per family."""
     # Training loss exists for every step; a curve needs no more points than it has pixels.
-    every = max(1, int(rows["step"].max()) // POINTS_OF_A_CURVE)
+    curves = rows.groupby(["model", "seed"]).ngroups
+    every = max(1, int(rows["step"].max()) // min(POINTS_OF_A_CURVE, max(FEWEST_POINTS, POINTS_OF_A_STAGE // curves)))
     rows = rows[rows["split"].ne("train") | (rows["step"] % every == 0)]
     entropy = models.groupby("family")["unigram_entropy_nats"].mean()
     rows = rows.assign(split=rows["split"].map(SPLITS), unigram=rows["family"].map(entropy) if method == BASE else None)

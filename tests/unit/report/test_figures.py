@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 from report_examples import build_tables, example_study, write_inputs
 
+from headwise.analyses.specialization.report.head_maps import head_maps_chart
 from headwise.report.figures import Figure, draw_figures, figures, in_fixed_order, own_identifiers, render
 from headwise.report.labels import p_value
 from headwise.report.style import COLOURS
 from headwise.report.tables import table_metadata, write_tables
 from headwise.report.verdicts import in_words
+from headwise.runtime.json_files import json_text
 from headwise.study.study import Study
 from headwise.tables.frame import records
 
@@ -145,6 +147,22 @@ def test_head_maps_hold_descriptors_of_bases_and_their_changes(drawn: dict[str, 
     assert values["multi head"] == of_head["multi_head"]
     assert values["multi head-sft − its base"] == of_head["multi_head-sft"] - of_head["multi_head"]
     assert "stability" not in shown[0]  # this study has no such analysis
+
+
+def test_head_maps_leave_a_head_without_a_number_blank(tables: Tables) -> None:
+    """A base that is a group of refits has a stability; a head of it without one, and all other models, have null."""
+    rows = [
+        {"group": "multi_head", "analysis": "head_stability", "version": "corrected", "weights": "trained"}
+        | {"measure": "cosine", "refit": refit, "layer": layer, "head": head, "value": None if head == 3 else 0.5}
+        for refit, layer, head in np.ndindex(2, 6, 8)
+    ]
+    stability = pd.DataFrame(rows).reindex(columns=tables["stability"].columns)
+    chart = head_maps_chart(STUDY, {**tables, "stability": stability})
+    (shown,) = chart.to_dict()["datasets"].values()
+    assert json_text(shown, "the map")
+    values = {row["stability"] for row in shown if row["label"] == "multi head" and row["head"] != 3}
+    assert values == {0.5}
+    assert {row["stability"] for row in shown if row["label"] != "multi head" or row["head"] == 3} == {None}
 
 
 def test_people_read_no_underscores(drawn: dict[str, Figure]) -> None:

@@ -30,6 +30,8 @@ def head_maps_chart(study: Study, tables: Tables) -> Any:
     heads = pd.concat(found, ignore_index=True).sort_values("seed", kind="stable").head(MOST_HEADS)
     labels = list(dict.fromkeys(heads["label"]))
     names = {name: title for name, title in (DESCRIPTORS | OF_REFITS).items() if heads[name].notna().any()}
+    # Numbers alone: what is undefined among objects would be no null in the specification.
+    heads = heads.astype(dict.fromkeys(names, "float64"))
     seeds = sorted({int(seed) for seed in heads["seed"]})
     model = alt.param(name="model", value=labels[0], bind=alt.binding_select(options=labels, name="Model "))
     refit = alt.param(name="refit", value=seeds[0], bind=alt.binding_select(options=seeds, name="Refit "))
@@ -39,7 +41,7 @@ def head_maps_chart(study: Study, tables: Tables) -> Any:
         bind=alt.binding_select(options=list(names), labels=list(names.values()), name="Shown "),
     )
     # Colours turn at 0, and reach as far as the largest value of the chosen model and quantity.
-    sizes = heads[list(names)].astype("float64").abs().groupby(heads["label"], sort=False).max()
+    sizes = heads[list(names)].abs().groupby(heads["label"], sort=False).max()
     sizes = sizes.fillna(1).replace(0, 1)
     largest = alt.param(name="largest", expr=f"({sizes.to_json(orient='index', force_ascii=False)})[model][quantity]")
     layers = int(heads["layer"].nunique())
