@@ -2,6 +2,8 @@
 
 python docs/findings/tables.py                              writes them into the page, between their marks
 python docs/findings/tables.py collect results/controlled   first copies what they rest on from a study that has run
+
+A last argument of `collect` is the commit that models and their measurements come from, where that is an earlier one.
 """
 
 import json
@@ -41,12 +43,12 @@ MARK = re.compile(r"(<!-- (\w+) of (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 Row = Mapping[str, Any]
 
 
-def collect(results: Path) -> None:
+def collect(results: Path, measured: str | None = None) -> None:
     """Copy the tables of a study that has run, those of heads without single heads, and what they were made with."""
     folder = FOLDER / results.name
     folder.mkdir(exist_ok=True)
     for name in TABLES:
-        source = results / "analyses" / f"{name}.parquet"
+        source = results / "tables" / f"{name}.parquet"
         if not source.exists():
             continue
         table = pyarrow.parquet.read_table(source)
@@ -67,6 +69,7 @@ def collect(results: Path) -> None:
         "study_file_sha256": file_digest(file),
         "study_digest": carried["study_digest"],
         "commit": commit,
+        "measured": measured or commit,
         "versions": carried["versions"],
     }
     (folder / "run.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
@@ -79,7 +82,7 @@ def rendered(page: str) -> str:
 
 def read(study: str, table: str) -> pd.DataFrame:
     """A table that stands beside this file."""
-    return pd.read_parquet(FOLDER / study / f"{table}.parquet")
+    return pd.read_parquet(FOLDER / study / f"{table}.parquet").convert_dtypes()  # whole numbers stay whole
 
 
 def lines(headings: Sequence[str], rows: Iterator[Sequence[str]]) -> Iterator[str]:
@@ -94,8 +97,10 @@ def run(study: str) -> Iterator[str]:
     """What the tables were made with."""
     facts = json.loads((FOLDER / study / "run.json").read_text(encoding="utf-8"))
     versions = ", ".join(f"{name} {facts['versions'][name]}" for name in ("python", "torch", "transformers", "numpy"))
+    measured = facts.get("measured", facts["commit"])
+    earlier = "" if measured == facts["commit"] else f" (models and what was measured of them: `{measured[:12]}`)"
     yield (
-        f"`snakemake --configfile {facts['study_file']}` at commit `{facts['commit'][:12]}`; study digest "
+        f"`snakemake --configfile {facts['study_file']}` at commit `{facts['commit'][:12]}`{earlier}; study digest "
         f"`{facts['study_digest'][:12]}`, SHA-256 of its file `{facts['study_file_sha256'][:12]}`; {versions}."
     )
 
@@ -303,12 +308,50 @@ def factors(study: str) -> Iterator[str]:
     return lines(["factor", "share of arm − placebo", "share of levels"], groups())
 
 
+def indices(study: str) -> Iterator[str]:
+    """Arm − placebo by every estimator, all bases together."""
+    rows = read(study, "effects")
+    rows = rows[
+        rows["sink"].eq("kept")
+        & rows["quantity"].eq("effect")
+        & rows["group"].eq("all")
+        & rows["estimator"].isin(["hellinger", "entropy_profile", "output_cka"])
+    ]
+
+    def one(each: Row) -> Sequence[str]:
+        span = f"{signed(each['estimate'])} ({interval(each['ci_low'], each['ci_high'])})"
+        arm = f"{str(each['method']).upper()} × {each['dose']}"
+        return [plain(each["estimator"]), arm, span, p_value(each["p"]), p_value(each["p_adjusted"]), str(each["n"])]
+
+    return lines(["estimator", "arm", "arm − placebo", "p", "adjusted p", "refits"], map(one, records(rows)))
+
+
+def claims(study: str) -> Iterator[str]:
+    """Numbers that the claims of Bali et al. (2026) say to lie above zero, by group of refits."""
+    rows = read(study, "stability_quantities")
+    rows = rows[rows["version"].eq("corrected")].set_index(["group", "quantity"])
+    words = {
+        "stability_dip": "middle layers least stable",
+        "distinctness_rise": "middle layers most distinct",
+        "importance_of_unstable": "unstable deep heads matter more",
+        "residual_above_heads": "residual stream more stable than heads",
+    }
+
+    def one(group: str, quantity: str) -> str:
+        own = rows.loc[(group, quantity)]
+        return f"{signed(own['value'], 2)} ({interval(own['ci_low'], own['ci_high'], 2)})"
+
+    groups = dict.fromkeys(rows.index.get_level_values(0))
+    table = ([plain(group), *(one(group, quantity) for quantity in words)] for group in groups)
+    return lines(["refits of", *words.values()], table)
+
+
 RENDERERS: dict[str, Callable[[str], Iterator[str]]] = {
-    each.__name__: each for each in (run, answers, gate, within, doses, noise, agreement, factors)
+    each.__name__: each for each in (run, answers, gate, within, doses, indices, noise, agreement, factors, claims)
 }
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["collect"]:
-        collect(Path(sys.argv[2]))
+        collect(Path(sys.argv[2]), *sys.argv[3:4])
     PAGE.write_text(rendered(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
