@@ -20,7 +20,7 @@ from headwise.tables.frame import records
 
 POINTS_OF_A_CURVE = 75
 # Of many models, as 8 refits of 30 arms are, fewer: the page has to stay small.
-POINTS_OF_A_STAGE, FEWEST_POINTS = 800, 10
+POINTS_OF_A_STAGE, FEWEST_POINTS = 400, 8
 SPLITS = {"train": "training text", "held_out": "held-out text"}
 
 
@@ -138,7 +138,7 @@ def _stage(study: Study, method: str, rows: pd.DataFrame, models: pd.DataFrame) 
     # Training loss exists for every step; a curve needs no more points than it has pixels.
     curves = rows.groupby(["model", "seed"]).ngroups
     every = max(1, int(rows["step"].max()) // min(POINTS_OF_A_CURVE, max(FEWEST_POINTS, POINTS_OF_A_STAGE // curves)))
-    rows = rows[rows["split"].ne("train") | (rows["step"] % every == 0)]
+    rows = rows[rows["split"].isin(list(SPLITS)) & (rows["split"].ne("train") | (rows["step"] % every == 0))]
     entropy = models.groupby("family")["unigram_entropy_nats"].mean()
     rows = rows.assign(split=rows["split"].map(SPLITS), unigram=rows["family"].map(entropy) if method == BASE else None)
     points = rows[["label", "model", "family", "seed", "step", "split", "loss_nats", "unigram"]]

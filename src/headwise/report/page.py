@@ -1,6 +1,7 @@
 """report.html: one file that holds everything it shows, and fetches nothing."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -26,12 +27,18 @@ GLYPHS = {Answer.YES: "✔", Answer.NO: "✘", Answer.EQUIVALENT: "≈", Answer.
 MOST_WITHOUT_QUESTIONS = 8  # findings on the first screen of a study that asks nothing
 
 
+# The page stays small: digits of numbers in figures that are drawn by it, and decimals (of pixels) in still ones.
+DIGITS = 4
+LARGEST_STILL = 100_000  # characters; of a larger drawing the page says where it lies
+LONG_NUMBER = re.compile(r"(?<![\w.])-?\d+\.\d{3,}(?![\w.])")
+
+
 def write_page(study: Study, *, tables: Path, results: Path, figures: Path, page: Path) -> None:
     """Write the report of a study.
 
     `tables` and `figures` are the folders that `aggregate` and `draw_figures` wrote, `results` is
-    results.json. Figures are inlined as SVG, which is what is seen without JavaScript and on paper; where
-    JavaScript runs, they are drawn for the width that they have. The page forbids itself to load anything
+    results.json. Figures are inlined as SVG, but for large ones, which is what is seen without JavaScript and on paper;
+    where JavaScript runs, they are drawn for the width that they have. The page forbids itself to load anything
     (Content-Security-Policy).
     """
     context = page_context(study, read_tables(tables), read_json(results), figures)
@@ -150,14 +157,26 @@ def _pieces(
 def _figure(folder: Path, listed: dict[str, str]) -> dict[str, Any]:
     """A figure's words, its SVG, its legends, and its specification as JSON that is safe inside a script element."""
     svg = (folder / f"{listed['name']}.svg").read_text(encoding="utf-8")
+    svg = LONG_NUMBER.sub(lambda found: f"{float(found[0]):.2f}", svg)
+    if len(svg) > LARGEST_STILL:
+        svg = f"<p>This figure is drawn where JavaScript runs; as a still it lies in figures/{listed['name']}.svg.</p>"
     specification = read_json(folder / f"{listed['name']}.vl.json")
-    text = json.dumps(specification, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(_short(specification), ensure_ascii=False, separators=(",", ":"))
     return {
         **listed,
         "svg": Markup(svg),
         "legends": legends(specification),
         "specification": Markup(text.replace("<", "\\u003c")),
     }
+
+
+def _short(value: Any) -> Any:
+    """A specification with numbers of as many digits as anyone sees; the files beside the page have all of them."""
+    if isinstance(value, dict):
+        return {key: _short(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_short(each) for each in value]
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
 def _part(name: str) -> str:

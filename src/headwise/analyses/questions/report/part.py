@@ -1,7 +1,8 @@
 """The questions that a study declares, with their answers, in the report."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import ceil
+from typing import Any
 
 from headwise.analyses.questions.report.charts import charts, figure_names
 from headwise.analyses.questions.report.words import (
@@ -41,7 +42,7 @@ def findings(study: Study, tables: Tables) -> Iterator[Finding]:
         yield Finding(
             id=f"question:{row['question']}",
             topic="question",
-            about=tuple(str(name) for name in (row["group"], row["reference"]) if not missing(name)),
+            about=_about(study, row),
             headline=True,
             answer=Answer(row["answer"]),
             sentence=answer_sentence(study, row),
@@ -57,6 +58,16 @@ def findings(study: Study, tables: Tables) -> Iterator[Finding]:
             reason=row["reason"],
             out_of_band=row["out_of_band"],
         )
+
+
+def _about(study: Study, row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The models whose heads an answer speaks of."""
+    named = tuple(str(name) for name in (row["group"], row["reference"]) if not missing(name))
+    if row["ask"] not in (Ask.EFFECT, Ask.EFFECT_DIFFERENCE):
+        return named
+    chosen = [pair for pair in arms(study) if (pair[0].method, pair[0].dose) == (row["method"], row["dose"])]
+    chosen = [pair for pair in chosen if not named or pair[0].base in named]
+    return tuple(dict.fromkeys(name for arm, placebo in chosen for name in (arm.base, arm.name, placebo.name)))
 
 
 def sections(study: Study, tables: Tables) -> Iterator[Section]:

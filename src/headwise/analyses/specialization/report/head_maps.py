@@ -19,7 +19,7 @@ OF_REFITS = {
     "stability": "Stability across refits (cosine)",
     "importance": "Rise of the loss when it writes its mean (nats)",
 }
-MOST_HEADS = 4000  # of all models and refits together: the page stays small
+MOST_HEADS = 2400  # of all models and refits together: the page stays small
 
 
 def head_maps_chart(study: Study, tables: Tables) -> Any:
