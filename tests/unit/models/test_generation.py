@@ -11,6 +11,7 @@ from noise_examples import subject, texts
 from headwise.analyses.noise.dose import Dose
 from headwise.analyses.noise.draws import NoiseRow
 from headwise.analyses.noise.generated_text import generated_text
+from headwise.analyses.noise.settings import Region, Scale, Site
 from headwise.models import generation
 from headwise.models.generation import GenerationError, stop_tokens, write
 from headwise.models.load import load_checkpoint
@@ -119,7 +120,7 @@ def test_text_under_noise_is_written_with_it_and_scored_without():
     assert rows[0].nll_nats == rows[1].nll_nats
     noisy = next(row for row in rows if row.sigma == 1 and row.prompt == "p1" and row.draw == 1)
     ids = prompts()[1].token_ids
-    dose = Dose("attention_output", "absolute", "all", 1.0)
+    dose = Dose(Site.ATTENTION_OUTPUT, Scale.ABSOLUTE, Region.ALL, 1.0)
     for _ in range(5):
         with torch.no_grad(), one.under(dose, (NoiseRow(1, "p1"),)):
             ids = [*ids, int(one.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].argmax())]

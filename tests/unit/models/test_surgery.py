@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 
 from headwise.analyses.noise.draws import NoiseRow, standard_noise
+from headwise.analyses.noise.settings import Site
 from headwise.analyses.noise.sites import perturbing, region_layers
 from headwise.attention.capture import LayerAttention, capturing
 from headwise.models.architecture import architecture_facts, language_model_class
@@ -68,7 +69,7 @@ def test_the_twin_responds_alike_to_noise(name, pair):
             torch.inference_mode(),
             perturbing(
                 model,
-                "attention_output",
+                Site.ATTENTION_OUTPUT,
                 region_layers(model, "all"),
                 lambda layer, shape: 0.5 * standard_noise(1, rows, layer, shape),
             ),

@@ -115,7 +115,8 @@ def test_a_tokenizer_that_adds_no_first_token_gets_none(place, tmp_path):
         previous = expected.tokens
         read.append(previous)
     for text, value in zip(read, specialization["value"], strict=True):
-        assert value == specialization_of(model, [EncodedPrompt("p", text)], ["hellinger"])["hellinger"][0]
+        expected = specialization_of(model, [EncodedPrompt("p", text)], ["hellinger"])["hellinger"][0]
+        assert value == pytest.approx(expected, rel=1e-6)  # the chain computes on one thread
     with_bos = tmp_path / "with_bos"
     settings = Extraction(device="cpu", first_token="bos")
     assert run(tmp_path / "bare", with_bos, settings=GREEDY, extraction=settings)[0]["text"].tolist() == (
