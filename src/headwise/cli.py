@@ -361,7 +361,7 @@ def new_study(
 
     if output.exists():
         raise ValueError(f"{output}: there is such a file already: give another name, or remove it.")
-    text = text_of(output.stem, models, refits)
+    text = text_of(output.stem, models, SHIPPED_PROMPTS.as_posix(), refits)
     with atomic(output) as temporary:
         temporary.write_text(text, encoding="utf-8")
     print(f"{output}: snakemake --cores all --configfile {output}")

@@ -116,8 +116,11 @@ def match_refits(refits: Sequence[Path], prompts: Path, extraction: Extraction) 
 
     Raises StabilityError where the checkpoints are no refits of one architecture, or two have the same weights.
     """
+    if len(refits) < 2:
+        raise ValueError("one refit has nothing to be compared with: give two, or three for an interval")
+    read = read_prompts(prompts)
     for refit in refits:
-        check_folder(checkpoint_folder(refit), read_prompts(prompts), extraction)
+        check_folder(checkpoint_folder(refit), read, extraction)
     from headwise.analyses.stability.compare import compare_refits
     from headwise.analyses.stability.group import GroupFiles
     from headwise.analyses.stability.names import TRAINED, Analysis, Version

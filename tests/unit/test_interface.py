@@ -91,6 +91,8 @@ def test_heads_in_another_order_are_matched_and_those_of_another_refit_less(work
     other = library.stability([workplace / "one", workplace / "two"], prompts)
     centred = other[other["measure"].eq("cosine_row_centred") & other["layer"].isna()]["value"].item()
     assert centred < 0.9
+    with pytest.raises(ValueError, match="one refit has nothing to be compared with: give two"):
+        library.stability([workplace / "one"], prompts)
     with pytest.raises(ValueError, match="have the same weights"):
         library.stability([workplace / "one", workplace / "one"], prompts)
 

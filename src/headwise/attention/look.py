@@ -27,19 +27,26 @@ def head_on_text(checkpoint: Path, text: str, layer: int, head: int, settings: E
     """
     model, tokenizer = load_checkpoint(checkpoint, settings.dtype, settings.device)
     (prompt,) = encode([Prompt(id="text", domain="text", text=text)], tokenizer, settings, limits_of(model))
-    kept: dict[int, LayerAttention] = {}
+    kept: list[LayerAttention] = []
+
+    def keep(attention: LayerAttention) -> None:
+        if attention.layer == layer:
+            kept.append(attention)
+
     body = cast(PreTrainedModel, model.base_model)
-    with capturing(body, lambda attention: kept.update({attention.layer: attention})):
+    with capturing(body, keep) as layers:
+        known = [each.index for each in layers]
+        if layer not in known:
+            raise LookError(
+                f"{checkpoint}: there is no attention in layer {layer}: choose from {', '.join(map(str, known))}"
+            )
         body(input_ids=torch.tensor([prompt.token_ids], device=model.device), use_cache=False)
-    if layer not in kept:
-        raise LookError(
-            f"{checkpoint}: there is no attention in layer {layer}: choose from {', '.join(map(str, kept))}"
-        )
-    weights = kept[layer].weights.double().cpu().numpy()
+    (attention,) = kept
+    weights = attention.weights.double().cpu().numpy()
     if not 0 <= head < len(weights):
         raise LookError(f"{checkpoint}: layer {layer} has no head {head}: choose from 0 to {len(weights) - 1}")
     reachable = np.ones_like(weights[head], dtype=bool)
-    if kept[layer].support == "causal":
+    if attention.support == "causal":
         reachable = np.tril(reachable)
     query, key = np.nonzero(reachable)
     tokens = np.array([tokenizer.decode([token]) for token in prompt.token_ids], dtype=object)

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
-OLDEST_PYTHON = (3, 11)
 # Installation and the default study take less; a study of public models tells its own need (`headwise cost`).
 LEAST_FREE_GB = 3
 SLURM_SECONDS = 10
@@ -48,11 +48,9 @@ def examine(folder: Path) -> Iterator[Check]:
 
 
 def _python() -> Check:
-    state = State.GOOD if sys.version_info[:2] >= OLDEST_PYTHON else State.WRONG
-    needed = ".".join(map(str, OLDEST_PYTHON))
-    return Check(
-        "Python", state, platform.python_version(), f"install Python {needed} or newer" if state == State.WRONG else ""
-    )
+    needed, found = metadata("headwise")["Requires-Python"], platform.python_version()
+    state = State.GOOD if SpecifierSet(needed).contains(found, prereleases=True) else State.WRONG
+    return Check("Python", state, found, f"install Python {needed}" if state == State.WRONG else "")
 
 
 def _packages() -> Iterator[Check]:

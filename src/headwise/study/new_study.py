@@ -12,7 +12,6 @@ from headwise.study.parse import parse_study
 from headwise.study.section import StudyError
 
 HUB = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+?)(@(?P<revision>[\w./-]+))?")
-SHIPPED_PROMPTS = "prompts/headwise-120.jsonl"
 
 
 @dataclass(frozen=True)
@@ -64,22 +63,23 @@ def _numbered(name: str, count: int) -> str:
     return name if count == 1 else f"{name}-{count}"
 
 
-def new_study(name: str, models: Sequence[str], refits: bool = False) -> str:
+def new_study(name: str, models: Sequence[str], prompts: str, refits: bool = False) -> str:
     """The text of a commented study file.
 
-    models  the first is the base, all others descend from it; where they are `refits`, all are bases of one group
+    prompts  path of the prompt set
+    models   the first is the base, all others descend from it; where they are `refits`, all are bases of one group
 
     Raises StudyError for a name that no study can have, and for what is no model.
     """
     chosen = given(models)
     if len(chosen) < 2:
         raise StudyError("one model has nothing to be compared with: name a base and what was made from it, or refits")
-    text = "\n".join(_lines(name, chosen, refits)) + "\n"
+    text = "\n".join(_lines(name, chosen, prompts, refits)) + "\n"
     parse_study(yaml.safe_load(text), "the new study")
     return text
 
 
-def _lines(name: str, models: Sequence[Given], refits: bool) -> Iterator[str]:
+def _lines(name: str, models: Sequence[Given], prompts: str, refits: bool) -> Iterator[str]:
     store = "tensors     # refits are matched by the attention weights themselves"
     if not refits:
         store = "statistics  # tensors: the attention weights as well"
@@ -89,7 +89,7 @@ def _lines(name: str, models: Sequence[Given], refits: bool) -> Iterator[str]:
         f"title: {json.dumps(name, ensure_ascii=False)}  # what stands above the report",
         "",
         "prompts:",
-        f"  path: {SHIPPED_PROMPTS}  # or a file of your own: .jsonl with id, domain and text, and its sha256",
+        f"  path: {prompts}  # or a file of your own: .jsonl with id, domain and text, and its sha256",
         "",
         "extraction:",
         "  dtype: float32  # bfloat16 for models of billions of weights",

@@ -39,9 +39,13 @@ def ablated_losses(
     Returns float64 (layers, heads, texts), with the texts of all batches in order, and float64 (texts,) for the whole
     model. Raises as `ablated_token_losses`.
     """
-    each = [ablated_token_losses(model, batch, replacements, copies) for batch in batches]
-    without, whole = zip(*each, strict=True)
-    return torch.cat([losses.mean(-1) for losses in without], -1), torch.cat([losses.mean(-1) for losses in whole])
+    return means_of_texts([ablated_token_losses(model, batch, replacements, copies) for batch in batches])
+
+
+def means_of_texts(each: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Losses per text, as of `ablated_losses`, from those at every token of each batch."""
+    without, whole = (torch.cat([losses.mean(-1) for losses in side], -1) for side in zip(*each, strict=True))
+    return without, whole
 
 
 @torch.no_grad()

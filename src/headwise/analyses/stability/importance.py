@@ -15,6 +15,7 @@ from headwise.analyses.stability.ablation import (
     ablatable_layers,
     ablated_token_losses,
     mean_outputs,
+    means_of_texts,
     value_biases,
 )
 from headwise.analyses.stability.functions import Texts, profiles
@@ -87,7 +88,7 @@ def head_importance(model: PreTrainedModel, batches: Sequence[Batch], text: Take
         each = [ablated_token_losses(model, batch, values) for batch in batches]
         if replacement == Replacement.ZERO:
             found.profiles.update(profiles(layers, [without - whole for without, whole in each]))
-        without, whole = (torch.cat([losses.mean(-1) for losses in side], -1) for side in zip(*each, strict=True))
+        without, whole = means_of_texts(each)
         loss, losses = float(whole @ weights), without @ weights
         if number == 0:
             found.losses.append(ModelLoss(refit=refit, text=text, loss_nats=loss, tokens=int(sizes.sum())))
