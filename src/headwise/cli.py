@@ -15,7 +15,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from headwise.interface import SHIPPED_PROMPTS, results_file
+from headwise.interface import SHIPPED_PROMPTS, read_results
 from headwise.runtime.terminal import accept_every_character
 
 if TYPE_CHECKING:
@@ -375,9 +375,9 @@ def findings(
     as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON, all of them")] = False,
 ) -> None:
     """Print what a study found, as its report says it."""
-    from headwise.runtime.json_files import json_text, read_json
+    from headwise.runtime.json_files import json_text
 
-    found = read_json(results_file(results))
+    found = read_results(results)
     if as_json:
         print(json_text(found["findings"], "findings", indent=2))
         return

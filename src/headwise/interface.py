@@ -8,10 +8,10 @@ ships, where the current folder lies in a checkout. Errors are ValueErrors whose
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -179,17 +179,20 @@ def findings(results: PathLike) -> "pd.DataFrame":
     """
     import pandas as pd
 
+    return pd.DataFrame(read_results(Path(results))["findings"])
+
+
+def read_results(results: Path) -> Mapping[str, Any]:
+    """results.json of a study that has run. Raises ValueError where there is none, or something else."""
     from headwise.runtime.json_files import read_json
 
-    return pd.DataFrame(read_json(results_file(Path(results)))["findings"])
-
-
-def results_file(results: Path) -> Path:
-    """results.json of a study that has run. Raises ValueError where there is none."""
     file = results / "results.json" if results.is_dir() else results
     if not file.is_file():
         raise ValueError(f"{file}: there are no results here yet: run the study (snakemake --cores all) first.")
-    return file
+    found = read_json(file)
+    if not isinstance(found, dict) or not {"study", "findings"} <= found.keys():
+        raise ValueError(f"{file}: this is no results.json of a study: give results/NAME, or run the study again.")
+    return found
 
 
 def prompt_file(path: PathLike | None) -> Path:

@@ -86,6 +86,7 @@ def test_help_names_the_commands_and_comes_at_once() -> None:
         (["new-study", "base", "absent", "--output", "x.yaml"], "absent: neither a folder nor a repository of a hub"),
         (["new-study", "base", "aligned", "--output", "a b.yaml"], "name"),
         (["findings", "base"], "results.json: there are no results here yet"),
+        (["findings", "base/config.json"], "base/config.json: this is no results.json of a study"),
     ],
 )
 def test_wrong_input_ends_with_a_sentence_and_exit_code_2(
